@@ -1,0 +1,126 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace dgq {
+
+Error errno_error(std::string_view action, const std::filesystem::path& path, int error_number) {
+  return {error_number == ENOENT ? Errc::not_found : Errc::io,
+          "cannot " + std::string(action) + " " + path.string() + ": " + std::strerror(error_number)};
+}
+
+Fd& Fd::operator=(Fd&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+Fd::~Fd() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+namespace {
+
+struct OpenFile {
+  Fd fd;
+  std::size_t size = 0;
+};
+
+Result<OpenFile> open_regular(const std::filesystem::path& path) {
+  OpenFile file{Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK))};
+  if (!file.fd) return errno_error("open", path, errno);
+  struct stat info;
+  if (::fstat(file.fd.get(), &info) != 0) return errno_error("stat", path, errno);
+  if (!S_ISREG(info.st_mode)) return Error{Errc::invalid, path.string() + " is not a regular file"};
+  file.size = static_cast<std::size_t>(info.st_size);
+  return file;
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  DGQ_TRY(OpenFile file, open_regular(path));
+  MappedFile map;
+  if (file.size == 0) return map;
+  void* address = ::mmap(nullptr, file.size, PROT_READ, MAP_SHARED, file.fd.get(), 0);
+  if (address == MAP_FAILED) return errno_error("map", path, errno);
+  map.data_ = static_cast<const std::byte*>(address);
+  map.size_ = file.size;
+  return map;
+}
+
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
+  DGQ_TRY(OpenFile file, open_regular(path));
+  if (file.size > max_bytes)
+    return Error{Errc::invalid, path.string() + " has " + std::to_string(file.size) + " bytes, more than the limit of " +
+                                    std::to_string(max_bytes)};
+  std::string text(file.size, '\0');
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got = ::read(file.fd.get(), text.data() + done, text.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno_error("read", path, errno);
+    if (got == 0) break;  // shrank meanwhile: what is there is what counts
+    done += static_cast<std::size_t>(got);
+  }
+  text.resize(done);
+  return text;
+}
+
+Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return errno_error("write", path, errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+Result<void> sync_folder(const std::filesystem::path& folder) {
+  const std::filesystem::path name = folder.empty() ? "." : folder;
+  const Fd fd(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return errno_error("open folder", name, errno);
+  if (::fsync(fd.get()) != 0) return errno_error("sync folder", name, errno);
+  return {};
+}
+
+Result<void> write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  std::string temporary = path.string() + ".XXXXXX";
+  const Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd) return errno_error("create a file beside", path, errno);
+  auto fill = [&]() -> Result<void> {
+    DGQ_CHECK(write_all(fd.get(), bytes, path));
+    if (::fchmod(fd.get(), 0644) != 0) return errno_error("set the mode of", path, errno);
+    if (::fsync(fd.get()) != 0) return errno_error("sync", path, errno);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) return errno_error("rename a file to", path, errno);
+    return {};
+  };
+  if (auto filled = fill(); !filled) {
+    ::unlink(temporary.c_str());
+    return filled;
+  }
+  return sync_folder(path.parent_path());
+}
+
+}  // namespace dgq

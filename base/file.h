@@ -1,0 +1,62 @@
+// base/file.h - files: whole reads with a limit, read-only maps, and writes that are all there or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace dgq {
+
+// "cannot open FILE: No such file or directory"; `action` is the verb. not_found for ENOENT, else io.
+Error errno_error(std::string_view action, const std::filesystem::path& path, int error_number);
+
+// A file descriptor, closed in the destructor. Move-only.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Fd& operator=(Fd&& other) noexcept;
+  ~Fd();
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+// A regular file mapped read-only and shared: no private copy, other processes use the same pages.
+// An empty file maps to an empty span. Move-only; the span is valid as long as the object.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+  static Result<MappedFile> open(const std::filesystem::path& path);
+  std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// The whole file as text. invalid when it is longer than max_bytes.
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes);
+
+// Writes everything to fd, whatever write(2) returns in between. `path` is for the error only.
+Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::filesystem::path& path);
+
+// Makes names that were created, renamed or removed in `folder` durable.
+Result<void> sync_folder(const std::filesystem::path& folder);
+
+// Temporary file beside `path`, write, fsync, rename, fsync of the folder: after a crash `path` is the old
+// file or the new one, whole.
+Result<void> write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes);
+
+}  // namespace dgq

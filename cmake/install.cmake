@@ -1,0 +1,15 @@
+# cmake --install: the dgq command, the static libraries with their CMake package, and the headers under
+# include/dgq. A host says find_package(dgq) and links dgq::runtime.
+include(CMakePackageConfigHelpers)
+install(TARGETS dgq RUNTIME)
+install(TARGETS dgq_flags dgq_base dgq_kernels dgq_registry dgq_runtime dgq_quantizer EXPORT dgq ARCHIVE)
+foreach(folder base kernels registry runtime quantizer)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dgq
+          FILES_MATCHING PATTERN "*.h" PATTERN "ref" EXCLUDE PATTERN "x86" EXCLUDE PATTERN "arm" EXCLUDE)
+endforeach()
+install(EXPORT dgq NAMESPACE dgq:: FILE dgq-targets.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dgq)
+configure_package_config_file(cmake/dgq-config.cmake.in ${PROJECT_BINARY_DIR}/dgq-config.cmake
+                              INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dgq)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/dgq-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/dgq-config.cmake ${PROJECT_BINARY_DIR}/dgq-config-version.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dgq)

@@ -1,0 +1,95 @@
+#include "tools/command.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+
+#include "registry/layer_cache.h"
+#include "registry/registry.h"
+
+namespace dgq::tools {
+namespace po = boost::program_options;
+
+namespace {
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Result<bool> Options::parse(const Arguments& arguments) {
+  named.add_options()("help,h", "show this help");
+  try {
+    po::store(po::command_line_parser(arguments)
+                  .options(named)
+                  .positional(positional)
+                  .style(po::command_line_style::default_style & ~po::command_line_style::allow_guessing)
+                  .run(),
+              values);
+    if (values.count("help")) {
+      std::cout << "Usage: " << usage << "\n\n" << about << "\n\n" << named;
+      if (!examples.empty()) std::cout << "\nExamples:\n" << examples;
+      return false;
+    }
+    po::notify(values);
+  } catch (const po::error& error) {
+    return Error{Errc::invalid, std::string(error.what()) + " (see " + usage.substr(0, usage.find_first_of("[ABCDEFGHIJKLMNOPQRSTUVWXYZ")) + "--help)"};
+  }
+  return true;
+}
+
+void add_registry_options(Options& options) {
+  options.named.add_options()                                                             //
+      ("registry", po::value<std::string>()->value_name("FILE"),
+       "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)")      //
+      ("cache", po::value<std::string>()->value_name("DIR"), "folder of the layer files (default: beside the registry)");
+}
+
+std::filesystem::path registry_path(const Options& options) {
+  return options.has("registry") ? std::filesystem::path(options.get<std::string>("registry")) : default_registry_path();
+}
+
+std::filesystem::path cache_folder(const Options& options) {
+  return options.has("cache") ? std::filesystem::path(options.get<std::string>("cache"))
+                              : LayerCache::default_folder(registry_path(options));
+}
+
+Progress::Progress(bool quiet) : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet), started_(now_s()) {}
+Progress::~Progress() { finish(); }
+
+void Progress::update(const std::string& label, double fraction) {
+  const double now = now_s();
+  if (quiet_ || now - last_ < (terminal_ ? 0.1 : 5.0)) return;
+  last_ = now;
+  const double elapsed = now - started_;
+  char eta[32] = "";
+  if (fraction > 0.01) std::snprintf(eta, sizeof eta, ", %.0f s left", elapsed * (1 - fraction) / fraction);
+  if (terminal_) {
+    constexpr int kWidth = 30;
+    const int filled = static_cast<int>(fraction * kWidth);
+    std::fprintf(stderr, "\r[%s%s] %3.0f%% %s%s\033[K", std::string(filled, '#').c_str(),
+                 std::string(kWidth - filled, ' ').c_str(), 100 * fraction, label.c_str(), eta);
+    shown_ = true;
+  } else {
+    std::fprintf(stderr, "%3.0f%% %s%s\n", 100 * fraction, label.c_str(), eta);
+  }
+}
+
+void Progress::finish() {
+  if (shown_) std::fprintf(stderr, "\r\033[K");
+  shown_ = false;
+}
+
+std::string human_bytes(double bytes) {
+  const char* units[] = {"B", "kB", "MB", "GB", "TB"};
+  int unit = 0;
+  while (bytes >= 1000 && unit < 4) bytes /= 1000, ++unit;
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+  return text;
+}
+
+}  // namespace dgq::tools

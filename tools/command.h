@@ -1,0 +1,62 @@
+// tools/command.h - what the subcommands of `dgq` share: options, errors, output.
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace dgq::tools {
+
+using Arguments = std::vector<std::string>;  // after the subcommand's name
+
+struct Command {
+  const char* name;
+  const char* summary;  // one line of `dgq --help`
+  Result<int> (*run)(const Arguments&);  // the exit code, or an Error that main prints as one line
+};
+
+// Exit codes: 0 done; 1 failed (one line on stderr); 2 the command line is wrong.
+inline constexpr int kExitUsage = 2;
+
+// One subcommand's options. parse() handles --help (prints usage, options and `examples`) and returns true when the
+// command should go on, false when help was printed. Errors: Errc::invalid, pointing to --help.
+struct Options {
+  std::string usage;     // "dgq run NAME[:TAG] [PROMPT]"
+  std::string about;     // a sentence or two
+  std::string examples;  // indented lines
+  boost::program_options::options_description named{"Options"};
+  boost::program_options::positional_options_description positional;
+  boost::program_options::variables_map values;
+
+  Result<bool> parse(const Arguments& arguments);
+  bool has(const char* name) const { return values.count(name) != 0 && !values[name].defaulted(); }
+  template <class T>
+  const T& get(const char* name) const { return values[name].as<T>(); }
+};
+
+// --registry and --cache, the same everywhere.
+void add_registry_options(Options& options);
+std::filesystem::path registry_path(const Options& options);  // --registry, else default_registry_path()
+std::filesystem::path cache_folder(const Options& options);   // --cache, else beside the registry
+
+// A progress bar with ETA on stderr when it is a terminal, else a line now and then. `label` is what is being done.
+class Progress {
+ public:
+  explicit Progress(bool quiet = false);
+  ~Progress();
+  void update(const std::string& label, double fraction);
+  void finish();
+
+ private:
+  bool terminal_, quiet_, shown_ = false;
+  double started_, last_ = 0;
+};
+
+std::string human_bytes(double bytes);  // "12.3 MB" (decimal units)
+
+}  // namespace dgq::tools
