@@ -1,5 +1,5 @@
-// quantizer/checkpoint.h - a Hugging Face checkpoint folder: config.json, model.safetensors (single or
-// sharded), tokenizer.json. Tensors in F32, F16 or BF16 stay memory-mapped and become float32 when asked for.
+// quantizer/checkpoint.h - a Hugging Face checkpoint folder: config.json, model.safetensors (single or sharded),
+// tokenizer.json. Tensors in F32, F16 or BF16 stay memory-mapped and become float32 when asked for.
 #pragma once
 
 #include <filesystem>
@@ -14,8 +14,7 @@
 
 namespace dgq {
 
-// Float32 copy of one decoder layer; `weights` points into `storage`. Move-only in effect: moving keeps it
-// valid.
+// Float32 copy of one decoder layer; `weights` points into `storage`. Move-only in effect: moving keeps it valid.
 struct LayerF32 {
   LayerWeights weights;
   std::vector<std::vector<float>> storage;
@@ -23,9 +22,9 @@ struct LayerF32 {
 
 class Checkpoint {
  public:
-  // Reads the headers only. Every tensor that the config asks for is checked here: present, shape, type. A
-  // tensor that the graph would not use is an Error too (it would change the mathematics silently), but for
-  // known harmless ones (rotary inv_freq buffers; lm_head equal to the embedding when tied).
+  // Reads the headers only. Every tensor that the config asks for is checked here: present, shape, type. A tensor that
+  // the graph would not use is an Error too (it would change the mathematics silently), but for known harmless ones
+  // (rotary inv_freq buffers; lm_head equal to the embedding when tied).
   static Result<Checkpoint> open(const std::filesystem::path& folder);
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
@@ -49,8 +48,7 @@ class Checkpoint {
   std::unique_ptr<State> state_;
 };
 
-// The whole model as float32, for `dgq eval --checkpoint`, for sampling and as the reference. Moving keeps
-// views valid.
+// The whole model as float32, for `dgq eval --checkpoint`, for sampling and as the reference. Moving keeps views valid.
 struct ModelF32 {
   ModelWeights weights;
   std::vector<LayerF32> layers;
