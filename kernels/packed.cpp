@@ -11,8 +11,12 @@ constexpr std::size_t kAlign = 64;
 std::size_t blocks_of(std::size_t n) { return round_up(n, kRowBlock) / kRowBlock; }
 
 // Where the parts of a section start, in bytes; `end` is its length.
-struct PartsW4 { std::size_t q, s2, o, s1, bias, end; };
-struct PartsW8 { std::size_t q, s1, bias, end; };
+struct PartsW4 {
+  std::size_t q, s2, o, s1, bias, end;
+};
+struct PartsW8 {
+  std::size_t q, s1, bias, end;
+};
 
 PartsW4 parts_w4(std::size_t n, std::size_t k, std::size_t group, bool bias) {
   const std::size_t rows = blocks_of(n) * kRowBlock, columns = round_up(k, group);
@@ -48,7 +52,9 @@ std::size_t fine_index(const W4Matrix& w, std::size_t i, std::size_t g) {
   return (i / kRowBlock * (w.padded_k() / w.group) + g) * kRowBlock + i % kRowBlock;
 }
 
-int q4_at(const W4Matrix& w, std::size_t i, std::size_t j) { return w.q[q4_byte(w, i, j)] >> (j % 8 < 4 ? 0 : 4) & 15; }
+int q4_at(const W4Matrix& w, std::size_t i, std::size_t j) {
+  return w.q[q4_byte(w, i, j)] >> (j % 8 < 4 ? 0 : 4) & 15;
+}
 
 const char* coarse_fault(const float* s1, const float* bias, std::size_t n, std::size_t padded_n) {
   for (std::size_t i = 0; i < padded_n; ++i) {
@@ -69,7 +75,9 @@ std::size_t packed_w8_bytes(std::size_t n, std::size_t k, bool bias) { return pa
 
 W4Matrix bind_w4(const std::byte* section, std::size_t n, std::size_t k, std::size_t group, bool bias) {
   const PartsW4 parts = parts_w4(n, k, group, bias);
-  return {n, k, group,
+  return {n,
+          k,
+          group,
           reinterpret_cast<const std::uint8_t*>(section),
           reinterpret_cast<const std::uint8_t*>(section + parts.s2),
           reinterpret_cast<const std::int8_t*>(section + parts.o),
@@ -79,7 +87,8 @@ W4Matrix bind_w4(const std::byte* section, std::size_t n, std::size_t k, std::si
 
 W8Matrix bind_w8(const std::byte* section, std::size_t n, std::size_t k, bool bias) {
   const PartsW8 parts = parts_w8(n, k, bias);
-  return {n, k, reinterpret_cast<const std::int8_t*>(section), reinterpret_cast<const float*>(section + parts.s1),
+  return {n, k, reinterpret_cast<const std::int8_t*>(section),
+          reinterpret_cast<const float*>(section + parts.s1),
           bias ? reinterpret_cast<const float*>(section + parts.bias) : nullptr};
 }
 
@@ -107,7 +116,8 @@ void pack_w8(const PlainW8& plain, std::size_t n, std::size_t k, std::byte* sect
   const W8Matrix w = bind_w8(section, n, k, plain.bias);
   std::memset(section, 0, parts.end);
   for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < k; ++j) section[q8_byte(w, i, j)] = static_cast<std::byte>(plain.q[i * k + j]);
+    for (std::size_t j = 0; j < k; ++j)
+      section[q8_byte(w, i, j)] = static_cast<std::byte>(plain.q[i * k + j]);
   std::memcpy(section + parts.s1, plain.s1, n * sizeof(float));
   if (plain.bias) std::memcpy(section + parts.bias, plain.bias, n * sizeof(float));
 }

@@ -3,20 +3,45 @@
 #include <cstdlib>
 
 #include "kernels/ref/ref.h"
+#if defined(__x86_64__)
+#include "kernels/x86/avx2.h"
+#elif defined(__aarch64__)
+#include "kernels/arm/neon.h"
+#endif
 
 namespace dgq {
 namespace {
 
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
+#if defined(__x86_64__)
+    {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2},
+#elif defined(__aarch64__)
+    {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_4x16_neon_dot},
+#endif
     {"ref", 0, gemm_w4a8_ref, gemm_w4a8_ref},
 };
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
+#if defined(__x86_64__)
+    {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2},
+#elif defined(__aarch64__)
+    {"neon_dot", kNeon | kDotprod, gemm_w8a8_1x16_neon_dot, gemm_w8a8_4x16_neon_dot},
+#endif
     {"ref", 0, gemm_w8a8_ref, gemm_w8a8_ref},
 };
 constexpr QuantizeRowsKernel kQuantizeRows[] = {
+#if defined(__x86_64__)
+    {"avx2", kAvx2, quantize_rows_avx2},
+#elif defined(__aarch64__)
+    {"neon", kNeon, quantize_rows_neon},
+#endif
     {"ref", 0, quantize_rows_ref},
 };
 constexpr GemmF32Kernel kGemmF32[] = {
+#if defined(__x86_64__)
+    {"avx2", kAvx2, gemm_f32_3x2_avx2},
+#elif defined(__aarch64__)
+    {"neon", kNeon, gemm_f32_3x2_neon},
+#endif
     {"ref", 0, gemm_f32_ref},
 };
 

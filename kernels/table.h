@@ -1,6 +1,7 @@
 // kernels/table.h - every kernel there is: one table per operation, fastest row first, ref last.
 //
-// A kernel that is not a row does not exist: selection, tests, benchmarks and `dgq kernels` walk these tables.
+// A kernel that is not a row does not exist: selection, tests, benchmarks and `dgq kernels` walk these
+// tables.
 #pragma once
 
 #include <span>
@@ -22,16 +23,17 @@ std::span<const GemmF32Kernel> gemm_f32_kernels();
 
 // The rows a model runs with. Chosen once, when it is loaded.
 struct Kernels {
-  std::string isa;                       // of the W4A8 row: the name reports show
+  std::string isa;  // of the W4A8 row: the name reports show
   const GemmW4A8Kernel* gemm_w4a8;
   const GemmW8A8Kernel* gemm_w8a8;
   const QuantizeRowsKernel* quantize_rows;
   const GemmF32Kernel* gemm_f32;
 };
 
-// The first row of each table that this CPU can run. `isa` empty: the best. Otherwise a name that occurs in a table:
-// then the CPU counts as having only what rows of that name need ("ref": nothing), and an operation without such a row
-// takes its next best. Error invalid: no table has that name (lists those there are); unsupported: this CPU lacks it.
+// The first row of each table that this CPU can run. `isa` empty: the best. Otherwise a name that occurs in a
+// table: then the CPU counts as having only what rows of that name need ("ref": nothing), and an operation
+// without such a row takes its next best. Error invalid: no table has that name (lists those there are);
+// unsupported: this CPU lacks it.
 Result<Kernels> select_kernels(std::string_view isa);
 
 // select_kernels(getenv("DGQ_ISA")): what every command uses.

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# tests/tools/install.sh BUILD_FOLDER CXX - `cmake --install` gives the command, the libraries and the headers, and a program
+# that knows nothing of this source tree builds against them.
+set -euo pipefail
+build=$1 cxx=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cmake --install "$build" --prefix "$work/prefix" > "$work/install.log"
+[ "$("$work/prefix/bin/dgq" --version)" = "$("$build/tools/dgq" --version)" ]
+
+mkdir "$work/consumer"
+cat > "$work/consumer/CMakeLists.txt" <<'EOF'
+cmake_minimum_required(VERSION 3.25)
+project(consumer CXX)
+find_package(dgq 0.1 REQUIRED)
+add_executable(consumer consumer.cpp)
+target_link_libraries(consumer PRIVATE dgq::runtime)
+EOF
+cat > "$work/consumer/consumer.cpp" <<'EOF'
+#include <cstdio>
+#include "kernels/table.h"
+#include "runtime/config.h"
+int main() {
+  const auto kernels = dgq::select_kernels("ref");
+  const auto config = dgq::parse_config(dgq::Json::object(), "empty");
+  std::printf("%s %d\n", kernels ? kernels->isa.c_str() : "none", static_cast<int>(config.has_value()));
+}
+EOF
+cmake -S "$work/consumer" -B "$work/consumer/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_COMPILER="$cxx" > "$work/configure.log"
+cmake --build "$work/consumer/build" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
+[ "$("$work/consumer/build/consumer")" = "ref 0" ]
