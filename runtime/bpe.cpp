@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <tuple>
 
 #include "runtime/pretokenizer.h"
 #include "runtime/tokenizer_utf8.h"

@@ -35,7 +35,7 @@ class Bpe {
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
-  // Working memory of encode(); reuse it from word to word. 40 bytes per byte of the longest word.
+  // Working memory of encode(); reuse it from word to word. About 40 bytes per character of the longest word.
   struct Scratch {
     struct Symbol {
       std::int32_t id, previous, next;

@@ -1,5 +1,6 @@
 #include "runtime/bpe_vocabulary.h"
 
+#include <algorithm>
 #include <string>
 
 #include "runtime/tokenizer_utf8.h"

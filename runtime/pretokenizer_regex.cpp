@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include <algorithm>
+#include <new>
 
 #include "runtime/tokenizer_utf8.h"
 

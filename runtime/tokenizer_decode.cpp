@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "runtime/pretokenizer.h"
 #include "runtime/tokenizer_utf8.h"

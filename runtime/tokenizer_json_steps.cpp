@@ -244,7 +244,7 @@ Result<std::vector<DecodeStep>> parse_decoder(const Json* value, std::string_vie
   DGQ_CHECK(for_each_in_sequence(
       *value, "decoders", where, [&](const Json& object, const std::string& type) -> Result<void> {
         const bool fuses = type == "Fuse" || type == "ByteLevel";
-        // One token with a name of its own to see: what these would do to it depends on all of the text.
+        // There the text is one token, which these would have to see whole: no stream could.
         if (fused && (type == "ByteLevel" || type == "ByteFallback" || type == "Metaspace"))
           return unsupported(where, "decoder " + in_quotes(type) + " after Fuse or ByteLevel");
         if (type != "Fuse") {
