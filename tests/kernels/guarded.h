@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/cpu.h"
@@ -47,16 +49,17 @@ class Guarded {
   T* data_;
 };
 
-// The rows of a table that this CPU can run; the others are reported.
+// The rows of a table that this CPU can run; the others are reported, once.
 template <class Row>
 std::vector<const Row*> runnable(std::span<const Row> rows, const char* operation) {
+  static std::set<std::string> reported;
   std::vector<const Row*> found;
   for (const Row& row : rows) {
     if ((row.needs & cpu_features()) == row.needs) {
       found.push_back(&row);
-    } else {
-      not_covered(std::string(operation) + " " + row.isa + " (needs " +
-                  feature_names(row.needs & ~cpu_features()) + ")");
+    } else if (const std::string name = std::string(operation) + " " + row.isa;
+               reported.insert(name).second) {
+      not_covered(name + " (needs " + feature_names(row.needs & ~cpu_features()) + ")");
     }
   }
   return found;

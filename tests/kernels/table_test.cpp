@@ -111,11 +111,18 @@ TEST(Listing, HasEveryRowAndOneChoicePerOperation) {
       EXPECT_EQ(row.runnable, (row.needs & ~cpu_features()) == 0);
       EXPECT_EQ(row.reason.starts_with("needs "), !row.runnable);
       if (row.chosen) chosen.insert(row.operation);
-      if (row.chosen && kernels.isa == "ref") {
-        EXPECT_EQ(row.isa, "ref");
-      }
     }
     EXPECT_EQ(chosen, (std::multiset<std::string>{"gemm_f32", "gemm_w4a8", "gemm_w8a8", "quantize_rows"}));
+  }
+}
+
+TEST(Listing, SaysWhenAChoiceIsForced) {
+  for (const KernelListing& row : list_kernels(*select_kernels("ref"))) {
+    EXPECT_EQ(row.chosen, row.isa == "ref");
+    const bool best = list_kernels(*select_kernels(""))[0].isa == "ref";  // a CPU on which nothing else runs
+    if (row.chosen && row.operation == "gemm_w4a8") {
+      EXPECT_EQ(row.reason, best ? "first row this CPU has" : "forced by DGQ_ISA");
+    }
   }
 }
 
