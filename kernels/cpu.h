@@ -3,9 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
-
-#include "base/result.h"
 
 namespace dgq {
 
@@ -13,13 +10,28 @@ namespace dgq {
 enum Feature : std::uint32_t {
   kAvx2 = 1u << 0,     // AVX2 with FMA and F16C
   kDotprod = 1u << 1,  // Armv8.2 SDOT/UDOT
+  kNeon =
+      1u
+      << 2,  // Advanced SIMD. Every AArch64 CPU has it; a bit all the same, so that DGQ_ISA=ref excludes it
 };
 using Features = std::uint32_t;
 
 // Of the CPU this runs on; computed once, thread-safe.
 Features cpu_features();
 
-// "avx2", "avx2 fma", ...: the names of the bits, for people. "none" for 0.
+// "avx2", "neon dotprod": the names of the bits, for people. "none" for 0.
 std::string feature_names(Features features);
+
+// What to call this CPU in reports: "Intel(R) Xeon(R) Processor", "Cortex-A76"; and the architecture of this
+// build.
+std::string cpu_name();
+inline constexpr const char* kArchitecture =
+#if defined(__x86_64__)
+    "x86-64";
+#elif defined(__aarch64__)
+    "aarch64";
+#else
+    "other";
+#endif
 
 }  // namespace dgq

@@ -15,25 +15,27 @@
 
 namespace dgq {
 
-// One call computes all m rows of x for the weight blocks [block_begin, block_end) of 16 output rows each, so threads
-// split the blocks. y: [m][ldy] floats, ldy >= w.n; written, never read; only columns j < w.n. x.stride >= w.padded_k();
-// columns of x past w.k are 0. m may be 0. Pure: no allocation, no threads, no state. Thread-safe for disjoint y.
+// One call computes all m rows of x for the weight blocks [block_begin, block_end) of 16 output rows each, so
+// threads split the blocks. y: [m][ldy] floats, ldy >= w.n; written, never read; only columns j < w.n.
+// x.stride >= w.padded_k(); columns of x past w.k are 0. m may be 0. Pure: no allocation, no threads, no
+// state. Thread-safe for disjoint y. The calling thread rounds to nearest and keeps denormals (the defaults).
+using GemmW4A8 = void(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                      std::size_t block_end, float* y, std::size_t ldy) noexcept;
+using GemmW8A8 = void(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                      std::size_t block_end, float* y, std::size_t ldy) noexcept;
+
 struct GemmW4A8Kernel {
   const char* isa;
   Features needs;
-  void (*decode)(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-                 std::size_t ldy) noexcept;   // made for x.m == 1, right for any m
-  void (*prefill)(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-                  std::size_t ldy) noexcept;  // made for large x.m, right for any m
+  GemmW4A8* decode;   // made for x.m == 1, right for any m
+  GemmW4A8* prefill;  // made for large x.m, right for any m
 };
 
 struct GemmW8A8Kernel {
   const char* isa;
   Features needs;
-  void (*decode)(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-                 std::size_t ldy) noexcept;
-  void (*prefill)(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-                  std::size_t ldy) noexcept;
+  GemmW8A8* decode;
+  GemmW8A8* prefill;
 };
 
 }  // namespace dgq

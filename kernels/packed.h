@@ -2,7 +2,8 @@
 //
 //   y[m][n] = s1[n] * sum_b s_x[m][b] * ( sum_{k in b} xq[m][k] * w8[n][k] )  (+ bias[n])
 //   W4: w8[n][k] = s2[n][g] * q[n][k] + o[n][g],  g = k / group     W8: w8[n][k] = q[n][k]
-//   (Dual Grained Quantization, arXiv 2310.04836, section 3; the free integer offset o generalises its zero point)
+//   (Dual Grained Quantization, arXiv 2310.04836, section 3; the free integer offset o generalises its zero
+//   point)
 //
 // Layout n16k8 (W4): for each block of 16 output rows, for each step of 8 columns, 64 bytes:
 //
@@ -11,10 +12,12 @@
 //     | q[r][k0+4+j] | q[r][k0+j] |    high nibble | low nibble
 //     +-------------------------+
 //
-// Layout n16k4 (W8): for each block of 16 rows, for each step of 4 columns, 64 bytes: byte 4*r + j = q[r][k0+j].
+// Layout n16k4 (W8): for each block of 16 rows, for each step of 4 columns, 64 bytes: byte 4*r + j =
+// q[r][k0+j].
 //
-// A matrix is one section of a layer blob: its parts in the order of the struct, each starting at a multiple of
-// 64 bytes from the section's start. Rows past n (up to a multiple of 16) and columns past k hold q, s2, o, s1 = 0.
+// A matrix is one section of a layer blob: its parts in the order of the struct, each starting at a multiple
+// of 64 bytes from the section's start. Rows past n (up to a multiple of 16) and columns past k hold q, s2,
+// o, s1 = 0.
 #pragma once
 
 #include <cstddef>
@@ -22,46 +25,64 @@
 
 namespace dgq {
 
-inline constexpr std::size_t kRowBlock = 16;     // output rows in one block of either layout
+inline constexpr std::size_t kRowBlock = 16;    // output rows in one block of either layout
 inline constexpr std::size_t kColumnPad = 32;   // W8 columns are padded to this; W4 columns to their group
-inline constexpr std::size_t kMaxK = 131072;     // 127 * 127 * kMaxK < 2^31: int32 sums stay exact
-inline constexpr std::size_t kMaxN = 1u << 24;   // more output rows than any vocabulary
+inline constexpr std::size_t kMaxK = 131072;    // 127 * 127 * kMaxK < 2^31: int32 sums stay exact
+inline constexpr std::size_t kMaxN = 1u << 24;  // more output rows than any vocabulary
 
-constexpr std::size_t round_up(std::size_t x, std::size_t multiple) { return (x + multiple - 1) / multiple * multiple; }
+// Kernel files are compiled with instructions that not every CPU has. An inline function that one of them
+// emitted as a shared symbol could become the whole program's copy, so whatever a contract header defines is
+// inlined, always (tests/kernels/symbols_test.cmake looks).
+#define DGQ_INLINE [[gnu::always_inline]] inline
+
+DGQ_INLINE constexpr std::size_t round_up(std::size_t x, std::size_t multiple) {
+  return (x + multiple - 1) / multiple * multiple;
+}
 
 struct W4Matrix {
-  std::size_t n, k;         // logical output rows and input columns
-  std::size_t group;        // columns that share s2 and o: 32, 64 or 128
-  const std::uint8_t* q;    // [n16][padded_k / 8][64], n16k8; 64-byte aligned; borrowed
-  const std::uint8_t* s2;   // [n16][padded_k / group][16], 0..127 (0 only in padding and all-zero groups)
-  const std::int8_t* o;     // [n16][padded_k / group][16], -127..127
-  const float* s1;          // [n16 * 16], finite, >= 0
-  const float* bias;        // [n16 * 16] or null
-  std::size_t padded_k() const { return round_up(k, group); }
-  std::size_t blocks() const { return (n + kRowBlock - 1) / kRowBlock; }  // n16
+  std::size_t n, k;        // logical output rows and input columns
+  std::size_t group;       // columns that share s2 and o: 32, 64 or 128
+  const std::uint8_t* q;   // [n16][padded_k / 8][64], n16k8; 64-byte aligned; borrowed
+  const std::uint8_t* s2;  // [n16][padded_k / group][16], 0..127 (0 only in padding and all-zero groups)
+  const std::int8_t* o;    // [n16][padded_k / group][16], -127..127
+  const float* s1;         // [n16 * 16], finite, >= 0
+  const float* bias;       // [n16 * 16] or null
+  DGQ_INLINE std::size_t padded_k() const { return round_up(k, group); }
+  DGQ_INLINE std::size_t blocks() const { return (n + kRowBlock - 1) / kRowBlock; }  // n16
 };
 
 struct W8Matrix {
   std::size_t n, k;
-  const std::int8_t* q;     // [n16][padded_k / 4][64], n16k4, -127..127; 64-byte aligned; borrowed
-  const float* s1;          // [n16 * 16], finite, >= 0
-  const float* bias;        // [n16 * 16] or null
-  std::size_t padded_k() const { return round_up(k, kColumnPad); }
-  std::size_t blocks() const { return (n + kRowBlock - 1) / kRowBlock; }
+  const std::int8_t* q;  // [n16][padded_k / 4][64], n16k4, -127..127; 64-byte aligned; borrowed
+  const float* s1;       // [n16 * 16], finite, >= 0
+  const float* bias;     // [n16 * 16] or null
+  DGQ_INLINE std::size_t padded_k() const { return round_up(k, kColumnPad); }
+  DGQ_INLINE std::size_t blocks() const { return (n + kRowBlock - 1) / kRowBlock; }
 };
 
 // Bytes of the whole section. Preconditions: 0 < n <= kMaxN, 0 < k <= kMaxK, group in {32, 64, 128}.
 std::size_t packed_w4_bytes(std::size_t n, std::size_t k, std::size_t group, bool bias);
 std::size_t packed_w8_bytes(std::size_t n, std::size_t k, bool bias);
 
-// Views over a section that starts at `section` (64-byte aligned, packed_*_bytes long). Contents are not looked at.
+// Views over a section that starts at `section` (64-byte aligned, packed_*_bytes long). Contents are not
+// looked at.
 W4Matrix bind_w4(const std::byte* section, std::size_t n, std::size_t k, std::size_t group, bool bias);
 W8Matrix bind_w8(const std::byte* section, std::size_t n, std::size_t k, bool bias);
 
-// Plain row-major arrays -> section. q is [n][k] (W4: 0..15), s2 and o are [n][ceil(k / group)], s1 [n], bias [n] or
-// null. Writes every byte of the section, padding included.
-struct PlainW4 { const std::uint8_t* q; const std::uint8_t* s2; const std::int8_t* o; const float* s1; const float* bias; };
-struct PlainW8 { const std::int8_t* q; const float* s1; const float* bias; };
+// Plain row-major arrays -> section. q is [n][k] (W4: 0..15), s2 and o are [n][ceil(k / group)], s1 [n], bias
+// [n] or null. Writes every byte of the section, padding included.
+struct PlainW4 {
+  const std::uint8_t* q;
+  const std::uint8_t* s2;
+  const std::int8_t* o;
+  const float* s1;
+  const float* bias;
+};
+struct PlainW8 {
+  const std::int8_t* q;
+  const float* s1;
+  const float* bias;
+};
 void pack_w4(const PlainW4& plain, std::size_t n, std::size_t k, std::size_t group, std::byte* section);
 void pack_w8(const PlainW8& plain, std::size_t n, std::size_t k, std::byte* section);
 
@@ -73,9 +94,10 @@ int w8_at(const W8Matrix& w, std::size_t i, std::size_t j);
 void unpack_row(const W4Matrix& w, std::size_t i, float* out);
 void unpack_row(const W8Matrix& w, std::size_t i, float* out);
 
-// The invariants that kernels rely on, for sections read from files: |w8| <= 127 for every q that occurs, s1 and bias
-// finite, s1 >= 0, s2 <= 127, no -128 anywhere, padding rows zero. Null when they hold, else what is wrong (a literal).
-// Reads the weights only in groups whose s2, o leave the question open, so it is cheap on a mapped file.
+// The invariants that kernels rely on, for sections read from files: |w8| <= 127 for every q that occurs, s1
+// and bias finite, s1 >= 0, s2 <= 127, no -128 anywhere, padding rows zero. Null when they hold, else what is
+// wrong (a literal). Reads the weights only in groups whose s2, o leave the question open, so it is cheap on
+// a mapped file.
 const char* find_fault(const W4Matrix& w);
 const char* find_fault(const W8Matrix& w);  // reads everything (q = -128 is a fault)
 

@@ -1,6 +1,7 @@
 // kernels/table.h - every kernel there is: one table per operation, fastest row first, ref last.
 //
-// A kernel that is not a row does not exist: selection, tests, benchmarks and `dgq kernels` walk these tables.
+// A kernel that is not a row does not exist: selection, tests, benchmarks and `dgq kernels` walk these
+// tables.
 #pragma once
 
 #include <span>
@@ -22,28 +23,40 @@ std::span<const GemmF32Kernel> gemm_f32_kernels();
 
 // The rows a model runs with. Chosen once, when it is loaded.
 struct Kernels {
-  std::string isa;                       // of the W4A8 row: the name reports show
+  std::string isa;  // of the W4A8 row: the name reports show
   const GemmW4A8Kernel* gemm_w4a8;
   const GemmW8A8Kernel* gemm_w8a8;
   const QuantizeRowsKernel* quantize_rows;
   const GemmF32Kernel* gemm_f32;
 };
 
-// The first row of each table that this CPU can run. `isa` empty: the best. Otherwise a name that occurs in a table:
-// then the CPU counts as having only what rows of that name need ("ref": nothing), and an operation without such a row
-// takes its next best. Error invalid: no table has that name (lists those there are); unsupported: this CPU lacks it.
+// The first row of each table that this CPU can run. `isa` empty: the best. Otherwise a name that occurs in a
+// table: then the CPU counts as having only what rows of that name need ("ref": nothing), and an operation
+// without such a row takes its next best. Error invalid: no table has that name (lists those there are);
+// unsupported: this CPU lacks it.
 Result<Kernels> select_kernels(std::string_view isa);
 
 // select_kernels(getenv("DGQ_ISA")): what every command uses.
 Result<Kernels> select_kernels_from_environment();
+
+// y = w x^T by the row's kernel for this number of rows; arguments as in gemm_q.h. Decode reads packed
+// weights once per row of x, prefill unpacks them once per 64: measured equal at 4 rows (avx2, 4096 x 4096).
+inline constexpr std::size_t kPrefillRows = 4;
+template <class Row, class Matrix>
+void run_gemm(const Row& row, const Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+              std::size_t block_end, float* y, std::size_t ldy) {
+  (x.m < kPrefillRows ? row.decode : row.prefill)(w, x, block_begin, block_end, y, ldy);
+}
 
 // One line of `dgq kernels`.
 struct KernelListing {
   std::string operation, isa;
   Features needs;
   bool runnable, chosen;
-  std::string reason;  // why chosen or not: "first row this CPU has", "needs dotprod", "avx2 is faster"
+  std::string reason;  // why chosen or not: "first row this CPU has", "needs dotprod", "avx2 comes first"
 };
+
+// Every row of every table, in their order.
 std::vector<KernelListing> list_kernels(const Kernels& chosen);
 
 }  // namespace dgq

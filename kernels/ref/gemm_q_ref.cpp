@@ -29,13 +29,13 @@ void gemm(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std:
 
 }  // namespace
 
-void gemm_w4a8_ref(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-                   std::size_t ldy) noexcept {
+void gemm_w4a8_ref(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
+                   float* y, std::size_t ldy) noexcept {
   gemm(w, x, block_begin, block_end, y, ldy);
 }
 
-void gemm_w8a8_ref(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-                   std::size_t ldy) noexcept {
+void gemm_w8a8_ref(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
+                   float* y, std::size_t ldy) noexcept {
   gemm(w, x, block_begin, block_end, y, ldy);
 }
 

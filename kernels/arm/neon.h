@@ -1,0 +1,18 @@
+// kernels/arm/neon.h - `neon`: every AArch64 CPU; `neon_dot`: built with -march=armv8.2-a+dotprod, needs
+// kDotprod.
+#pragma once
+
+#include "kernels/gemm_f32.h"
+#include "kernels/gemm_q.h"
+#include "kernels/quantize_rows.h"
+
+namespace dgq {
+
+GemmW4A8 gemm_w4a8_1x16_neon_dot;
+GemmW4A8 gemm_w4a8_4x16_neon_dot;
+GemmW8A8 gemm_w8a8_1x16_neon_dot;
+GemmW8A8 gemm_w8a8_4x16_neon_dot;
+QuantizeRows quantize_rows_neon;
+GemmF32 gemm_f32_3x2_neon;
+
+}  // namespace dgq

@@ -1,0 +1,43 @@
+// kernels/arm/quantize_rows_neon.cpp - for every AArch64 CPU, no extra flags.
+#include <arm_neon.h>
+
+#include "kernels/arm/neon.h"
+#include "kernels/quantize_rows_loops.h"
+
+namespace dgq {
+namespace {
+
+struct Run {
+  class Largest {
+   public:
+    DGQ_INLINE void take(const float* x) {
+      for (std::size_t j = 0; j < kSumGroup; j += 4)
+        most_ =
+            vmaxq_u32(most_, vbicq_u32(vreinterpretq_u32_f32(vld1q_f32(x + j)), vdupq_n_u32(0x80000000u)));
+    }
+    DGQ_INLINE std::uint32_t bits() const { return vmaxvq_u32(most_); }
+
+   private:
+    uint32x4_t most_ = vdupq_n_u32(0);
+  };
+
+  DGQ_INLINE static int quantize(const float* x, float inverse, std::int8_t* q) {
+    int32x4_t total = vdupq_n_s32(0);
+    for (std::size_t j = 0; j < kSumGroup; j += 8) {  // vcvtn rounds half to even
+      const int32x4_t a = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + j), inverse));
+      const int32x4_t b = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + j + 4), inverse));
+      vst1_s8(q + j, vmovn_s16(vcombine_s16(vmovn_s32(a), vmovn_s32(b))));
+      total = vaddq_s32(total, vaddq_s32(a, b));
+    }
+    return vaddvq_s32(total);
+  }
+};
+
+}  // namespace
+
+void quantize_rows_neon(const float* x, std::size_t ldx, std::size_t m, std::size_t k, std::size_t block,
+                        const QuantizedRowsOut& out) noexcept {
+  quantize<Run>(x, ldx, m, k, block, out);
+}
+
+}  // namespace dgq

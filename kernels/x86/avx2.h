@@ -1,0 +1,17 @@
+// kernels/x86/avx2.h - the kernels built with -mavx2 -mfma -mf16c; they run only where kAvx2 is set.
+#pragma once
+
+#include "kernels/gemm_f32.h"
+#include "kernels/gemm_q.h"
+#include "kernels/quantize_rows.h"
+
+namespace dgq {
+
+GemmW4A8 gemm_w4a8_1x16_avx2;
+GemmW4A8 gemm_w4a8_4x16_avx2;
+GemmW8A8 gemm_w8a8_1x16_avx2;
+GemmW8A8 gemm_w8a8_4x16_avx2;
+QuantizeRows quantize_rows_avx2;
+GemmF32 gemm_f32_3x2_avx2;
+
+}  // namespace dgq

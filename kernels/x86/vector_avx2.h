@@ -1,0 +1,35 @@
+// kernels/x86/vector_avx2.h - loads and stores that the avx2 kernel files share, each with its own copy.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/packed.h"
+
+#if !defined(__AVX2__) || !defined(__FMA__)
+#error "build this file with -mavx2 -mfma"
+#endif
+
+namespace dgq {
+namespace {
+
+DGQ_INLINE __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+DGQ_INLINE void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+DGQ_INLINE __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+DGQ_INLINE __m128i load64(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+
+// Four bytes, eight times.
+DGQ_INLINE __m256i broadcast32(const void* p) {
+  int bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+
+// Decode reads every weight once, in order, and is bound by memory: the prefetch runs ahead across the page
+// borders where the hardware's stops.
+constexpr std::size_t kPrefetchBytes = 2048;
+DGQ_INLINE void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p) + kPrefetchBytes, _MM_HINT_T0);
+}
+
+}  // namespace
+}  // namespace dgq
