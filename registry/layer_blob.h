@@ -1,12 +1,14 @@
-// registry/layer_blob.h - the unit of storage and of execution: one decoder layer (or the embedding, or the head) as one
-// self-describing run of bytes, executed in place from a mapped file. docs/FORMAT.md has it byte by byte.
+// registry/layer_blob.h - the unit of storage and of execution: one decoder layer (or the embedding, or the
+// head) as one self-describing run of bytes, executed in place from a mapped file. docs/FORMAT.md has it byte
+// by byte.
 //
 //   0   "DGQLAYER"            8 bytes
 //   8   format version        u32 = 1
 //   12  tensor count          u32, 1..kMaxTensors
 //   16  total bytes           u64, a multiple of 64
 //   24  zero                  40 bytes
-//   64  tensor table          count * 96 bytes: name[48] (NUL padded), kind u32, flags u32 (bit 0: bias), n u64, k u64,
+//   64  tensor table          count * 96 bytes: name[48] (NUL padded), kind u32, flags u32 (bit 0: bias), n
+//   u64, k u64,
 //                             group u32, zero u32, offset u64, bytes u64
 //   ..  sections              each at a multiple of 64, ascending, not overlapping; gaps are zero
 //
@@ -31,11 +33,11 @@ enum class TensorKind : std::uint32_t {
 };
 
 struct TensorInfo {
-  std::string name;        // 1..47 printable ASCII characters
+  std::string name;  // 1..47 printable ASCII characters
   TensorKind kind;
   bool bias = false;
-  std::uint64_t n, k;      // logical rows and columns (a vector: n = 1)
-  std::uint32_t group = 0; // w4 only
+  std::uint64_t n, k;       // logical rows and columns (a vector: n = 1)
+  std::uint32_t group = 0;  // w4 only
 };
 
 struct Tensor : TensorInfo {
@@ -51,11 +53,15 @@ class LayerBlobBuilder {
   std::vector<std::byte> finish();  // the blob; the builder is empty afterwards
 
  private:
-  struct Entry { TensorInfo info; std::vector<std::byte> section; };
+  struct Entry {
+    TensorInfo info;
+    std::vector<std::byte> section;
+  };
   std::vector<Entry> entries_;
 };
 
-// A parsed blob: tensors borrow from `bytes`. parse() checks everything above (corrupt), names the blob as `where`.
+// A parsed blob: tensors borrow from `bytes`. parse() checks everything above (corrupt), names the blob as
+// `where`.
 class LayerBlob {
  public:
   static Result<LayerBlob> parse(std::span<const std::byte> bytes, std::string_view where);

@@ -1,7 +1,8 @@
 // registry/registry.h - the catalogue and store of models: one SQLite file (DESIGN 4, docs/FORMAT.md).
 //
-// Versions never change; tags move; every change leaves an audit row. Readers see whole versions only. Every call
-// returns an Error instead of throwing. A Registry object belongs to one thread at a time; processes share the file.
+// Versions never change; tags move; every change leaves an audit row. Readers see whole versions only. Every
+// call returns an Error instead of throwing. A Registry object belongs to one thread at a time; processes
+// share the file.
 #pragma once
 
 #include <cstdint>
@@ -24,19 +25,39 @@ namespace dgq {
 // ~/.local/share/dgq/registry.db.
 std::filesystem::path default_registry_path();
 
-struct TagInfo { std::string model, tag; Digest version; std::int64_t updated_unix_s; };
-struct VersionInfo { Digest digest; Manifest manifest; std::int64_t created_unix_s; std::vector<std::string> tags; };
-struct GcReport { std::uint64_t blobs_removed = 0, bytes_freed = 0, files_removed = 0; };
-struct VerifyReport { std::uint64_t blobs_checked = 0, bytes_checked = 0; std::vector<std::string> faults; };
-struct RegistryStats { std::uint64_t versions, blobs, raw_bytes, stored_bytes; };
+struct TagInfo {
+  std::string model, tag;
+  Digest version;
+  std::int64_t updated_unix_s;
+};
+struct VersionInfo {
+  Digest digest;
+  Manifest manifest;
+  std::int64_t created_unix_s;
+  std::vector<std::string> tags;
+};
+struct BlobInfo {
+  Digest digest;
+  std::uint64_t bytes, stored_bytes;
+};  // stored_bytes: compressed
+struct GcReport {
+  std::uint64_t blobs_removed = 0, bytes_freed = 0, files_removed = 0;
+};
+struct VerifyReport {
+  std::uint64_t blobs_checked = 0, bytes_checked = 0;
+  std::vector<std::string> faults;
+};
+struct RegistryStats {
+  std::uint64_t versions, blobs, raw_bytes, stored_bytes;
+};
 
 class Ingest;
 
 class Registry {
  public:
   enum class Mode { read_only, read_write };
-  // create: makes the file (and its folder) when it does not exist. Errors: not_found (says how to init), corrupt (not a
-  // database, not ours), unsupported (newer than this build: upgrade dgq), io.
+  // create: makes the file (and its folder) when it does not exist. Errors: not_found (says how to init),
+  // corrupt (not a database, not ours), unsupported (newer than this build: upgrade dgq), io.
   static Result<Registry> open(const std::filesystem::path& path, Mode mode, bool create = false);
   Registry(Registry&&) noexcept;
   Registry& operator=(Registry&&) noexcept;
@@ -46,16 +67,22 @@ class Registry {
   Result<std::vector<TagInfo>> list();
   // By "model[:tag]" or by a digest prefix of at least 8 hex digits. not_found names what there is.
   Result<VersionInfo> resolve(std::string_view reference);
+  // A version that has lost its last tag can still be tagged (an undo), until gc.
   Result<void> tag(const Digest& version, const ModelRef& name);
-  // Removes the tag; a version without tags is gone for readers and its blobs are freed by gc.
-  Result<void> remove(const ModelRef& name);
+  // Removes the tag and returns the version it named; a version without tags is gone for readers and its
+  // blobs are freed by gc.
+  Result<Digest> remove(const ModelRef& name);
   Result<GcReport> gc();
   // Hashes every blob, checks the database and every manifest. Faults are findings, not Errors.
-  Result<VerifyReport> verify(const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
+  Result<VerifyReport> verify(
+      const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
   Result<RegistryStats> stats();
+  Result<std::vector<BlobInfo>> blobs();  // all of them, in the order of their storing
 
-  // Streams a blob's bytes in order, chunk by chunk, checking each chunk; the digest is checked at the end (corrupt).
-  Result<void> read_blob(const Digest& digest, const std::function<Result<void>(std::span<const std::byte>)>& sink);
+  // Streams a blob's bytes in order, chunk by chunk, checking each chunk; the digest is checked at the end
+  // (corrupt).
+  Result<void> read_blob(const Digest& digest,
+                         const std::function<Result<void>(std::span<const std::byte>)>& sink);
 
   // Starts adding a version. Blobs that a killed process left behind are cleaned up here.
   Result<Ingest> begin_ingest();
@@ -67,8 +94,8 @@ class Registry {
   std::unique_ptr<State> state_;
 };
 
-// Adds one version. Nothing is visible to readers until commit(); destroyed without commit, the registry is as before.
-// Two processes may add at once; the Registry must outlive the Ingest.
+// Adds one version. Nothing is visible to readers until commit(); destroyed without commit, the registry is
+// as before. Two processes may add at once; the Registry must outlive the Ingest.
 class Ingest {
  public:
   Ingest(Ingest&&) noexcept;
@@ -76,8 +103,8 @@ class Ingest {
   ~Ingest();
   // Stores the bytes (or finds them there: same digest) under this ingest. Durable when it returns.
   Result<BlobRef> add_blob(std::string_view name, std::string_view media, std::span<const std::byte> bytes);
-  // One transaction: the version, its references, the tag (moved if it existed), the audit row. All blobs of the manifest
-  // must be there. Returns the version's digest; the same version again is fine.
+  // One transaction: the version, its references, the tag (moved if it existed), the audit row. All blobs of
+  // the manifest must be there. Returns the version's digest; the same version again is fine.
   Result<Digest> commit(const Manifest& manifest, const ModelRef& name);
 
  private:
