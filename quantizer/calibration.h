@@ -23,8 +23,8 @@ using Fraction = std::function<void(double done)>;  // 0..1; may be empty
 inline constexpr std::size_t kCalibrationLength = 256;  // tokens per sequence, or max_positions when that is less
 
 // About `tokens` tokens (whole sequences) that the fp32 model itself writes at temperature 1, starting from its BOS (EOS
-// without one; token 0 without either). Depends on checkpoint, tokens and seed only. Holds up to kSamplingBytes of fp32
-// layers; what is beyond is converted from the mapped checkpoint for each step.
+// without one; token 0 without either). Depends on checkpoint, tokens and seed only. Holds up to 1 GiB of fp32
+// layers; those beyond are converted from the mapped checkpoint for every step.
 Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels, std::size_t tokens,
                                                  std::uint64_t seed, int threads, const Fraction& progress);
 
@@ -45,13 +45,13 @@ struct LayerStatistics {
 class CalibrationRun {
  public:
   CalibrationRun(const ModelConfig& config, const Kernels& kernels, int threads, const std::vector<Sequence>& sequences,
-                 const std::vector<float>& embedding);
+                 std::vector<float> embedding);  // [vocab][hidden], needed only here
   // Takes the sequences through the next layer.
   LayerStatistics run_layer(const LayerWeights& weights, const Fraction& progress);
 
  private:
   ModelConfig config_;  // of one layer: a cache serves one layer of one sequence, then the next
-  const Kernels* kernels_;
+  Kernels kernels_;
   int threads_;
   Decoder decoder_;
   KvCache cache_;
