@@ -1,24 +1,20 @@
 #include "quantizer/dgq_search.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+
+#include "runtime/parallel.h"
 
 namespace dgq {
 namespace {
 
-constexpr float kTop = 15;     // q: 0..15
-constexpr float kLimit = 127;  // |w8|
+constexpr float kTop = 15;       // q: 0..15
+constexpr float kLimit = 127;    // |w8|
+constexpr float kTiny = 1e-30f;  // rows below this count as zero: 1 / s1 has to be a float
 
-// Phase 1: clip ratios 1, 0.96, ... and positions of the grid in steps. Measured on `eval` (tests print the errors).
-constexpr std::size_t kClips = 12, kShifts = 3;
-constexpr float kClipStep = 0.04f, kShiftStep = 0.25f;
-constexpr std::size_t kCandidates1 = kClips * kShifts;
-
-// Phase 2: s1 = ratio * max|w| / 127, ratio from kFirstRatio on.
-constexpr std::size_t kCoarse = 31;
-constexpr float kFirstRatio = 0.7f, kRatioStep = 0.0125f;
-constexpr std::size_t kCandidates2 = kCoarse + 1;  // and plain min-max
+constexpr SearchGrid kGrid = kSearchGrid;
+constexpr std::size_t kCandidates1 = kGrid.clips * kGrid.shifts;
+constexpr std::size_t kCandidates2 = kGrid.coarse + 1;  // the first is plain min-max
 
 // Round half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no fraction bits. SSE2 has no rounding instruction, and a
 // call of rint() per weight would cost more than the search.
@@ -49,19 +45,24 @@ float unit_of(const float* w, std::size_t n) {
   return largest > kTiny ? largest / kLimit : 0;
 }
 
-float reciprocal(float x) { return x > kTiny / 1024 ? 1 / x : 0; }
+float reciprocal(float x) { return x > 0 ? 1 / x : 0; }
 
 // The grid of one group in real numbers: start + step * q.
-struct Grid { float step, start; };
+struct Grid {
+  float step, start;
+};
 
 // The same in units of s1. The whole grid is kept within -127..127, so that any q is valid.
-struct IntegerGrid { float s2, o; };
+struct IntegerGrid {
+  float s2, o;
+};
 
 IntegerGrid to_integers(const Grid& grid, float s1) {
-  const float inverse = s1 > 0 ? 1 / s1 : 0;
+  const float inverse = reciprocal(s1);
   constexpr float kMaxFine = 16;  // floor(254 / 15)
   const float s2 = clamp(round_even(clamp(grid.step * inverse, 0, kMaxFine)), 1, kMaxFine);
-  const float o = clamp(round_even(clamp(grid.start * inverse, -kLimit, kLimit)), -kLimit, kLimit - kTop * s2);
+  const float o =
+      clamp(round_even(clamp(grid.start * inverse, -kLimit, kLimit)), -kLimit, kLimit - kTop * s2);
   return {s2, o};
 }
 
@@ -71,18 +72,20 @@ float quantize(float w, float inverse_step, float start) {
 
 // d = w - w_hat over one group.
 void residual(const float* w, std::size_t n, const Grid& grid, float* d) {
-  const float inverse = grid.step > 0 ? 1 / grid.step : 0;
-  for (std::size_t i = 0; i < n; ++i) d[i] = w[i] - (grid.start + grid.step * quantize(w[i], inverse, grid.start));
+  const float inverse = reciprocal(grid.step);
+  for (std::size_t i = 0; i < n; ++i)
+    d[i] = w[i] - (grid.start + grid.step * quantize(w[i], inverse, grid.start));
 }
 
 Grid min_max(const float* w, std::size_t n) {
   const auto [low, high] = std::minmax_element(w, w + n);
-  return {(*high - *low) / kTop, *low};
+  return {*high / kTop - *low / kTop, *low};
 }
 
 Grid candidate1(const Grid& plain, std::size_t index) {
-  const float ratio = 1 - kClipStep * static_cast<float>(index / kShifts);
-  const float shift = kShiftStep * (static_cast<float>(index % kShifts) - static_cast<float>(kShifts / 2));
+  const float ratio = 1 - static_cast<float>(kGrid.clip_step) * static_cast<float>(index / kGrid.shifts);
+  const float shift = static_cast<float>(kGrid.shift_step) *
+                      (static_cast<float>(index % kGrid.shifts) - static_cast<float>(kGrid.shifts / 2));
   const float middle = plain.start + plain.step * (kTop / 2);
   const float step = plain.step * ratio;
   return {step, middle - step * (kTop / 2) + step * shift};
@@ -103,7 +106,7 @@ class Search {
   }
 
   struct Scratch {
-    std::vector<float> d, dh;   // [candidates][k]: residuals, residuals * H
+    std::vector<float> d, dh;  // [candidates][k]: residuals, residuals * H
     std::vector<Grid> plain, best;
   };
   Scratch scratch() const {
@@ -112,7 +115,9 @@ class Search {
             std::vector<Grid>(groups_)};
   }
 
-  struct RowErrors { double energy, plain, best; };
+  struct RowErrors {
+    double energy, plain, best;
+  };
   RowErrors row(std::size_t n, Scratch& scratch, QuantizedLinear& out) const {
     const float* w = w_.w + n * w_.k;
     const float unit = unit_of(w, w_.k);
@@ -126,7 +131,11 @@ class Search {
   }
 
  private:
-  struct Choice { const std::vector<Grid>* grids; float s1; double plain, error; };
+  struct Choice {
+    const std::vector<Grid>* grids;
+    float s1;
+    double plain, error;
+  };
 
   std::size_t width(std::size_t g) const { return std::min(group_, w_.k - g * group_); }
 
@@ -134,12 +143,14 @@ class Search {
   template <class Visit>
   void judge(const float* h, std::size_t n, std::size_t count, Scratch& scratch, Visit visit) const {
     gemm_.run({n, n, h, nullptr}, scratch.d.data(), n, count, 0, n, scratch.dh.data(), n);
-    for (std::size_t c = 0; c < count; ++c) visit(c, dot(scratch.d.data() + c * n, scratch.dh.data() + c * n, n));
+    for (std::size_t c = 0; c < count; ++c)
+      visit(c, dot(scratch.d.data() + c * n, scratch.dh.data() + c * n, n));
   }
 
   Grid phase1(const float* w, std::size_t g, const Grid& plain, Scratch& scratch) const {
     const std::size_t n = width(g);
-    for (std::size_t c = 0; c < kCandidates1; ++c) residual(w, n, candidate1(plain, c), scratch.d.data() + c * n);
+    for (std::size_t c = 0; c < kCandidates1; ++c)
+      residual(w, n, candidate1(plain, c), scratch.d.data() + c * n);
     std::size_t best = 0;
     float least = INFINITY;
     judge(blocks_[g].data(), n, kCandidates1, scratch, [&](std::size_t c, float error) {
@@ -157,11 +168,14 @@ class Search {
 
   Choice phase2(const float* w, float unit, Scratch& scratch) const {
     const auto s1 = [&](std::size_t c) {
-      return c == 0 ? unit : unit * (kFirstRatio + kRatioStep * static_cast<float>(c - 1));
+      return c == 0 ? unit
+                    : unit * (static_cast<float>(kGrid.coarse_first) +
+                              static_cast<float>(kGrid.coarse_step) * static_cast<float>(c - 1));
     };
     const auto grids = [&](std::size_t c) { return c == 0 ? &scratch.plain : &scratch.best; };
-    for (std::size_t c = 0; c < kCandidates2; ++c) residual_row(w, *grids(c), s1(c), scratch.d.data() + c * w_.k);
-    Choice choice{nullptr, 0, 0, INFINITY};
+    for (std::size_t c = 0; c < kCandidates2; ++c)
+      residual_row(w, *grids(c), s1(c), scratch.d.data() + c * w_.k);
+    Choice choice{grids(0), s1(0), INFINITY, INFINITY};  // stays so when the errors are no numbers
     judge(h_, w_.k, kCandidates2, scratch, [&](std::size_t c, float error) {
       if (c == 0) choice.plain = error;
       if (error < choice.error) choice.error = error, choice.grids = grids(c), choice.s1 = s1(c);
@@ -176,13 +190,14 @@ class Search {
     return energy;
   }
 
-  void write(std::size_t n, const float* w, float s1, const std::vector<Grid>& grids, QuantizedLinear& out) const {
+  void write(std::size_t n, const float* w, float s1, const std::vector<Grid>& grids,
+             QuantizedLinear& out) const {
     out.s1[n] = s1;
     for (std::size_t g = 0; g < groups_; ++g) {
       const IntegerGrid fine = to_integers(grids[g], s1);
       out.s2[n * groups_ + g] = static_cast<std::uint8_t>(fine.s2);
       out.o[n * groups_ + g] = static_cast<std::int8_t>(fine.o);
-      const float step = s1 * fine.s2, start = s1 * fine.o, inverse = step > 0 ? 1 / step : 0;
+      const float step = s1 * fine.s2, start = s1 * fine.o, inverse = reciprocal(step);
       for (std::size_t k = g * group_; k < g * group_ + width(g); ++k)
         out.q[n * w_.k + k] = static_cast<std::uint8_t>(quantize(w[k], inverse, start));
     }
@@ -197,8 +212,8 @@ class Search {
 
 }  // namespace
 
-QuantizedLinear search_w4(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h, std::size_t group,
-                          int threads) {
+QuantizedLinear search_w4(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
+                          std::size_t group, int threads) {
   const std::size_t groups = (w.k + group - 1) / group;
   QuantizedLinear out;
   out.q.resize(w.n * w.k);
@@ -232,7 +247,7 @@ QuantizedRowsW8 round_w8(const F32Matrix& w, int threads) {
   parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
     for (std::size_t n = begin; n < end; ++n) {
       const float* row = w.w + n * w.k;
-      const float s1 = unit_of(row, w.k), inverse = s1 > 0 ? 1 / s1 : 0;
+      const float s1 = unit_of(row, w.k), inverse = reciprocal(s1);
       out.s1[n] = s1;
       for (std::size_t k = 0; k < w.k; ++k) {
         const float q = round_even(clamp(row[k] * inverse, -kLimit, kLimit));

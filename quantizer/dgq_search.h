@@ -22,18 +22,30 @@
 
 namespace dgq {
 
+// What is tried. Part of the recipe that a registry keeps.
+struct SearchGrid {
+  std::size_t clips = 12;  // phase 1: ranges 1, 1 - clip_step, ... of min-max,
+  double clip_step = 0.04;
+  std::size_t shifts = 3;  // each at positions -shift_step, 0, shift_step, in steps
+  double shift_step = 0.25;
+  std::size_t coarse = 31;  // phase 2: s1 = ratio * max |w| / 127, ratio = coarse_first, + coarse_step, ...
+  double coarse_first = 0.7, coarse_step = 0.0125;
+};
+inline constexpr SearchGrid kSearchGrid;
+
 struct QuantizedLinear {
-  std::vector<std::uint8_t> q;    // [n][k], 0..15
-  std::vector<std::uint8_t> s2;   // [n][ceil(k / group)], 1..16: the whole grid o..o + 15 * s2 is within -127..127
-  std::vector<std::int8_t> o;     // [n][ceil(k / group)]
-  std::vector<float> s1;          // [n]; 0 for an all-zero row
-  double error_minmax = 0;        // tr(d H d^T) / tr(w H w^T) of plain min-max rounding; 0 for an all-zero matrix
-  double error = 0;               // the same of what is returned
+  std::vector<std::uint8_t> q;  // [n][k], 0..15
+  std::vector<std::uint8_t>
+      s2;  // [n][ceil(k / group)], 1..16: the whole grid o..o + 15 * s2 is within -127..127
+  std::vector<std::int8_t> o;  // [n][ceil(k / group)]
+  std::vector<float> s1;       // [n]; 0 for an all-zero row
+  double error_minmax = 0;  // tr(d H d^T) / tr(w H w^T) of plain min-max rounding; 0 for an all-zero matrix
+  double error = 0;         // the same of what is returned
 };
 
 // w: [n][k] finite; bias is not looked at. h: [k][k] symmetric, positive semidefinite. group: 32, 64 or 128.
-QuantizedLinear search_w4(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h, std::size_t group,
-                          int threads);
+QuantizedLinear search_w4(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
+                          std::size_t group, int threads);
 
 struct QuantizedRowsW8 {
   std::vector<std::int8_t> q;  // [n][k], -127..127
