@@ -31,19 +31,20 @@ class Checkpoint {
   ~Checkpoint();
 
   const ModelConfig& config() const;
-  const Json& config_json() const;               // config.json as read
-  const std::string& tokenizer_json() const;     // bytes of tokenizer.json
+  const Json& config_json() const;            // config.json as read
+  const std::string& tokenizer_json() const;  // bytes of tokenizer.json
   // file name -> SHA-256 of every file read, for provenance. Reads them whole.
   Result<std::vector<std::pair<std::string, Digest>>> source_digests() const;
 
   // Float32 copies. corrupt: a NaN or infinity in the tensor, named.
   Result<LayerF32> layer(std::size_t index) const;
-  Result<std::vector<float>> embedding() const;  // [vocab][hidden]
-  Result<std::vector<float>> head() const;       // [vocab][hidden]; empty when tied
-  Result<std::vector<float>> final_norm() const; // [hidden]
+  Result<std::vector<float>> embedding() const;   // [vocab][hidden]
+  Result<std::vector<float>> head() const;        // [vocab][hidden]; empty when tied
+  Result<std::vector<float>> final_norm() const;  // [hidden]
 
  private:
   struct State;
+  explicit Checkpoint(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

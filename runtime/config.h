@@ -22,15 +22,16 @@ struct ModelConfig {
   std::size_t hidden, ffn, layers, heads, kv_heads, head_dim, vocab, max_positions;  // all > 0
   double rms_eps, rope_theta;
   RopeScaling rope_scaling;
-  bool tied_head;                     // lm_head is embed_tokens
-  bool attention_bias, mlp_bias;      // linears carry a bias: q, k, v, o; gate, up, down
-  std::int32_t bos = -1;              // -1: none
-  std::vector<std::int32_t> eos;      // generation stops at any of them
+  bool tied_head;                 // lm_head is embed_tokens
+  bool attention_bias, mlp_bias;  // linears carry a bias: q, k, v, o; gate, up, down
+  std::int32_t bos = -1;          // -1: none
+  std::vector<std::int32_t> eos;  // generation stops at any of them
 };
 
-// Supported: LlamaForCausalLM, MistralForCausalLM without sliding window. Anything in the object that would change the
-// mathematics and is not supported (architecture, RoPE type, activation, quantization_config, ...) is Error unsupported
-// by name; sizes out of range (head counts that do not divide, zero, above limits) are Error corrupt.
+// Supported: LlamaForCausalLM, MistralForCausalLM without sliding window. Anything in the object that would
+// change the mathematics and is not supported (architecture, RoPE type, activation, quantization_config, ...)
+// is Error unsupported by name; sizes out of range (head counts that do not divide, zero, above limits) are
+// Error corrupt.
 Result<ModelConfig> parse_config(const Json& config, std::string_view where);
 
 }  // namespace dgq

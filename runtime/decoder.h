@@ -1,8 +1,9 @@
 // runtime/decoder.h - the Llama-family graph: RMSNorm, RoPE, grouped-query attention, SwiGLU.
 //
-// Works on a batch of rows. A row is one token at one position of one sequence, so that a prompt (many rows of one
-// sequence) and several running sequences (one row each) are the same call. Each row's numbers do not depend on the
-// other rows of the batch, on the kernels chosen or on the number of threads: logits are equal bit for bit.
+// Works on a batch of rows. A row is one token at one position of one sequence, so that a prompt (many rows
+// of one sequence) and several running sequences (one row each) are the same call. Each row's numbers do not
+// depend on the other rows of the batch, on the kernels chosen or on the number of threads: logits are equal
+// bit for bit.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +25,15 @@ struct Row {
                          // and positions before the first are filled already
 };
 
-// Sees the inputs of the linears of one layer while it runs, m rows of k floats each: before q, k, v (name q),
-// before o, before gate and up (name gate), before down.
+// Sees the inputs of the linears of one layer while it runs, m rows of k floats each: before q, k, v (name
+// q), before o, before gate and up (name gate), before down.
 enum class TapPoint { q, o, gate, down };
 using Tap = std::function<void(TapPoint point, const float* x, std::size_t m, std::size_t k)>;
 
 class Decoder {
  public:
-  // threads: OpenMP threads per step, >= 1. Kernels as chosen at load. act_block: kActBlock, or 0 for one scale per row.
+  // threads: OpenMP threads per step, >= 1. Kernels as chosen at load. act_block: kActBlock, or 0 for one
+  // scale per row.
   Decoder(const ModelConfig& config, const Kernels& kernels, int threads, std::size_t act_block = kActBlock);
   ~Decoder();
 
@@ -43,10 +45,11 @@ class Decoder {
                  const Tap* tap = nullptr);
 
   // Final norm and output head of `m` rows: logits [m][config.vocab].
-  void run_head(const float* final_norm, const Linear& head, const float* hidden, std::size_t m, float* logits);
+  void run_head(const float* final_norm, const Linear& head, const float* hidden, std::size_t m,
+                float* logits);
 
-  // All of it: tokens[i] at rows[i]. Logits of the rows named in `wanted` (indices into rows, ascending) go to
-  // logits [wanted.size()][config.vocab].
+  // All of it: tokens[i] at rows[i]. Logits of the rows named in `wanted` (indices into rows, ascending) go
+  // to logits [wanted.size()][config.vocab].
   void forward(const ModelWeights& weights, std::span<const std::int32_t> tokens, std::span<const Row> rows,
                std::span<const std::size_t> wanted, float* logits);
 

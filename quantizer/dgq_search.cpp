@@ -1,0 +1,267 @@
+#include "quantizer/dgq_search.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/parallel.h"
+
+namespace dgq {
+namespace {
+
+constexpr float kTop = 15;       // q: 0..15
+constexpr float kLimit = 127;    // |w8|
+constexpr float kTiny = 1e-30f;  // rows below this count as zero: 1 / s1 has to be a float
+
+constexpr SearchGrid kGrid = kSearchGrid;
+constexpr std::size_t kCandidates1 = kGrid.clips * kGrid.shifts;
+constexpr std::size_t kCandidates2 = kGrid.coarse + 1;  // the first is plain min-max
+
+// Round half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no fraction bits. SSE2 has no rounding instruction, and a
+// call of rint() per weight would cost more than the search.
+float round_even(float x) {
+  constexpr float kMagic = 12582912.0f;
+  return (x + kMagic) - kMagic;
+}
+
+float clamp(float x, float low, float high) { return std::min(std::max(x, low), high); }
+
+// sum a * b in 16 lanes and a fixed tree: the same bits everywhere, and vectors on every CPU.
+float dot(const float* a, const float* b, std::size_t n) {
+  constexpr std::size_t kLanes = 16;
+  float lane[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::size_t l = 0; l < kLanes; ++l) lane[l] += a[i + l] * b[i + l];
+  for (std::size_t l = 0; i < n; ++i, ++l) lane[l] += a[i] * b[i];
+  for (std::size_t width = kLanes / 2; width > 0; width /= 2)
+    for (std::size_t l = 0; l < width; ++l) lane[l] += lane[l + width];
+  return lane[0];
+}
+
+// max |w| / 127: the coarse scale with which the row just fits. Rows too small for float reciprocals count as zero.
+float unit_of(const float* w, std::size_t n) {
+  float largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(w[i]));
+  return largest > kTiny ? largest / kLimit : 0;
+}
+
+float reciprocal(float x) { return x > 0 ? 1 / x : 0; }
+
+// The grid of one group in real numbers: start + step * q.
+struct Grid {
+  float step, start;
+};
+
+// The same in units of s1. The whole grid is kept within -127..127, so that any q is valid.
+struct IntegerGrid {
+  float s2, o;
+};
+
+IntegerGrid to_integers(const Grid& grid, float s1) {
+  const float inverse = reciprocal(s1);
+  constexpr float kMaxFine = 16;  // floor(254 / 15)
+  const float s2 = clamp(round_even(clamp(grid.step * inverse, 0, kMaxFine)), 1, kMaxFine);
+  const float o =
+      clamp(round_even(clamp(grid.start * inverse, -kLimit, kLimit)), -kLimit, kLimit - kTop * s2);
+  return {s2, o};
+}
+
+float quantize(float w, float inverse_step, float start) {
+  return round_even(clamp((w - start) * inverse_step, 0, kTop));
+}
+
+// d = w - w_hat over one group.
+void residual(const float* w, std::size_t n, const Grid& grid, float* d) {
+  const float inverse = reciprocal(grid.step);
+  for (std::size_t i = 0; i < n; ++i)
+    d[i] = w[i] - (grid.start + grid.step * quantize(w[i], inverse, grid.start));
+}
+
+Grid min_max(const float* w, std::size_t n) {
+  const auto [low, high] = std::minmax_element(w, w + n);
+  return {*high / kTop - *low / kTop, *low};
+}
+
+Grid candidate1(const Grid& plain, std::size_t index) {
+  const float ratio = 1 - static_cast<float>(kGrid.clip_step) * static_cast<float>(index / kGrid.shifts);
+  const float shift = static_cast<float>(kGrid.shift_step) *
+                      (static_cast<float>(index % kGrid.shifts) - static_cast<float>(kGrid.shifts / 2));
+  const float middle = plain.start + plain.step * (kTop / 2);
+  const float step = plain.step * ratio;
+  return {step, middle - step * (kTop / 2) + step * shift};
+}
+
+// One layer: what rows share.
+class Search {
+ public:
+  Search(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h, std::size_t group)
+      : gemm_(gemm), w_(w), h_(h.data()), group_(group), groups_((w.k + group - 1) / group) {
+    for (std::size_t g = 0; g < groups_; ++g) {
+      const std::size_t width = this->width(g), begin = g * group;
+      std::vector<float> block(width * width);
+      for (std::size_t i = 0; i < width; ++i)
+        std::copy_n(h_ + (begin + i) * w.k + begin, width, block.data() + i * width);
+      blocks_.push_back(std::move(block));
+    }
+  }
+
+  struct Scratch {
+    std::vector<float> d, dh;  // [candidates][k]: residuals, residuals * H
+    std::vector<Grid> plain, best;
+  };
+  Scratch scratch() const {
+    const std::size_t rows = std::max(kCandidates1, kCandidates2);
+    return {std::vector<float>(rows * w_.k), std::vector<float>(rows * w_.k), std::vector<Grid>(groups_),
+            std::vector<Grid>(groups_)};
+  }
+
+  struct RowErrors {
+    double energy, plain, best;
+  };
+  RowErrors row(std::size_t n, Scratch& scratch, QuantizedLinear& out) const {
+    const float* w = w_.w + n * w_.k;
+    const float unit = unit_of(w, w_.k);
+    for (std::size_t g = 0; g < groups_; ++g) {
+      scratch.plain[g] = min_max(w + g * group_, width(g));
+      scratch.best[g] = phase1(w + g * group_, g, scratch.plain[g], scratch);
+    }
+    const Choice choice = phase2(w, unit, scratch);
+    write(n, w, choice.s1, *choice.grids, out);
+    return {energy(w, scratch), choice.plain, choice.error};
+  }
+
+ private:
+  struct Choice {
+    const std::vector<Grid>* grids;
+    float s1;
+    double plain, error;
+  };
+
+  std::size_t width(std::size_t g) const { return std::min(group_, w_.k - g * group_); }
+
+  // errors of `count` residual rows of `n` floats against h [n][n].
+  template <class Visit>
+  void judge(const float* h, std::size_t n, std::size_t count, Scratch& scratch, Visit visit) const {
+    gemm_.run({n, n, h, nullptr}, scratch.d.data(), n, count, 0, n, scratch.dh.data(), n);
+    for (std::size_t c = 0; c < count; ++c)
+      visit(c, dot(scratch.d.data() + c * n, scratch.dh.data() + c * n, n));
+  }
+
+  Grid phase1(const float* w, std::size_t g, const Grid& plain, Scratch& scratch) const {
+    const std::size_t n = width(g);
+    for (std::size_t c = 0; c < kCandidates1; ++c)
+      residual(w, n, candidate1(plain, c), scratch.d.data() + c * n);
+    std::size_t best = 0;
+    float least = INFINITY;
+    judge(blocks_[g].data(), n, kCandidates1, scratch, [&](std::size_t c, float error) {
+      if (error < least) least = error, best = c;
+    });
+    return candidate1(plain, best);
+  }
+
+  void residual_row(const float* w, const std::vector<Grid>& grids, float s1, float* d) const {
+    for (std::size_t g = 0; g < groups_; ++g) {
+      const IntegerGrid fine = to_integers(grids[g], s1);
+      residual(w + g * group_, width(g), {s1 * fine.s2, s1 * fine.o}, d + g * group_);
+    }
+  }
+
+  Choice phase2(const float* w, float unit, Scratch& scratch) const {
+    const auto s1 = [&](std::size_t c) {
+      return c == 0 ? unit
+                    : unit * (static_cast<float>(kGrid.coarse_first) +
+                              static_cast<float>(kGrid.coarse_step) * static_cast<float>(c - 1));
+    };
+    const auto grids = [&](std::size_t c) { return c == 0 ? &scratch.plain : &scratch.best; };
+    for (std::size_t c = 0; c < kCandidates2; ++c)
+      residual_row(w, *grids(c), s1(c), scratch.d.data() + c * w_.k);
+    Choice choice{grids(0), s1(0), INFINITY, INFINITY};  // stays so when the errors are no numbers
+    judge(h_, w_.k, kCandidates2, scratch, [&](std::size_t c, float error) {
+      if (c == 0) choice.plain = error;
+      if (error < choice.error) choice.error = error, choice.grids = grids(c), choice.s1 = s1(c);
+    });
+    return choice;
+  }
+
+  double energy(const float* w, Scratch& scratch) const {
+    double energy = 0;
+    std::copy_n(w, w_.k, scratch.d.data());
+    judge(h_, w_.k, 1, scratch, [&](std::size_t, float error) { energy = error; });
+    return energy;
+  }
+
+  void write(std::size_t n, const float* w, float s1, const std::vector<Grid>& grids,
+             QuantizedLinear& out) const {
+    out.s1[n] = s1;
+    for (std::size_t g = 0; g < groups_; ++g) {
+      const IntegerGrid fine = to_integers(grids[g], s1);
+      out.s2[n * groups_ + g] = static_cast<std::uint8_t>(fine.s2);
+      out.o[n * groups_ + g] = static_cast<std::int8_t>(fine.o);
+      const float step = s1 * fine.s2, start = s1 * fine.o, inverse = reciprocal(step);
+      for (std::size_t k = g * group_; k < g * group_ + width(g); ++k)
+        out.q[n * w_.k + k] = static_cast<std::uint8_t>(quantize(w[k], inverse, start));
+    }
+  }
+
+  const GemmF32Kernel& gemm_;
+  const F32Matrix w_;
+  const float* h_;
+  std::size_t group_, groups_;
+  std::vector<std::vector<float>> blocks_;  // the diagonal blocks of H
+};
+
+}  // namespace
+
+QuantizedLinear search_w4(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
+                          std::size_t group, int threads) {
+  const std::size_t groups = (w.k + group - 1) / group;
+  QuantizedLinear out;
+  out.q.resize(w.n * w.k);
+  out.s2.resize(w.n * groups);
+  out.o.resize(w.n * groups);
+  out.s1.resize(w.n);
+  const Search search(gemm, w, h, group);
+  std::vector<Search::RowErrors> errors(w.n);
+  parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
+    Search::Scratch scratch = search.scratch();
+    for (std::size_t n = begin; n < end; ++n) errors[n] = search.row(n, scratch, out);
+  });
+  Search::RowErrors sum{};
+  for (const Search::RowErrors& row : errors) {
+    sum.energy += row.energy;
+    sum.plain += row.plain;
+    sum.best += row.best;
+  }
+  if (sum.energy > 0) {
+    out.error_minmax = sum.plain / sum.energy;
+    out.error = sum.best / sum.energy;
+  }
+  return out;
+}
+
+QuantizedRowsW8 round_w8(const F32Matrix& w, int threads) {
+  QuantizedRowsW8 out;
+  out.q.resize(w.n * w.k);
+  out.s1.resize(w.n);
+  std::vector<double> errors(w.n), energies(w.n);
+  parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
+    for (std::size_t n = begin; n < end; ++n) {
+      const float* row = w.w + n * w.k;
+      const float s1 = unit_of(row, w.k), inverse = reciprocal(s1);
+      out.s1[n] = s1;
+      for (std::size_t k = 0; k < w.k; ++k) {
+        const float q = round_even(clamp(row[k] * inverse, -kLimit, kLimit));
+        const double d = row[k] - s1 * q;
+        out.q[n * w.k + k] = static_cast<std::int8_t>(q);
+        errors[n] += d * d;
+        energies[n] += static_cast<double>(row[k]) * row[k];
+      }
+    }
+  });
+  double error = 0, energy = 0;
+  for (std::size_t n = 0; n < w.n; ++n) error += errors[n], energy += energies[n];
+  out.error = energy > 0 ? error / energy : 0;
+  return out;
+}
+
+}  // namespace dgq
