@@ -53,7 +53,8 @@ Result<std::vector<TokenPair>> parse_merges(const Json& model, std::string_view 
   std::vector<TokenPair> pairs;
   pairs.reserve(merges->size());
   for (const Json& merge : *merges) {
-    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) continue;  // a merges.txt line
+    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version"))
+      continue;  // a merges.txt line
     DGQ_TRY(const TokenPair pair, parse_merge(merge, pairs.size(), where));
     pairs.push_back(pair);
   }
@@ -131,7 +132,8 @@ Result<void> check_frames(const TokenizerDefinition& definition, std::string_vie
     for (const auto* ids : {&frame.before, &frame.after})
       for (const std::int32_t id : *ids)
         if (!added.contains(id) && !definition.bpe.vocabulary().contains(id))
-          return corrupt(where, "\"post_processor\" adds the id " + std::to_string(id) + ", which no token has");
+          return corrupt(where,
+                         "\"post_processor\" adds the id " + std::to_string(id) + ", which no token has");
   return {};
 }
 
