@@ -42,6 +42,15 @@ float dot(const float* a, const float* b, std::size_t n) {
   return lane[0];
 }
 
+// max |w| / 127: the coarse scale with which the row just fits. Rows too small for float reciprocals count as zero.
+float unit_of(const float* w, std::size_t n) {
+  float largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(w[i]));
+  return largest > kTiny ? largest / kLimit : 0;
+}
+
+float reciprocal(float x) { return x > kTiny / 1024 ? 1 / x : 0; }
+
 // The grid of one group in real numbers: start + step * q.
 struct Grid { float step, start; };
 
@@ -106,9 +115,7 @@ class Search {
   struct RowErrors { double energy, plain, best; };
   RowErrors row(std::size_t n, Scratch& scratch, QuantizedLinear& out) const {
     const float* w = w_.w + n * w_.k;
-    float largest = 0;
-    for (std::size_t k = 0; k < w_.k; ++k) largest = std::max(largest, std::fabs(w[k]));
-    const float unit = largest / kLimit;
+    const float unit = unit_of(w, w_.k);
     for (std::size_t g = 0; g < groups_; ++g) {
       scratch.plain[g] = min_max(w + g * group_, width(g));
       scratch.best[g] = phase1(w + g * group_, g, scratch.plain[g], scratch);
@@ -200,12 +207,10 @@ QuantizedLinear search_w4(const GemmF32Kernel& gemm, const F32Matrix& w, std::sp
   out.s1.resize(w.n);
   const Search search(gemm, w, h, group);
   std::vector<Search::RowErrors> errors(w.n);
-#pragma omp parallel num_threads(threads)
-  {
+  parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
     Search::Scratch scratch = search.scratch();
-#pragma omp for schedule(dynamic, 4)
-    for (std::size_t n = 0; n < w.n; ++n) errors[n] = search.row(n, scratch, out);
-  }
+    for (std::size_t n = begin; n < end; ++n) errors[n] = search.row(n, scratch, out);
+  });
   Search::RowErrors sum{};
   for (const Search::RowErrors& row : errors) {
     sum.energy += row.energy;
@@ -224,21 +229,20 @@ QuantizedRowsW8 round_w8(const F32Matrix& w, int threads) {
   out.q.resize(w.n * w.k);
   out.s1.resize(w.n);
   std::vector<double> errors(w.n), energies(w.n);
-#pragma omp parallel for num_threads(threads)
-  for (std::size_t n = 0; n < w.n; ++n) {
-    const float* row = w.w + n * w.k;
-    float largest = 0;
-    for (std::size_t k = 0; k < w.k; ++k) largest = std::max(largest, std::fabs(row[k]));
-    const float s1 = largest / kLimit, inverse = s1 > 0 ? 1 / s1 : 0;
-    out.s1[n] = s1;
-    for (std::size_t k = 0; k < w.k; ++k) {
-      const float q = clamp(round_even(row[k] * inverse), -kLimit, kLimit);
-      const double d = row[k] - s1 * q;
-      out.q[n * w.k + k] = static_cast<std::int8_t>(q);
-      errors[n] += d * d;
-      energies[n] += static_cast<double>(row[k]) * row[k];
+  parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
+    for (std::size_t n = begin; n < end; ++n) {
+      const float* row = w.w + n * w.k;
+      const float s1 = unit_of(row, w.k), inverse = s1 > 0 ? 1 / s1 : 0;
+      out.s1[n] = s1;
+      for (std::size_t k = 0; k < w.k; ++k) {
+        const float q = round_even(clamp(row[k] * inverse, -kLimit, kLimit));
+        const double d = row[k] - s1 * q;
+        out.q[n * w.k + k] = static_cast<std::int8_t>(q);
+        errors[n] += d * d;
+        energies[n] += static_cast<double>(row[k]) * row[k];
+      }
     }
-  }
+  });
   double error = 0, energy = 0;
   for (std::size_t n = 0; n < w.n; ++n) error += errors[n], energy += energies[n];
   out.error = energy > 0 ? error / energy : 0;

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "registry/audit.h"
 #include "registry/state.h"
 
 namespace dgq {
@@ -131,7 +132,7 @@ Result<std::int64_t> Ingest::State::store(std::string_view name, const Digest& d
   DGQ_CHECK(registry->db->run("UPDATE blob SET bytes = ? WHERE id = ?",
                               static_cast<std::int64_t>(bytes.size()), *found));
   DGQ_CHECK(write_chunks(*found, bytes));
-  DGQ_CHECK(registry->audit("repair", name, std::nullopt, digest));
+  DGQ_CHECK(write_audit(*registry->db, "repair", name, std::nullopt, digest));
   return *found;
 }
 

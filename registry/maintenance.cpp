@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "registry/audit.h"
 #include "registry/state.h"
 
 namespace dgq {
@@ -121,12 +122,12 @@ Result<GcReport> Registry::gc() {
     DGQ_TRY(const std::vector<Digest> untagged, digests(db, kUntagged));
     for (const Digest& digest : untagged) {
       DGQ_CHECK(db.run("DELETE FROM version WHERE digest = ?", digest));
-      DGQ_CHECK(state_->audit("gc", "version", digest, std::nullopt));
+      DGQ_CHECK(write_audit(db, "gc", "version", digest, std::nullopt));
     }
     DGQ_TRY(report, state_->sweep_blobs());
     if (report.blobs_removed > 0)
-      DGQ_CHECK(state_->audit(
-          "gc",
+      DGQ_CHECK(write_audit(
+          db, "gc",
           std::to_string(report.blobs_removed) + " blobs, " + std::to_string(report.bytes_freed) + " bytes",
           std::nullopt, std::nullopt));
     DGQ_CHECK(transaction.commit());

@@ -5,6 +5,8 @@
 
 #include <iterator>
 
+#include "registry/audit.h"
+
 namespace dgq {
 namespace {
 
@@ -104,7 +106,11 @@ Result<std::int64_t> recognise(Db& db, const std::filesystem::path& path) {
 Result<void> migrate(Db& db, const std::filesystem::path& path) {
   DGQ_TRY(Transaction transaction, Transaction::begin(db, Transaction::Kind::write));
   DGQ_TRY(std::int64_t version, recognise(db, path));  // again: another process may have been faster
+  const std::int64_t before = version;
   for (; version < kSchemaVersion; ++version) DGQ_CHECK(db.script(kMigrations[version]));
+  if (before < kSchemaVersion)
+    DGQ_CHECK(write_audit(db, before == 0 ? "init" : "migrate", "schema " + std::to_string(kSchemaVersion),
+                          std::nullopt, std::nullopt));
   DGQ_CHECK(db.script(("PRAGMA application_id = " + std::to_string(kApplicationId)).c_str()));
   DGQ_CHECK(db.script(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str()));
   return transaction.commit();

@@ -14,9 +14,6 @@ struct Registry::State {
   bool writable = false;
 
   Result<void> require_writable() const;
-  // Call inside the transaction that makes the change.
-  Result<void> audit(const char* action, std::string_view subject, const std::optional<Digest>& from,
-                     const std::optional<Digest>& to);
   // Points name at the version and writes the audit row, unless it pointed there.
   Result<void> move_tag(const ModelRef& name, std::int64_t version, const Digest& digest, const char* action);
   Result<std::optional<std::int64_t>> find_blob(const Digest& digest);
@@ -42,8 +39,5 @@ struct Ingest::State {
   Result<std::int64_t> store(std::string_view name, const Digest& digest, std::span<const std::byte> bytes);
   Result<void> write_chunks(std::int64_t blob, std::span<const std::byte> bytes);
 };
-
-std::int64_t unix_now_s();
-std::string who_am_i();  // "user@host"
 
 }  // namespace dgq
