@@ -13,6 +13,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// A mount that goes away with its test. False where mounting is not allowed.
+class Mount {
+ public:
+  Mount() = default;
+  Mount(const Mount&) = delete;
+  ~Mount() {
+    if (!folder_.empty()) ::umount2(folder_.c_str(), MNT_DETACH);
+  }
+  bool small_disk(const fs::path& folder, const char* size) {
+    fs::create_directory(folder);
+    return keep(folder, ::mount("dgq-test", folder.c_str(), "tmpfs", 0, size) == 0);
+  }
+  bool read_only(const fs::path& folder) {
+    return keep(folder, ::mount(folder.c_str(), folder.c_str(), nullptr, MS_BIND, nullptr) == 0) &&
+           ::mount(nullptr, folder.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) == 0;
+  }
+
+ private:
+  bool keep(const fs::path& folder, bool mounted) {
+    if (mounted) folder_ = folder;
+    return mounted;
+  }
+  fs::path folder_;
+};
+
 class DamageTest : public RegistryFixture {};
 
 TEST_F(DamageTest, FlippedByteInAStoredChunkIsFound) {
@@ -132,19 +157,18 @@ void fill_disk(const fs::path& registry_path, const fs::path& cache) {
 
 TEST_F(DamageTest, FullDisk) {
   const fs::path disk = scratch_ / "disk";
-  fs::create_directory(disk);
-  if (::mount("dgq-test", disk.c_str(), "tmpfs", 0, "size=12m") != 0) {
+  Mount mount;
+  if (!mount.small_disk(disk, "size=12m")) {
     not_covered("full disk: a small tmpfs (mounting needs root)");
     GTEST_SKIP();
   }
   fill_disk(disk / "registry.db", disk / "cache");
-  ::umount2(disk.c_str(), MNT_DETACH);
 }
 
 TEST_F(DamageTest, FullDiskWhileMaterialising) {
   const fs::path disk = scratch_ / "disk";
-  fs::create_directory(disk);
-  if (::mount("dgq-test", disk.c_str(), "tmpfs", 0, "size=2m") != 0) {
+  Mount mount;
+  if (!mount.small_disk(disk, "size=2m")) {
     not_covered("full disk while materialising: a small tmpfs (mounting needs root)");
     GTEST_SKIP();
   }
@@ -156,7 +180,6 @@ TEST_F(DamageTest, FullDiskWhileMaterialising) {
   for (const auto& entry : fs::recursive_directory_iterator(disk))
     EXPECT_FALSE(entry.is_regular_file()) << entry.path();
   EXPECT_OK(cache.materialise(registry, manifest.blobs[1]));
-  ::umount2(disk.c_str(), MNT_DETACH);
 }
 
 TEST_F(DamageTest, FileSizeLimit) {  // the same where mounting is not allowed: files cannot grow past a limit
@@ -246,8 +269,8 @@ TEST_F(ReadOnlyTest, ChangesThatAreOnlyInTheWalAreNeverMissed) {
 }
 
 TEST_F(ReadOnlyTest, ReadOnlyFileSystem) {
-  if (::mount(folder_.c_str(), folder_.c_str(), nullptr, MS_BIND, nullptr) != 0 ||
-      ::mount(nullptr, folder_.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
+  Mount mount;
+  if (!mount.read_only(folder_)) {
     not_covered("registry on a read-only file system (mounting needs root)");
     GTEST_SKIP();
   }
@@ -255,7 +278,6 @@ TEST_F(ReadOnlyTest, ReadOnlyFileSystem) {
   ASSERT_TRUE(registry) << registry.error().what;
   expect_whole(*registry, "demo", model(1));
   expect_clear(Registry::open(file_, Registry::Mode::read_write).error(), Errc::io, "read-only");
-  ::umount2(folder_.c_str(), MNT_DETACH);
 }
 
 }  // namespace
