@@ -34,7 +34,8 @@ Json search_json() {
           {"shift_step", grid.shift_step},
           {"coarse", grid.coarse},
           {"coarse_first", grid.coarse_first},
-          {"coarse_step", grid.coarse_step}};
+          {"coarse_step", grid.coarse_step},
+          {"sweeps", grid.sweeps}};
 }
 
 // One run of quantize(): what its steps share.
