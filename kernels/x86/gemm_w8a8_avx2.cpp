@@ -33,8 +33,8 @@ struct Dot {
 };
 
 // Weights widened to int16, two columns side by side for each row: one vpmaddwd is 8 rows x 2 columns in
-// int32. That is 4 instructions for 32 products, as with the signs above, but none of them is bound to a
-// single port.
+// int32. That is 4 instructions for 32 products, as with the signs above, but 2 of them are additions, which
+// more ports take.
 class Panel {
  public:
   void load(const W8Matrix& w, std::size_t row_block, std::size_t begin, std::size_t columns) {
@@ -64,8 +64,8 @@ class Panel {
 #pragma GCC unroll 4
       for (std::size_t row = 0; row < kRows; ++row) {
         const __m256i x2 = broadcast32(xq[row] + k);
-        sum[row][0] = _mm256_add_epi32(sum[row][0], _mm256_madd_epi16(w0, x2));
-        sum[row][1] = _mm256_add_epi32(sum[row][1], _mm256_madd_epi16(w1, x2));
+        sum[row][0] = pinned(_mm256_add_epi32(sum[row][0], _mm256_madd_epi16(w0, x2)));
+        sum[row][1] = pinned(_mm256_add_epi32(sum[row][1], _mm256_madd_epi16(w1, x2)));
       }
     }
     for (std::size_t row = 0; row < kRows; ++row)

@@ -1,0 +1,220 @@
+#include "quantizer/calibration.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "quantizer/gram.h"
+#include "runtime/parallel.h"
+#include "runtime/sampler.h"
+#include "runtime/tokenizer_utf8.h"
+
+namespace dgq {
+namespace {
+
+std::size_t sequence_length(const ModelConfig& config) {
+  return std::min(kCalibrationLength, config.max_positions);
+}
+
+std::int32_t first_token(const ModelConfig& config) {
+  return config.bos >= 0 ? config.bos : config.eos.empty() ? 0 : config.eos.front();
+}
+
+void report(const Fraction& progress, double done) {
+  if (progress) progress(done);
+}
+
+ModelConfig one_layer(ModelConfig config) {
+  config.layers = 1;
+  return config;
+}
+
+// The fp32 layers of a checkpoint for many passes: the first ones stay, as many as fit; the others are read each time.
+class LayerSource {
+ public:
+  explicit LayerSource(const Checkpoint& checkpoint)
+      : checkpoint_(checkpoint), kept_(checkpoint.config().layers) {}
+
+  Result<const LayerWeights*> get(std::size_t index) {
+    if (kept_[index]) return static_cast<const LayerWeights*>(&kept_[index]->weights);
+    DGQ_TRY(LayerF32 layer, checkpoint_.layer(index));
+    std::size_t bytes = 0;
+    for (const std::vector<float>& tensor : layer.storage) bytes += tensor.size() * sizeof(float);
+    std::optional<LayerF32>& slot = kept_bytes_ + bytes <= kSamplingBytes ? kept_[index] : passing_;
+    if (&slot != &passing_) kept_bytes_ += bytes;
+    slot = std::move(layer);
+    return static_cast<const LayerWeights*>(&slot->weights);
+  }
+
+ private:
+  static constexpr std::size_t kSamplingBytes = 1u << 30;
+  const Checkpoint& checkpoint_;
+  std::vector<std::optional<LayerF32>> kept_;
+  std::optional<LayerF32> passing_;
+  std::size_t kept_bytes_ = 0;
+};
+
+// One sequence that the model is writing.
+struct Writer {
+  Sequence tokens;
+  KvCache cache;
+  Sampler sampler;
+
+  Result<void> write_next(std::span<const float> logits) {
+    DGQ_TRY(const std::int32_t token, sampler.sample(logits, {}));
+    tokens.push_back(token);
+    return {};
+  }
+};
+
+std::vector<Writer> make_writers(const ModelConfig& config, std::size_t count, std::uint64_t seed) {
+  SplitMix64 seeds(seed);
+  SamplerOptions options;
+  options.temperature = 1;
+  std::vector<Writer> writers;
+  for (std::size_t i = 0; i < count; ++i) {
+    options.seed = seeds.next();
+    writers.push_back(
+        {{first_token(config)}, KvCache(config, sequence_length(config), KvType::f32), Sampler(options)});
+  }
+  return writers;
+}
+
+// Embedding, head and final norm of the fp32 model: with a LayerSource, all of it.
+struct Ends {
+  std::vector<float> embedding, head, norm;
+  static Result<Ends> read(const Checkpoint& checkpoint) {
+    Ends ends;
+    DGQ_TRY(ends.embedding, checkpoint.embedding());
+    DGQ_TRY(ends.head, checkpoint.head());
+    DGQ_TRY(ends.norm, checkpoint.final_norm());
+    return ends;
+  }
+};
+
+// Cuts one document into sequences, the first of which starts with the model's BOS.
+Result<void> cut_document(std::string_view text, const Tokenizer& tokenizer, const ModelConfig& config,
+                          std::vector<Sequence>& sequences) {
+  DGQ_TRY(Sequence ids, tokenizer.encode(text, true));
+  if (ids.empty()) return {};
+  if (config.bos >= 0 && ids.front() != config.bos) ids.insert(ids.begin(), config.bos);
+  const std::size_t length = sequence_length(config);
+  for (std::size_t begin = 0; begin < ids.size(); begin += length)
+    sequences.emplace_back(ids.data() + begin, ids.data() + std::min(begin + length, ids.size()));
+  return {};
+}
+
+// Evenly spread sequences that hold about `tokens` tokens.
+std::vector<Sequence> thin_out(std::vector<Sequence> all, std::size_t tokens) {
+  std::size_t total = 0;
+  for (const Sequence& sequence : all) total += sequence.size();
+  if (total <= tokens) return all;
+  const std::size_t wanted = std::max<std::size_t>(1, all.size() * tokens / total);
+  std::vector<Sequence> chosen;
+  for (std::size_t i = 0; i < wanted; ++i) chosen.push_back(std::move(all[i * all.size() / wanted]));
+  return chosen;
+}
+
+}  // namespace
+
+Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
+                                                 std::size_t tokens, std::uint64_t seed, int threads,
+                                                 const Fraction& progress) {
+  const ModelConfig& config = checkpoint.config();
+  const std::size_t length = sequence_length(config), count = (tokens + length - 1) / length;
+  DGQ_TRY(const Ends ends, Ends::read(checkpoint));
+  const F32Matrix embedding{config.vocab, config.hidden, ends.embedding.data(), nullptr};
+  F32Matrix head = embedding;
+  if (!ends.head.empty()) head.w = ends.head.data();
+  LayerSource layers(checkpoint);
+  Decoder decoder(config, kernels, threads);
+  std::vector<Writer> writers = make_writers(config, count, seed);
+  std::vector<Row> rows(count);
+  Sequence last(count);
+  std::vector<float> hidden(count * config.hidden), logits(count * config.vocab);
+  for (std::size_t position = 0; position + 1 < length; ++position) {
+    for (std::size_t i = 0; i < count; ++i) {
+      rows[i] = {&writers[i].cache, position};
+      last[i] = writers[i].tokens.back();
+    }
+    decoder.embed(embedding, last, hidden.data());
+    for (std::size_t i = 0; i < config.layers; ++i) {
+      DGQ_TRY(const LayerWeights* weights, layers.get(i));
+      decoder.run_layer(i, *weights, rows, hidden.data());
+    }
+    decoder.run_head(ends.norm.data(), head, hidden.data(), count, logits.data());
+    std::vector<Result<void>> written(count);
+    parallel_ranges(threads, count, [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t i = begin; i < end; ++i)
+        written[i] = writers[i].write_next({logits.data() + i * config.vocab, config.vocab});
+    });
+    for (const Result<void>& result : written)
+      if (!result) return Error{Errc::corrupt, "while sampling calibration text: " + result.error().what};
+    report(progress, static_cast<double>(position + 1) / static_cast<double>(length));
+  }
+  std::vector<Sequence> sequences;
+  for (Writer& writer : writers) sequences.push_back(std::move(writer.tokens));
+  return sequences;
+}
+
+Result<std::vector<Sequence>> text_calibration(std::string_view text, std::string_view where,
+                                               const Tokenizer& tokenizer, const ModelConfig& config,
+                                               std::size_t tokens) {
+  constexpr std::string_view kSeparator = "<|endoftext|>";
+  const std::size_t bad = find_invalid_utf8(text);
+  if (bad != std::string_view::npos)
+    return Error{Errc::invalid, std::string(where) + ": not UTF-8: byte " + std::to_string(bad) +
+                                    " does not belong to a character; convert the file"};
+  std::vector<Sequence> sequences;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(kSeparator), text.size());
+    DGQ_CHECK(cut_document(text.substr(0, end), tokenizer, config, sequences));
+    text.remove_prefix(std::min(end + kSeparator.size(), text.size()));
+  }
+  if (sequences.empty())
+    return Error{Errc::invalid, std::string(where) + " holds no text; calibration needs some"};
+  return thin_out(std::move(sequences), tokens);
+}
+
+Digest sequences_digest(const std::vector<Sequence>& sequences) {
+  Sha256 hash;
+  for (const Sequence& sequence : sequences) {
+    const auto size = static_cast<std::uint64_t>(sequence.size());
+    hash.update(std::as_bytes(std::span(&size, 1)));
+    hash.update(std::as_bytes(std::span(sequence)));
+  }
+  return hash.finish();
+}
+
+CalibrationRun::CalibrationRun(const ModelConfig& config, const Kernels& kernels, int threads,
+                               const std::vector<Sequence>& sequences, std::vector<float> embedding)
+    : config_(one_layer(config)),
+      kernels_(kernels),
+      threads_(threads),
+      decoder_(config_, kernels, threads),
+      cache_(config_, sequence_length(config), KvType::f32) {
+  const F32Matrix table{config.vocab, config.hidden, embedding.data(), nullptr};
+  for (const Sequence& sequence : sequences) {
+    hidden_.emplace_back(sequence.size() * config.hidden);
+    decoder_.embed(table, sequence, hidden_.back().data());
+  }
+}
+
+LayerStatistics CalibrationRun::run_layer(const LayerWeights& weights, const Fraction& progress) {
+  const std::size_t width = config_.heads * config_.head_dim;
+  Gram q(*kernels_.gemm_f32, config_.hidden, threads_), o(*kernels_.gemm_f32, width, threads_);
+  Gram gate(*kernels_.gemm_f32, config_.hidden, threads_), down(*kernels_.gemm_f32, config_.ffn, threads_);
+  const Tap tap = [&](TapPoint point, const float* x, std::size_t m, std::size_t) {
+    Gram& gram = point == TapPoint::q ? q : point == TapPoint::o ? o : point == TapPoint::gate ? gate : down;
+    gram.add(x, m);
+  };
+  std::vector<Row> rows;
+  for (std::size_t i = 0; i < hidden_.size(); ++i) {
+    rows.resize(hidden_[i].size() / config_.hidden);
+    for (std::size_t t = 0; t < rows.size(); ++t) rows[t] = {&cache_, t};
+    decoder_.run_layer(0, weights, rows, hidden_[i].data(), &tap);
+    report(progress, static_cast<double>(i + 1) / static_cast<double>(hidden_.size()));
+  }
+  return {q.finish(), o.finish(), gate.finish(), down.finish()};
+}
+
+}  // namespace dgq

@@ -1,0 +1,62 @@
+// quantizer/quantize.h - the whole job: a checkpoint folder becomes a version in a registry.
+//
+// Calibration text runs through the fp32 model one layer at a time; each layer's linears are searched
+// (quantizer/dgq_search.h), packed into a layer blob and stored before the next layer is read. The same checkpoint, options
+// and tool give the same version digest on every machine.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/table.h"
+#include "registry/registry.h"
+
+namespace dgq {
+
+// Sampled tokens by default: enough that more changed no layer's error by 1 % on `demo` and `eval`.
+inline constexpr std::size_t kDefaultCalibrationTokens = 8192;
+inline constexpr std::size_t kMinCalibrationTokens = 64, kMaxCalibrationTokens = 1u << 24;
+
+struct QuantizeOptions {
+  std::size_t group = 128;             // 32, 64 or 128
+  std::size_t activation_block = 128;  // or 0: one activation scale per row
+  std::filesystem::path calibration;   // text file; empty: the model samples its own
+  std::size_t calibration_tokens = kDefaultCalibrationTokens;
+  std::uint64_t seed = 1;  // of the sampling
+  int threads = 1;
+  bool force = false;  // quantize even when the registry has the result
+  std::string tool;    // "dgq 0.1.0", for provenance
+};
+
+// One linear layer, the embedding or the head.
+struct TensorReport {
+  std::string name;  // "layers.0.q_proj"
+  std::string kind;  // "w4", "w8"
+  std::size_t n, k;
+  std::size_t group;    // 0 for w8
+  std::uint64_t bytes;  // of its section, scales and padding included
+  double error_minmax;  // w4: relative output error on the calibration text; w8: relative weight error
+  double error;         // the same after the search (w8: there is none)
+  double bits_per_weight() const { return 8.0 * static_cast<double>(bytes) / static_cast<double>(n * k); }
+};
+
+struct QuantizeResult {
+  Digest version;
+  bool reused = false;  // the name already had a version with this provenance and recipe: nothing was done
+  std::vector<TensorReport> tensors;
+  Manifest manifest;
+};
+
+// What is being done, and how much of the whole job is: 0..1.
+using QuantizeProgress = std::function<void(const std::string& label, double done)>;
+
+// The registry is as before unless this succeeds. Errors name file, tensor or option.
+Result<QuantizeResult> quantize(const std::filesystem::path& folder, Registry& registry, const ModelRef& name,
+                                const QuantizeOptions& options, const Kernels& kernels,
+                                const QuantizeProgress& progress = {});
+
+}  // namespace dgq
