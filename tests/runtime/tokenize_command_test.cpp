@@ -3,7 +3,9 @@
 
 #include <fstream>
 
+#include "base/file.h"
 #include "base/json.h"
+#include "registry/registry.h"
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
 
@@ -68,6 +70,35 @@ TEST(TokenizeCommand, SpecialAddsBos) {
   const std::string command = "tokenize --tokenizer " + path.string();
   const std::string plain = run_dgq(command + " Once").out;
   EXPECT_EQ(run_dgq(command + " --special Once").out, "1 " + plain);
+}
+
+// A registry with one model, which is a tokenizer only (or not even that).
+Result<void> make_registry(const std::filesystem::path& path, bool with_tokenizer) {
+  DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
+  DGQ_TRY(Ingest ingest, registry.begin_ingest());
+  DGQ_TRY(const std::string json, read_file(test::repository_file("models/demo/tokenizer.json"), 1 << 20));
+  Manifest manifest;
+  manifest.config = Json::object();
+  DGQ_TRY(const BlobRef blob, ingest.add_blob(with_tokenizer ? "tokenizer" : "other", "tokenizer.json",
+                                              std::as_bytes(std::span(json))));
+  manifest.blobs = {blob};
+  DGQ_TRY(const ModelRef name, ModelRef::parse("tiny"));
+  const auto committed = ingest.commit(manifest, name);
+  if (!committed) return committed.error();
+  return {};
+}
+
+TEST(TokenizeCommand, ModelOfARegistry) {
+  const test::ScratchFolder scratch;
+  const auto path = scratch / "registry.db", without = scratch / "without.db";
+  const auto made = make_registry(path, true), made_without = make_registry(without, false);
+  ASSERT_TRUE(made) << made.error().what;
+  ASSERT_TRUE(made_without) << made_without.error().what;
+  const std::string flag = "tokenize --registry ";
+  EXPECT_EQ(run_dgq(flag + path.string() + " --model tiny 'Hello world'").out, "42 507 81 950\n");
+  EXPECT_NE(run_dgq(flag + path.string() + " --model other x").err.find("other"), std::string::npos);
+  EXPECT_EQ(run_dgq(flag + without.string() + " --model tiny x").err,
+            "dgq tokenize: tiny was stored without a tokenizer\n");
 }
 
 struct Misuse {
