@@ -83,7 +83,7 @@ Result<std::vector<std::int32_t>> encode_documents(const Tokenizer& tokenizer, s
   const auto separator = tokenizer.find(kSeparator);
   std::vector<std::int32_t> tokens;
   for (const std::string_view document : split_documents(text)) {
-    if (separator && !tokens.empty()) tokens.push_back(*separator);
+    if (separator) tokens.push_back(*separator);
     DGQ_TRY(const auto ids, tokenizer.encode(document, true));
     tokens.insert(tokens.end(), ids.begin(), ids.end());
   }
