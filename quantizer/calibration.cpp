@@ -4,14 +4,16 @@
 #include <optional>
 
 #include "quantizer/gram.h"
-#include "runtime/math.h"
 #include "runtime/parallel.h"
+#include "runtime/sampler.h"
 #include "runtime/tokenizer_utf8.h"
 
 namespace dgq {
 namespace {
 
-std::size_t sequence_length(const ModelConfig& config) { return std::min(kCalibrationLength, config.max_positions); }
+std::size_t sequence_length(const ModelConfig& config) {
+  return std::min(kCalibrationLength, config.max_positions);
+}
 
 std::int32_t first_token(const ModelConfig& config) {
   return config.bos >= 0 ? config.bos : config.eos.empty() ? 0 : config.eos.front();
@@ -29,7 +31,8 @@ ModelConfig one_layer(ModelConfig config) {
 // The fp32 layers of a checkpoint for many passes: the first ones stay, as many as fit; the others are read each time.
 class LayerSource {
  public:
-  explicit LayerSource(const Checkpoint& checkpoint) : checkpoint_(checkpoint), kept_(checkpoint.config().layers) {}
+  explicit LayerSource(const Checkpoint& checkpoint)
+      : checkpoint_(checkpoint), kept_(checkpoint.config().layers) {}
 
   Result<const LayerWeights*> get(std::size_t index) {
     if (kept_[index]) return static_cast<const LayerWeights*>(&kept_[index]->weights);
@@ -50,31 +53,31 @@ class LayerSource {
   std::size_t kept_bytes_ = 0;
 };
 
-// One sequence that the model is writing. Draws depend on its own seed only.
+// One sequence that the model is writing.
 struct Writer {
   Sequence tokens;
   KvCache cache;
-  std::uint64_t state;
+  Sampler sampler;
 
-  // Uniform in [0, 1): splitmix64 (Steele, Lea, Flood 2014), its upper 53 bits.
-  double uniform() {
-    std::uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-53;
-  }
-
-  // Appends a token drawn from softmax(logits). Overwrites the logits.
-  void draw(std::span<float> logits) {
-    const float largest = *std::max_element(logits.begin(), logits.end());
-    double sum = 0;
-    for (float& logit : logits) sum += logit = exp_f32(logit - largest);
-    double left = uniform() * sum;
-    std::size_t token = 0;
-    while (token + 1 < logits.size() && (left -= logits[token]) >= 0) ++token;
-    tokens.push_back(static_cast<std::int32_t>(token));
+  Result<void> write_next(std::span<const float> logits) {
+    DGQ_TRY(const std::int32_t token, sampler.sample(logits, {}));
+    tokens.push_back(token);
+    return {};
   }
 };
+
+std::vector<Writer> make_writers(const ModelConfig& config, std::size_t count, std::uint64_t seed) {
+  SplitMix64 seeds(seed);
+  SamplerOptions options;
+  options.temperature = 1;
+  std::vector<Writer> writers;
+  for (std::size_t i = 0; i < count; ++i) {
+    options.seed = seeds.next();
+    writers.push_back(
+        {{first_token(config)}, KvCache(config, sequence_length(config), KvType::f32), Sampler(options)});
+  }
+  return writers;
+}
 
 // Embedding, head and final norm of the fp32 model: with a LayerSource, all of it.
 struct Ends {
@@ -124,9 +127,7 @@ Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, c
   if (!ends.head.empty()) head.w = ends.head.data();
   LayerSource layers(checkpoint);
   Decoder decoder(config, kernels, threads);
-  std::vector<Writer> writers;
-  for (std::size_t i = 0; i < count; ++i)
-    writers.push_back({{first_token(config)}, KvCache(config, length, KvType::f32), seed << 32 ^ i});
+  std::vector<Writer> writers = make_writers(config, count, seed);
   std::vector<Row> rows(count);
   Sequence last(count);
   std::vector<float> hidden(count * config.hidden), logits(count * config.vocab);
@@ -141,10 +142,13 @@ Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, c
       decoder.run_layer(i, *weights, rows, hidden.data());
     }
     decoder.run_head(ends.norm.data(), head, hidden.data(), count, logits.data());
+    std::vector<Result<void>> written(count);
     parallel_ranges(threads, count, [&](std::size_t begin, std::size_t end, int) {
       for (std::size_t i = begin; i < end; ++i)
-        writers[i].draw({logits.data() + i * config.vocab, config.vocab});
+        written[i] = writers[i].write_next({logits.data() + i * config.vocab, config.vocab});
     });
+    for (const Result<void>& result : written)
+      if (!result) return Error{Errc::corrupt, "while sampling calibration text: " + result.error().what};
     report(progress, static_cast<double>(position + 1) / static_cast<double>(length));
   }
   std::vector<Sequence> sequences;

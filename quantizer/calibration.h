@@ -17,21 +17,24 @@
 
 namespace dgq {
 
-using Sequence = std::vector<std::int32_t>;  // token ids, all below the vocabulary's size
+using Sequence = std::vector<std::int32_t>;         // token ids, all below the vocabulary's size
 using Fraction = std::function<void(double done)>;  // 0..1; may be empty
 
-inline constexpr std::size_t kCalibrationLength = 256;  // tokens per sequence, or max_positions when that is less
+inline constexpr std::size_t kCalibrationLength =
+    256;  // tokens per sequence, or max_positions when that is less
 
 // About `tokens` tokens (whole sequences) that the fp32 model itself writes at temperature 1, starting from its BOS (EOS
 // without one; token 0 without either). Depends on checkpoint, tokens and seed only. Holds up to 1 GiB of fp32
 // layers; those beyond are converted from the mapped checkpoint for every step.
-Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels, std::size_t tokens,
-                                                 std::uint64_t seed, int threads, const Fraction& progress);
+Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
+                                                 std::size_t tokens, std::uint64_t seed, int threads,
+                                                 const Fraction& progress);
 
 // `text` cut at <|endoftext|> into documents, those into sequences; as many as make `tokens`, evenly spread over the
 // text. `where` is the file's name. invalid: no text, or not UTF-8 (with the byte offset).
-Result<std::vector<Sequence>> text_calibration(std::string_view text, std::string_view where, const Tokenizer& tokenizer,
-                                               const ModelConfig& config, std::size_t tokens);
+Result<std::vector<Sequence>> text_calibration(std::string_view text, std::string_view where,
+                                               const Tokenizer& tokenizer, const ModelConfig& config,
+                                               std::size_t tokens);
 
 // SHA-256 of the sequences, for provenance.
 Digest sequences_digest(const std::vector<Sequence>& sequences);
@@ -44,7 +47,8 @@ struct LayerStatistics {
 // All sequences on their way through the fp32 model, one layer at a time: only that layer's weights are needed.
 class CalibrationRun {
  public:
-  CalibrationRun(const ModelConfig& config, const Kernels& kernels, int threads, const std::vector<Sequence>& sequences,
+  CalibrationRun(const ModelConfig& config, const Kernels& kernels, int threads,
+                 const std::vector<Sequence>& sequences,
                  std::vector<float> embedding);  // [vocab][hidden], needed only here
   // Takes the sequences through the next layer.
   LayerStatistics run_layer(const LayerWeights& weights, const Fraction& progress);

@@ -11,9 +11,11 @@ void LayerPacker::add_norm(const std::string& name, std::span<const float> value
 void LayerPacker::add_w4(const std::string& name, const F32Matrix& w, std::size_t group,
                          const QuantizedLinear& quantized) {
   std::vector<std::byte> section(packed_w4_bytes(w.n, w.k, group, w.bias));
-  const PlainW4 plain{quantized.q.data(), quantized.s2.data(), quantized.o.data(), quantized.s1.data(), w.bias};
+  const PlainW4 plain{quantized.q.data(), quantized.s2.data(), quantized.o.data(), quantized.s1.data(),
+                      w.bias};
   pack_w4(plain, w.n, w.k, group, section.data());
-  builder_.add({name, TensorKind::w4_n16k8, w.bias != nullptr, w.n, w.k, static_cast<std::uint32_t>(group)}, section);
+  builder_.add({name, TensorKind::w4_n16k8, w.bias != nullptr, w.n, w.k, static_cast<std::uint32_t>(group)},
+               section);
   report(name, "w4", w, group, section.size(), quantized.error_minmax, quantized.error);
 }
 

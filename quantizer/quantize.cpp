@@ -6,6 +6,7 @@
 #include "quantizer/calibration.h"
 #include "quantizer/checkpoint.h"
 #include "quantizer/pack_layer.h"
+#include "quantizer/report.h"
 
 namespace dgq {
 namespace {
@@ -19,18 +20,34 @@ Result<void> check(const QuantizeOptions& o) {
   if (o.activation_block != kActBlock && o.activation_block != 0)
     return Error{Errc::invalid, "--activation-block must be 128 or row"};
   if (o.calibration_tokens < kMinCalibrationTokens || o.calibration_tokens > kMaxCalibrationTokens)
-    return Error{Errc::invalid, "--calibration-tokens must be " + std::to_string(kMinCalibrationTokens) + " to " +
-                                    std::to_string(kMaxCalibrationTokens) + ", not " +
+    return Error{Errc::invalid, "--calibration-tokens must be " + std::to_string(kMinCalibrationTokens) +
+                                    " to " + std::to_string(kMaxCalibrationTokens) + ", not " +
                                     std::to_string(o.calibration_tokens)};
   return {};
+}
+
+Json search_json() {
+  const SearchGrid& grid = kSearchGrid;
+  return {{"clips", grid.clips},
+          {"clip_step", grid.clip_step},
+          {"shifts", grid.shifts},
+          {"shift_step", grid.shift_step},
+          {"coarse", grid.coarse},
+          {"coarse_first", grid.coarse_first},
+          {"coarse_step", grid.coarse_step},
+          {"sweeps", grid.sweeps}};
 }
 
 // One run of quantize(): what its steps share.
 class Job {
  public:
-  Job(const Checkpoint& checkpoint, const Tokenizer& tokenizer, const QuantizeOptions& options, const Kernels& kernels,
-      const QuantizeProgress& progress)
-      : checkpoint_(checkpoint), tokenizer_(tokenizer), options_(options), kernels_(kernels), progress_(progress) {}
+  Job(const Checkpoint& checkpoint, const Tokenizer& tokenizer, const QuantizeOptions& options,
+      const Kernels& kernels, const QuantizeProgress& progress)
+      : checkpoint_(checkpoint),
+        tokenizer_(tokenizer),
+        options_(options),
+        kernels_(kernels),
+        progress_(progress) {}
 
   // What decides the result, before any work: these are compared when looking for a version to reuse.
   Result<Manifest> plan() {
@@ -41,24 +58,25 @@ class Job {
     Json sources;
     for (const auto& [file, digest] : digests) sources[file] = digest.hex();
     manifest.provenance = {{"sources", sources}, {"tool", options_.tool}};
-    Json calibration = {{"kind", "sampled"}, {"tokens", options_.calibration_tokens}, {"seed", options_.seed}};
+    Json calibration = {
+        {"kind", "sampled"}, {"tokens", options_.calibration_tokens}, {"seed", options_.seed}};
     if (!options_.calibration.empty()) {
       DGQ_TRY(text_, read_file(options_.calibration, kMaxCalibrationBytes));
-      calibration = {{"kind", "text"}, {"tokens", options_.calibration_tokens}, {"sha256", sha256(text_).hex()}};
+      calibration = {
+          {"kind", "text"}, {"tokens", options_.calibration_tokens}, {"sha256", sha256(text_).hex()}};
     }
-    manifest.recipe = {{"method", "dgq"},
-                       {"group", options_.group},
-                       {"search", search_parameters()},
-                       {"embedding", "w8"},
-                       {"head", "w8"},
-                       {"calibration", calibration}};
+    manifest.recipe = {
+        {"method", "dgq"}, {"group", options_.group},   {"search", search_json()}, {"embedding", "w8"},
+        {"head", "w8"},    {"calibration", calibration}};
     return manifest;
   }
 
   Result<void> run(Manifest& manifest, Ingest& ingest, std::vector<TensorReport>& reports) {
     DGQ_TRY(const std::vector<Sequence> sequences, calibrate());
     manifest.provenance["calibration"] = sequences_digest(sequences).hex();
-    DGQ_TRY(CalibrationRun run, start(sequences, manifest, ingest, reports));
+    DGQ_TRY(std::vector<float> table, checkpoint_.embedding());
+    DGQ_CHECK(embedding(table, manifest, ingest, reports));
+    CalibrationRun run(checkpoint_.config(), kernels_, options_.threads, sequences, std::move(table));
     for (std::size_t i = 0; i < checkpoint_.config().layers; ++i)
       DGQ_CHECK(layer(i, run, manifest, ingest, reports));
     DGQ_CHECK(head(manifest, ingest, reports));
@@ -79,7 +97,7 @@ class Job {
 
   Result<std::vector<Sequence>> calibrate() const {
     const std::size_t tokens = options_.calibration_tokens;
-    if (!text_.empty() || !options_.calibration.empty())
+    if (!options_.calibration.empty())
       return text_calibration(text_, options_.calibration.string(), tokenizer_, checkpoint_.config(), tokens);
     return sample_calibration(checkpoint_, kernels_, tokens, options_.seed, options_.threads,
                               [&](double done) { say("sampling calibration text", kSamplingShare * done); });
@@ -92,15 +110,12 @@ class Job {
     return {};
   }
 
-  // The embedding: stored, and the sequences looked up in it.
-  Result<CalibrationRun> start(const std::vector<Sequence>& sequences, Manifest& manifest, Ingest& ingest,
-                               std::vector<TensorReport>& reports) const {
-    DGQ_TRY(const std::vector<float> table, checkpoint_.embedding());
+  Result<void> embedding(const std::vector<float>& table, Manifest& manifest, Ingest& ingest,
+                         std::vector<TensorReport>& reports) const {
     const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, table.data(), nullptr};
     LayerPacker packer("embedding", reports);
     packer.add_w8("embed_tokens", matrix, round_w8(matrix, options_.threads));
-    DGQ_CHECK(store("embedding", "layer", packer.finish(), manifest, ingest));
-    return CalibrationRun(checkpoint_.config(), kernels_, options_.threads, sequences, table);
+    return store("embedding", "layer", packer.finish(), manifest, ingest);
   }
 
   Result<void> layer(std::size_t index, CalibrationRun& run, Manifest& manifest, Ingest& ingest,
@@ -112,9 +127,13 @@ class Job {
     const LayerWeights& w = source.weights;
     const LayerStatistics h =
         run.run_layer(w, [&](double done) { say(name + ": calibration", share(before + 0.5 * done)); });
-    const struct { const char* name; const Linear& weights; const std::vector<float>& h; } linears[] = {
-        {"q_proj", w.q, h.q},          {"k_proj", w.k, h.q},   {"v_proj", w.v, h.q},         {"o_proj", w.o, h.o},
-        {"gate_proj", w.gate, h.gate}, {"up_proj", w.up, h.gate}, {"down_proj", w.down, h.down}};
+    const struct {
+      const char* name;
+      const Linear& weights;
+      const std::vector<float>& h;
+    } linears[] = {{"q_proj", w.q, h.q},         {"k_proj", w.k, h.q},          {"v_proj", w.v, h.q},
+                   {"o_proj", w.o, h.o},         {"gate_proj", w.gate, h.gate}, {"up_proj", w.up, h.gate},
+                   {"down_proj", w.down, h.down}};
     const std::size_t hidden = checkpoint_.config().hidden;
     LayerPacker packer(name, reports);
     packer.add_norm("input_layernorm", {w.input_norm, hidden});
@@ -123,10 +142,12 @@ class Job {
     for (const auto& linear : linears) {
       say(name + ": " + linear.name, share(before + 0.5 + 0.5 * done++ / std::size(linears)));
       const F32Matrix& matrix = std::get<F32Matrix>(linear.weights);
-      const QuantizedLinear best = search_w4(*kernels_.gemm_f32, matrix, linear.h, options_.group, options_.threads);
+      const QuantizedLinear best =
+          search_w4(*kernels_.gemm_f32, matrix, linear.h, options_.group, options_.threads);
       if (!std::isfinite(best.error))
-        return Error{Errc::corrupt, name + "." + linear.name +
-                                        ": weights or activations leave the range of float32; is the checkpoint intact?"};
+        return Error{Errc::corrupt,
+                     name + "." + linear.name +
+                         ": weights or activations leave the range of float32; is the checkpoint intact?"};
       packer.add_w4(linear.name, matrix, options_.group, best);
     }
     return store(name, "layer", packer.finish(), manifest, ingest);
@@ -138,7 +159,8 @@ class Job {
     packer.add_norm("norm", norm);
     DGQ_TRY(const std::vector<float> weights, checkpoint_.head());
     if (!weights.empty()) {
-      const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, weights.data(), nullptr};
+      const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, weights.data(),
+                             nullptr};
       packer.add_w8("lm_head", matrix, round_w8(matrix, options_.threads));
     }
     return store("head", "layer", packer.finish(), manifest, ingest);
@@ -159,5 +181,46 @@ bool same_origin(const Manifest& made, const Manifest& plan) {
          part(made, "sources") == part(plan, "sources") && part(made, "tool") == part(plan, "tool");
 }
 
+Result<QuantizeResult> reuse(VersionInfo there) {
+  QuantizeResult result;
+  result.version = there.digest;
+  result.reused = true;
+  DGQ_TRY(result.tensors, report_from_json(there.manifest.report, "version " + there.digest.short_hex()));
+  result.manifest = std::move(there.manifest);
+  return result;
+}
+
+// The tokenizer is stored as it is, so it has to be one that the runtime will read, with ids that the model knows.
+Result<Tokenizer> check_tokenizer(const Checkpoint& checkpoint, const std::string& where) {
+  DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(checkpoint.tokenizer_json(), where));
+  if (tokenizer.vocabulary_size() > checkpoint.config().vocab)
+    return Error{Errc::corrupt, where + " has ids up to " + std::to_string(tokenizer.vocabulary_size() - 1) +
+                                    ", but config.json's vocab_size is " +
+                                    std::to_string(checkpoint.config().vocab)};
+  return tokenizer;
+}
+
 }  // namespace
+
+Result<QuantizeResult> quantize(const std::filesystem::path& folder, Registry& registry, const ModelRef& name,
+                                const QuantizeOptions& options, const Kernels& kernels,
+                                const QuantizeProgress& progress) {
+  DGQ_CHECK(check(options));
+  DGQ_TRY(const Checkpoint checkpoint, Checkpoint::open(folder));
+  DGQ_TRY(const Tokenizer tokenizer, check_tokenizer(checkpoint, (folder / "tokenizer.json").string()));
+  Job job(checkpoint, tokenizer, options, kernels, progress);
+  QuantizeResult result;
+  DGQ_TRY(result.manifest, job.plan());
+  if (!options.force) {
+    Result<VersionInfo> there = registry.resolve(name.text());
+    if (!there && there.error().code != Errc::not_found) return there.error();
+    if (there && same_origin(there->manifest, result.manifest)) return reuse(std::move(*there));
+  }
+  DGQ_TRY(Ingest ingest, registry.begin_ingest());
+  DGQ_CHECK(job.run(result.manifest, ingest, result.tensors));
+  result.manifest.report = to_json(result.tensors);
+  DGQ_TRY(result.version, ingest.commit(result.manifest, name));
+  return result;
+}
+
 }  // namespace dgq

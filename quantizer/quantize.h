@@ -22,14 +22,14 @@ inline constexpr std::size_t kDefaultCalibrationTokens = 8192;
 inline constexpr std::size_t kMinCalibrationTokens = 64, kMaxCalibrationTokens = 1u << 24;
 
 struct QuantizeOptions {
-  std::size_t group = 128;                // 32, 64 or 128
-  std::size_t activation_block = 128;     // or 0: one activation scale per row
-  std::filesystem::path calibration;      // text file; empty: the model samples its own
+  std::size_t group = 128;             // 32, 64 or 128
+  std::size_t activation_block = 128;  // or 0: one activation scale per row
+  std::filesystem::path calibration;   // text file; empty: the model samples its own
   std::size_t calibration_tokens = kDefaultCalibrationTokens;
-  std::uint64_t seed = 1;                 // of the sampling
+  std::uint64_t seed = 1;  // of the sampling
   int threads = 1;
-  bool force = false;                     // quantize even when the registry has the result
-  std::string tool;                       // "dgq 0.1.0", for provenance
+  bool force = false;  // quantize even when the registry has the result
+  std::string tool;    // "dgq 0.1.0", for provenance
 };
 
 // One linear layer, the embedding or the head.

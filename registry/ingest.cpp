@@ -89,7 +89,7 @@ Ingest::State::~State() {
   auto transaction = Transaction::begin(*registry->db, Transaction::Kind::write);
   if (!transaction || !registry->db->run("DELETE FROM ingest WHERE id = ?", id) || !registry->sweep_blobs())
     return;
-  static_cast<void>(transaction->commit());
+  if (transaction->commit()) static_cast<void>(registry->shrink());  // the reason may have been a full disk
 }
 
 Result<void> Ingest::State::write_chunks(std::int64_t blob, std::span<const std::byte> bytes) {

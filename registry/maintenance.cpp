@@ -26,19 +26,6 @@ Result<std::vector<Digest>> digests(sqlite::Db& db, const char* sql) {
   }
 }
 
-// Gives free pages back to the file system, in steps that keep the WAL short on a disk that may be nearly
-// full.
-Result<void> shrink(sqlite::Db& db) {
-  while (true) {
-    DGQ_TRY(const std::int64_t before, db.integer("PRAGMA freelist_count"));
-    if (before == 0) return {};
-    DGQ_CHECK(db.script("PRAGMA incremental_vacuum(256)"));
-    DGQ_CHECK(db.script("PRAGMA wal_checkpoint(PASSIVE)"));
-    DGQ_TRY(const std::int64_t after, db.integer("PRAGMA freelist_count"));
-    if (after >= before) return {};
-  }
-}
-
 using Findings = std::vector<std::string>;
 
 // The rows of a check pragma, one fault each but for "ok".
@@ -97,6 +84,19 @@ Result<void> check_manifests(sqlite::Db& db, const std::map<Digest, std::uint64_
 
 }  // namespace
 
+// In steps that keep the WAL short, since the disk may be nearly full.
+Result<void> Registry::State::shrink() {
+  db->checkpoint();
+  while (true) {
+    DGQ_TRY(const std::int64_t before, db->integer("PRAGMA freelist_count"));
+    if (before == 0) return {};
+    DGQ_CHECK(db->script("PRAGMA incremental_vacuum(256)"));
+    db->checkpoint();
+    DGQ_TRY(const std::int64_t after, db->integer("PRAGMA freelist_count"));
+    if (after >= before) return {};
+  }
+}
+
 Result<GcReport> Registry::State::sweep_blobs() {
   static constexpr const char* kUnneeded =
       "WHERE id NOT IN (SELECT blob FROM version_blob) AND id NOT IN (SELECT blob FROM ingest_blob)";
@@ -132,7 +132,7 @@ Result<GcReport> Registry::gc() {
           std::nullopt, std::nullopt));
     DGQ_CHECK(transaction.commit());
   }
-  DGQ_CHECK(shrink(db));
+  DGQ_CHECK(state_->shrink());
   return report;
 }
 

@@ -24,6 +24,8 @@ struct Registry::State {
                          const std::function<Result<void>(std::span<const std::byte>)>& sink);
   // Frees blobs that no version and no running add needs.
   Result<GcReport> sweep_blobs();
+  // Gives free pages back to the disk.
+  Result<void> shrink();
   // Forgets adds whose process has died (ingest.cpp); how many.
   Result<std::int64_t> reap_dead_ingests();
 };

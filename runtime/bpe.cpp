@@ -27,8 +27,8 @@ Result<RankedMerge> look_up(const Vocabulary& vocabulary, const TokenPair& pair,
   const std::string unknown(merge.left < 0    ? pair.first
                             : merge.right < 0 ? pair.second
                                               : std::string_view(whole));
-  return Error{Errc::corrupt, std::string(where) + ": merge " + std::to_string(rank) + " needs \"" + unknown +
-                                  "\", which is not in the vocabulary"};
+  return Error{Errc::corrupt, std::string(where) + ": merge " + std::to_string(rank) + " needs " +
+                                  in_quotes(unknown) + ", which is not in the vocabulary"};
 }
 
 }  // namespace
@@ -61,8 +61,8 @@ Result<Bpe> Bpe::make(Vocabulary vocabulary, const std::vector<TokenPair>& merge
   if (options.unk_token) {
     bpe.unk_ = vocabulary.find(*options.unk_token);
     if (bpe.unk_ < 0)
-      return Error{Errc::corrupt, std::string(where) + ": unk_token \"" + *options.unk_token +
-                                      "\" is not in the vocabulary"};
+      return Error{Errc::corrupt, std::string(where) + ": unk_token " + in_quotes(*options.unk_token) +
+                                      " is not in the vocabulary"};
   }
   for (int byte = 0; byte < 256; ++byte) {
     char name[8];

@@ -116,12 +116,12 @@ Result<Pattern> Pattern::regex(std::string_view expression, std::string_view whe
                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_ANCHORED | PCRE2_NO_AUTO_CAPTURE,
                          &code, &offset, context.get()))};
   if (!compiled.code)
-    return Error{Errc::corrupt, std::string(where) + ": bad regular expression \"" +
-                                    std::string(expression.substr(0, 200)) + "\": " + message(code)};
+    return Error{Errc::corrupt, std::string(where) + ": bad regular expression " + in_quotes(expression) +
+                                    ": " + message(code)};
   pcre2_jit_compile(compiled.code.get(),
                     PCRE2_JIT_COMPLETE);  // refused on some kernels: the interpreter is the same
   Pattern pattern;
-  pattern.text_ = expression.substr(0, 200);
+  pattern.text_ = expression;
   pattern.compiled_ = std::make_shared<const Compiled>(std::move(compiled));
   return pattern;
 }
@@ -138,8 +138,8 @@ Result<void> Pattern::find_all(std::string_view subject, std::vector<TextRange>&
     std::size_t end = 0;
     const int code = search.match_at(start, end);
     if (code < 0)
-      return Error{Errc::unsupported,
-                   "the pattern \"" + text_ + "\" of the tokenizer gives up on this text: " + message(code)};
+      return Error{Errc::unsupported, "the pattern " + in_quotes(text_) +
+                                          " of the tokenizer gives up on this text: " + message(code)};
     if (code == 1 && (end > start || start != last_end)) {
       matches.push_back({start, end});
       last_end = end;

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "runtime/pretokenizer_regex.h"
+#include "runtime/tokenizer_utf8.h"
 
 namespace dgq {
 namespace {
@@ -22,9 +23,9 @@ class Translator {
 
  private:
   Error refuse(std::string_view what) const {
-    return {Errc::unsupported,
-            std::string(where_) + ": unsupported in a regular expression: " + std::string(what) +
-                " at byte " + std::to_string(at_) + " of \"" + std::string(in_.substr(0, 200)) + "\""};
+    return {Errc::unsupported, std::string(where_) +
+                                   ": unsupported in a regular expression: " + std::string(what) +
+                                   " at byte " + std::to_string(at_) + " of " + in_quotes(in_)};
   }
   char peek(std::size_t ahead = 0) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
   bool take(std::string_view text) {
@@ -101,8 +102,7 @@ class Translator {
       out_ += c;
       if (c == ']') return {};
     }
-    return Error{Errc::corrupt,
-                 std::string(where_) + ": a class [ without its ] in \"" + std::string(in_) + "\""};
+    return Error{Errc::corrupt, std::string(where_) + ": a class [ without its ] in " + in_quotes(in_)};
   }
 
   Result<void> escape(bool in_class) {
@@ -140,7 +140,7 @@ class Translator {
       default:
         if (c != '\0' && !is_letter(c) && !is_digit(c)) return put(in_.substr(at_, 2), 2);
     }
-    return refuse("the escape " + std::string(in_.substr(at_, 2)));
+    return refuse("the escape " + in_quotes(in_.substr(at_, 2)));
   }
 
   Result<void> put(std::string_view text, std::size_t consumed) {

@@ -54,7 +54,7 @@ Result<SplitStep> parse_split(const Json& object, std::string_view where) {
   DGQ_TRY(const std::string name, json_string(object, "behavior", where));
   for (const auto& [known, behavior] : kBehaviors)
     if (name == known) return SplitStep{std::move(pattern), behavior, invert};
-  return unsupported(where, "Split behavior " + name);
+  return unsupported(where, "Split behavior " + in_quotes(name));
 }
 
 // The replacement and whether it stands before words: "prepend_scheme", in older files "add_prefix_space".
@@ -72,7 +72,7 @@ Result<Metaspace> parse_metaspace(const Json& object, std::string_view where) {
   if (scheme == "always") return Metaspace{replacement, Metaspace::always};
   if (scheme == "first") return Metaspace{replacement, Metaspace::first};
   if (scheme == "never") return Metaspace{replacement, Metaspace::never};
-  return unsupported(where, "Metaspace prepend_scheme " + scheme);
+  return unsupported(where, "Metaspace prepend_scheme " + in_quotes(scheme));
 }
 
 Result<void> add_metaspace(const Json& object, std::string_view where, std::vector<PretokenizerStep>& steps) {
@@ -136,7 +136,7 @@ Result<DecodeStep> parse_decode_step(const Json& object, const std::string& type
       return corrupt(where, "the content of decoder Strip is not one character");
     return DecodeStep(std::move(step));
   }
-  return unsupported(where, "decoder " + type);
+  return unsupported(where, "decoder " + in_quotes(type));
 }
 
 // "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"ids": [1]}}.
@@ -160,10 +160,11 @@ Result<SpecialFrame> parse_template(const Json& object, std::string_view where) 
     DGQ_TRY(const std::string name, json_string(*special, "id", where));
     const Json* token = specials ? find_member(*specials, name.c_str()) : nullptr;
     const Json* ids = token ? find_member(*token, "ids") : nullptr;
-    if (!ids || !ids->is_array()) return corrupt(where, "TemplateProcessing has no ids for \"" + name + "\"");
+    if (!ids || !ids->is_array())
+      return corrupt(where, "TemplateProcessing has no ids for " + in_quotes(name));
     for (const Json& id : *ids) {
       if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= kMaxTokens)
-        return corrupt(where, "TemplateProcessing has a bad id for \"" + name + "\"");
+        return corrupt(where, "TemplateProcessing has a bad id for " + in_quotes(name));
       (seen ? frame.after : frame.before).push_back(id.get<std::int32_t>());
     }
   }
@@ -193,7 +194,7 @@ Result<void> parse_normalizer(const Json* value, std::string_view where, std::ve
                                   DGQ_TRY(ReplaceStep step, parse_replace(object, where));
                                   steps.push_back(std::move(step));
                                 } else {
-                                  return unsupported(where, "normalizer " + type);
+                                  return unsupported(where, "normalizer " + in_quotes(type));
                                 }
                                 return {};
                               });
@@ -215,7 +216,7 @@ Result<void> parse_pretokenizer(const Json* value, std::string_view where,
           steps.push_back(
               SplitStep{std::move(digits), individual ? SplitBehavior::isolated : SplitBehavior::contiguous});
         } else {
-          return unsupported(where, "pre-tokenizer " + type);
+          return unsupported(where, "pre-tokenizer " + in_quotes(type));
         }
         return {};
       });
@@ -229,7 +230,7 @@ Result<void> parse_post_processor(const Json* value, std::string_view where,
                                 if (type == "ByteLevel")
                                   return {};  // moves offsets only, which we do not report
                                 if (type != "TemplateProcessing")
-                                  return unsupported(where, "post-processor " + type);
+                                  return unsupported(where, "post-processor " + in_quotes(type));
                                 DGQ_TRY(SpecialFrame frame, parse_template(object, where));
                                 frames.push_back(std::move(frame));
                                 return {};
@@ -245,7 +246,7 @@ Result<std::vector<DecodeStep>> parse_decoder(const Json* value, std::string_vie
         const bool fuses = type == "Fuse" || type == "ByteLevel";
         // One token with a name of its own to see: what these would do to it depends on all of the text.
         if (fused && (type == "ByteLevel" || type == "ByteFallback" || type == "Metaspace"))
-          return unsupported(where, "decoder " + type + " after Fuse or ByteLevel");
+          return unsupported(where, "decoder " + in_quotes(type) + " after Fuse or ByteLevel");
         if (type != "Fuse") {
           DGQ_TRY(DecodeStep step, parse_decode_step(object, type, fused, where));
           steps.push_back(std::move(step));

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/file.h"
 #include "runtime/detokenizer.h"
 #include "runtime/sampler.h"
 #include "tools/cmd_load.h"
@@ -45,7 +46,8 @@ void add_options(Options& options) {
       ("repeat-penalty", po::value<float>()->default_value(1.1f, "1.1"), "1: none")  //
       ("repeat-window", po::value<std::int32_t>()->default_value(base.repetition_window),
        "tokens that the penalty looks back; 0: all")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+      ("json", po::bool_switch(), "one JSON object on standard output, nothing else")  //
+      ("stats", po::value<std::string>()->value_name("FILE"), "write that JSON object to a file as well");
   options.positional.add("model", 1).add("prompt", 1);
 }
 
@@ -146,30 +148,32 @@ double per_second(std::size_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
-Result<void> report(const LoadedModel& model, const Session& session, const Generation& made,
-                    std::size_t prompt_tokens, bool as_json) {
-  const std::size_t new_tokens = made.tokens.size() - prompt_tokens;
-  const double prefill = per_second(prompt_tokens, made.prefill_s),
-               decode = per_second(new_tokens, made.decode_s);
-  if (as_json) {
-    OrderedJson json = model.describe();
-    json["text"] = made.text;
-    json["tokens"] =
-        std::vector(made.tokens.begin() + static_cast<std::ptrdiff_t>(prompt_tokens), made.tokens.end());
-    json["stop"] = made.stop;
-    json["prompt_tokens"] = prompt_tokens;
-    json["prefill_s"] = made.prefill_s;
-    json["prefill_tokens_per_s"] = prefill;
-    json["decode_s"] = made.decode_s;
-    json["decode_tokens_per_s"] = decode;
-    json["context"] = session.context();
-    json["kv_bytes"] = session.kv_bytes();
-    DGQ_CHECK(print(json.dump() + "\n"));
-  } else {
-    DGQ_CHECK(print("\n"));
-  }
+OrderedJson describe(const LoadedModel& model, const Session& session, const Generation& made,
+                     std::size_t prompt_tokens) {
+  OrderedJson json = model.describe();
+  json["text"] = made.text;
+  json["tokens"] =
+      std::vector(made.tokens.begin() + static_cast<std::ptrdiff_t>(prompt_tokens), made.tokens.end());
+  json["stop"] = made.stop;
+  json["prompt_tokens"] = prompt_tokens;
+  json["prefill_s"] = made.prefill_s;
+  json["prefill_tokens_per_s"] = per_second(prompt_tokens, made.prefill_s);
+  json["decode_s"] = made.decode_s;
+  json["decode_tokens_per_s"] = per_second(made.tokens.size() - prompt_tokens, made.decode_s);
+  json["context"] = session.context();
+  json["kv_bytes"] = session.kv_bytes();
+  return json;
+}
+
+Result<void> report(const LoadedModel& model, const OrderedJson& json, const Options& options) {
+  const std::string line = json.dump() + "\n";
+  DGQ_CHECK(print(options.get<bool>("json") ? line : "\n"));
+  if (options.has("stats"))
+    DGQ_CHECK(write_file_atomic(options.get<std::string>("stats"), std::as_bytes(std::span(line))));
   std::fprintf(stderr, "%s | prefill %zu tokens, %.0f tok/s | decode %zu tokens, %.0f tok/s\n",
-               model.footprint().c_str(), prompt_tokens, prefill, new_tokens, decode);
+               model.footprint().c_str(), json["prompt_tokens"].get<std::size_t>(),
+               json["prefill_tokens_per_s"].get<double>(), json["tokens"].size(),
+               json["decode_tokens_per_s"].get<double>());
   return {};
 }
 
@@ -201,7 +205,7 @@ Result<int> run_generate(const Arguments& arguments) {
   const bool as_json = options.get<bool>("json");
   const auto sink = [&](const std::string& piece) { return as_json ? Result<void>{} : print(piece); };
   DGQ_TRY(const Generation made, generate(model, session, std::move(prompt), sampling, limit, sink));
-  DGQ_CHECK(report(model, session, made, prompt_tokens, as_json));
+  DGQ_CHECK(report(model, describe(model, session, made, prompt_tokens), options));
   return 0;
 }
 

@@ -1,0 +1,28 @@
+// quantizer/report.h - a quantization's figures as JSON: in the manifest, from `dgq quantize --report`.
+#pragma once
+
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "quantizer/quantize.h"
+
+namespace dgq {
+
+// {"layers": [{"name", "kind", "n", "k", "group", "bytes", "bpw", "error_minmax", "error"}, ...],
+//  "total": {"weights", "bytes", "bpw", "error_minmax", "error"}}; the total errors are means over the w4 layers.
+Json to_json(const std::vector<TensorReport>& tensors);
+// Back from a manifest.
+Result<std::vector<TensorReport>> report_from_json(const Json& report, std::string_view where);
+
+struct ReportTotal {
+  std::size_t weights = 0;
+  std::uint64_t bytes = 0;
+  double error_minmax = 0, error = 0;
+  double bits_per_weight() const {
+    return weights ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0;
+  }
+};
+ReportTotal total(const std::vector<TensorReport>& tensors);
+
+}  // namespace dgq

@@ -1,0 +1,151 @@
+// tools/cmd_quantize.cpp - `dgq quantize`: a checkpoint folder becomes a version in a registry.
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+
+#include "base/file.h"
+#include "quantizer/quantize.h"
+#include "quantizer/report.h"
+#include "runtime/parallel.h"
+#include "tools/command.h"
+
+namespace dgq::tools {
+namespace po = boost::program_options;
+namespace {
+
+Options describe() {
+  Options options;
+  options.usage = "dgq quantize MODEL_DIR --name NAME[:TAG] [options]";
+  options.about =
+      "Quantizes a Hugging Face checkpoint folder (config.json, model.safetensors or its shards, "
+      "tokenizer.json)\n"
+      "to 4 bits (DGQ) and adds it to a registry, which is made when it does not exist. Calibrates on text "
+      "that\n"
+      "the model writes itself, or on --calibration FILE. The same input gives the same version on every "
+      "machine.";
+  options.examples =
+      "  dgq quantize models/demo --registry demo.db --name demo\n"
+      "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n";
+  options.named.add_options()                                                               //
+      ("model", po::value<std::string>()->value_name("DIR"), "the checkpoint folder")       //
+      ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")  //
+      ("registry", po::value<std::string>()->value_name("FILE"),
+       "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)")            //
+      ("group", po::value<int>()->default_value(128), "weights per fine scale: 32, 64 or 128")  //
+      ("calibration", po::value<std::string>()->value_name("FILE"),
+       "UTF-8 text to calibrate on, documents separated by <|endoftext|> (default: sampled)")  //
+      ("calibration-tokens", po::value<int>()->default_value(static_cast<int>(kDefaultCalibrationTokens)),
+       "how many tokens to calibrate on")                                        //
+      ("seed", po::value<std::uint64_t>()->default_value(1), "of the sampling")  //
+      ("threads", po::value<int>()->default_value(physical_cores()), "threads")  //
+      ("activation-block", po::value<std::string>()->default_value("128"),
+       "columns that share an activation scale at run time: 128 or row")                                    //
+      ("report", po::value<std::string>()->value_name("FILE"), "write the figures of every layer as JSON")  //
+      ("force", "quantize even when the registry has the result")                                           //
+      ("json", "print one JSON object");
+  options.positional.add("model", 1);
+  return options;
+}
+
+Result<QuantizeOptions> read_options(const Options& options) {
+  QuantizeOptions out;
+  const int threads = options.get<int>("threads"), tokens = options.get<int>("calibration-tokens");
+  if (threads < 1 || threads > 1024) return Error{Errc::invalid, "--threads must be 1 to 1024"};
+  const std::string& block = options.get<std::string>("activation-block");
+  if (block != "128" && block != "row") return Error{Errc::invalid, "--activation-block must be 128 or row"};
+  if (options.has("calibration")) {
+    out.calibration = options.get<std::string>("calibration");
+    if (out.calibration.empty()) return Error{Errc::invalid, "--calibration needs a file name"};
+  }
+  out.threads = threads;
+  out.activation_block = block == "row" ? 0 : kActBlock;
+  out.group = static_cast<std::size_t>(std::max(0, options.get<int>("group")));
+  out.calibration_tokens = static_cast<std::size_t>(std::max(0, tokens));
+  out.seed = options.get<std::uint64_t>("seed");
+  out.force = options.has("force");
+  out.tool = "dgq " DGQ_VERSION;
+  return out;
+}
+
+void print_table(const std::vector<TensorReport>& tensors) {
+  std::printf("%-24s %14s %5s %6s %12s %12s %7s\n", "layer", "shape", "kind", "bits", "min-max", "DGQ",
+              "ratio");
+  for (const TensorReport& t : tensors) {
+    const std::string shape = std::to_string(t.n) + " x " + std::to_string(t.k);
+    std::printf("%-24s %14s %5s %6.3f", t.name.c_str(), shape.c_str(), t.kind.c_str(), t.bits_per_weight());
+    if (t.kind == "w4") {
+      std::printf(" %12.6f %12.6f %7.3f\n", t.error_minmax, t.error,
+                  t.error_minmax > 0 ? t.error / t.error_minmax : 1);
+    } else {
+      std::printf(" %12.6f %12s %7s\n", t.error_minmax, "-", "-");
+    }
+  }
+  const ReportTotal sum = total(tensors);
+  std::printf("%-24s %14s %5s %6.3f %12.6f %12.6f %7.3f\n", "all (errors: mean of w4)",
+              (std::to_string(sum.weights)).c_str(), "", sum.bits_per_weight(), sum.error_minmax, sum.error,
+              sum.error_minmax > 0 ? sum.error / sum.error_minmax : 1);
+  std::printf("Errors are relative output errors on the calibration text; of w8, relative weight errors.\n");
+}
+
+void print_summary(const QuantizeResult& result, const ModelRef& name, const std::filesystem::path& registry,
+                   double seconds) {
+  print_table(result.tensors);
+  std::uint64_t bytes = 0;
+  for (const BlobRef& blob : result.manifest.blobs) bytes += blob.bytes;
+  if (result.reused) {
+    std::printf(
+        "%s is there already: version %s came from the same checkpoint, recipe and tool; reused (--force "
+        "makes it again)\n",
+        name.text().c_str(), result.version.short_hex().c_str());
+  } else {
+    std::printf("%s is version %s in %s: %s in %zu blobs, %.1f s\n", name.text().c_str(),
+                result.version.short_hex().c_str(), registry.c_str(),
+                human_bytes(static_cast<double>(bytes)).c_str(), result.manifest.blobs.size(), seconds);
+  }
+}
+
+}  // namespace
+
+Result<int> run_quantize(const Arguments& arguments) {
+  Options options = describe();
+  DGQ_TRY(const bool go, options.parse(arguments));
+  if (!go) return 0;
+  for (const char* needed : {"model", "name"})
+    if (!options.has(needed))
+      return Error{Errc::invalid, std::string(needed[0] == 'm' ? "MODEL_DIR" : "--name") +
+                                      " is missing (see dgq quantize --help)"};
+  DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
+  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  const std::filesystem::path path = registry_path(options);
+  DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
+
+  const auto start = std::chrono::steady_clock::now();
+  Progress progress(options.has("json"));
+  DGQ_TRY(const QuantizeResult result,
+          quantize(options.get<std::string>("model"), registry, name, settings, kernels,
+                   [&](const std::string& label, double done) { progress.update(label, done); }));
+  progress.finish();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  Json json = {{"name", name.text()},
+               {"version", result.version.hex()},
+               {"registry", path.string()},
+               {"reused", result.reused},
+               {"seconds", seconds},
+               {"recipe", result.manifest.recipe},
+               {"provenance", result.manifest.provenance},
+               {"report", result.manifest.report}};
+  if (options.has("report")) {
+    const std::string text = json.dump(1) + "\n";
+    DGQ_CHECK(write_file_atomic(options.get<std::string>("report"), std::as_bytes(std::span(text))));
+  }
+  if (options.has("json")) {
+    std::cout << json.dump() << "\n";
+  } else {
+    print_summary(result, name, path, seconds);
+  }
+  return 0;
+}
+
+}  // namespace dgq::tools
