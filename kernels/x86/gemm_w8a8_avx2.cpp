@@ -33,8 +33,8 @@ struct Dot {
 };
 
 // Weights widened to int16, two columns side by side for each row: one vpmaddwd is 8 rows x 2 columns in
-// int32. That is 4 instructions for 32 products, as with the signs above, but none of them is bound to a
-// single port.
+// int32. That is 4 instructions for 32 products, as with the signs above, but 2 of them are additions, which
+// more ports take.
 class Panel {
  public:
   void load(const W8Matrix& w, std::size_t row_block, std::size_t begin, std::size_t columns) {

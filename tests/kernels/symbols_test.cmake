@@ -1,6 +1,6 @@
-# The only code that an object of kernels/x86 and kernels/arm exports are its kernels (dgq::<op>_..._<isa>): an inline
-# function of a header that it emitted would be compiled with its instruction set, and the linker could keep that copy
-# for all callers.
+# The only code that an object of kernels/x86 or kernels/arm exports are its kernels (dgq::<op>_..._<isa>): an
+# inline function of a header that it emitted would be compiled with its instruction set, and the linker could
+# keep that copy for all callers.
 foreach(object IN LISTS OBJECTS)
   if(object MATCHES "/(x86|arm)/[a-z0-9_]+_(avx2|neon_dot|neon)\\.cpp\\.o$")
     set(isa ${CMAKE_MATCH_2})
