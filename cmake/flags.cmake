@@ -17,9 +17,6 @@ if(DGQ_SANITIZE)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
 endif()
-if(CMAKE_BUILD_TYPE STREQUAL Release)
-  add_compile_options(-O3)
-endif()
 
 # dgq_library(NAME SOURCES... ) : one static library per folder, dgq_<folder>, exported as dgq::<folder>.
 function(dgq_library name)

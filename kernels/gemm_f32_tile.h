@@ -70,6 +70,7 @@ void f32_rows(const F32Matrix& w, const float* x, std::size_t ldx, std::size_t m
   for (; i < m; ++i) f32_tile<Lanes, 1, kOutputs>(w, x + i * ldx, ldx, j, y + i * ldy, ldy);
 }
 
+// Blocks for the caches were tried and won nothing outside the noise (576 to 4096 columns).
 template <class Lanes>
 void f32_gemm(const F32Matrix& w, const float* x, std::size_t ldx, std::size_t m, std::size_t row_begin,
               std::size_t row_end, float* y, std::size_t ldy) {

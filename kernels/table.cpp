@@ -1,5 +1,6 @@
 #include "kernels/table.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "kernels/ref/ref.h"
@@ -45,11 +46,79 @@ constexpr GemmF32Kernel kGemmF32[] = {
     {"ref", 0, gemm_f32_ref},
 };
 
-template <class Row, std::size_t N>
-const Row* first_runnable(const Row (&rows)[N], Features features) {
+// Every name of every architecture, so that one that is right elsewhere gets a better answer than "unknown".
+constexpr struct {
+  const char* isa;
+  const char* architecture;
+} kIsaWords[] = {{"avx2", "x86-64"}, {"neon_dot", "aarch64"}, {"neon", "aarch64"}};
+
+bool has_needs(Features needs, Features features) { return (needs & features) == needs; }
+
+// Calls visit(operation, rows) for every table.
+template <class Visit>
+void for_each_table(Visit visit) {
+  visit("gemm_w4a8", gemm_w4a8_kernels());
+  visit("gemm_w8a8", gemm_w8a8_kernels());
+  visit("quantize_rows", quantize_rows_kernels());
+  visit("gemm_f32", gemm_f32_kernels());
+}
+
+template <class Row>
+const Row* first_runnable(std::span<const Row> rows, Features features) {
   for (const Row& row : rows)
-    if ((row.needs & features) == row.needs) return &row;
+    if (has_needs(row.needs, features)) return &row;
   return nullptr;  // not reached: ref needs nothing
+}
+
+// The names in the tables, each once, in the order of the tables with ref last.
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for_each_table([&](const char*, auto rows) {
+    for (const auto& row : rows)
+      if (row.needs && std::find(names.begin(), names.end(), row.isa) == names.end())
+        names.push_back(row.isa);
+  });
+  names.push_back("ref");
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+Error unknown_isa(std::string_view isa) {
+  std::string what = "no kernel is called '" + std::string(isa) + "'";
+  for (const auto& word : kIsaWords)
+    if (isa == word.isa) what = "'" + std::string(isa) + "' kernels are for " + word.architecture + " only";
+  return {Errc::invalid,
+          what + " (DGQ_ISA; on " + kArchitecture + " there are: " + joined(isa_names()) + ")"};
+}
+
+// The features that `isa` stands for: what its rows need. Empty: all that this CPU has.
+Result<Features> features_of(std::string_view isa) {
+  const Features available = cpu_features();
+  if (isa.empty()) return available;
+  bool found = false;
+  Features needs = 0;
+  for_each_table([&](const char*, auto rows) {
+    for (const auto& row : rows)
+      if (isa == row.isa) found = true, needs |= row.needs;
+  });
+  if (!found) return unknown_isa(isa);
+  if (!has_needs(needs, available))
+    return Error{Errc::unsupported, "kernels '" + std::string(isa) + "' (DGQ_ISA) need " +
+                                        feature_names(needs & ~available) +
+                                        ", which this CPU lacks (it has: " + feature_names(available) + ")"};
+  return needs;
+}
+
+template <class Row>
+std::string reason(const Row& row, const Row& chosen, const Row& best, Features available) {
+  if (!has_needs(row.needs, available)) return "needs " + feature_names(row.needs & ~available);
+  if (&row == &chosen) return &row == &best ? "first row this CPU has" : "forced by DGQ_ISA";
+  return &row < &chosen ? "not what DGQ_ISA asks for" : std::string(chosen.isa) + " comes first";
 }
 
 }  // namespace
@@ -60,13 +129,12 @@ std::span<const QuantizeRowsKernel> quantize_rows_kernels() { return kQuantizeRo
 std::span<const GemmF32Kernel> gemm_f32_kernels() { return kGemmF32; }
 
 Result<Kernels> select_kernels(std::string_view isa) {
-  (void)isa;
-  const Features features = cpu_features();
+  DGQ_TRY(const Features features, features_of(isa));
   Kernels kernels{};
-  kernels.gemm_w4a8 = first_runnable(kGemmW4A8, features);
-  kernels.gemm_w8a8 = first_runnable(kGemmW8A8, features);
-  kernels.quantize_rows = first_runnable(kQuantizeRows, features);
-  kernels.gemm_f32 = first_runnable(kGemmF32, features);
+  kernels.gemm_w4a8 = first_runnable(gemm_w4a8_kernels(), features);
+  kernels.gemm_w8a8 = first_runnable(gemm_w8a8_kernels(), features);
+  kernels.quantize_rows = first_runnable(quantize_rows_kernels(), features);
+  kernels.gemm_f32 = first_runnable(gemm_f32_kernels(), features);
   kernels.isa = kernels.gemm_w4a8->isa;
   return kernels;
 }
@@ -76,6 +144,20 @@ Result<Kernels> select_kernels_from_environment() {
   return select_kernels(isa ? isa : "");
 }
 
-std::vector<KernelListing> list_kernels(const Kernels&) { return {}; }
+std::vector<KernelListing> list_kernels(const Kernels& chosen) {
+  const Features available = cpu_features();
+  std::vector<KernelListing> listing;
+  const auto list = [&](const char* operation, auto rows, const auto& picked) {
+    const auto& best = *first_runnable(rows, available);
+    for (const auto& row : rows)
+      listing.push_back({operation, row.isa, row.needs, has_needs(row.needs, available), &row == &picked,
+                         reason(row, picked, best, available)});
+  };
+  list("gemm_w4a8", gemm_w4a8_kernels(), *chosen.gemm_w4a8);
+  list("gemm_w8a8", gemm_w8a8_kernels(), *chosen.gemm_w8a8);
+  list("quantize_rows", quantize_rows_kernels(), *chosen.quantize_rows);
+  list("gemm_f32", gemm_f32_kernels(), *chosen.gemm_f32);
+  return listing;
+}
 
 }  // namespace dgq

@@ -39,13 +39,24 @@ Result<Kernels> select_kernels(std::string_view isa);
 // select_kernels(getenv("DGQ_ISA")): what every command uses.
 Result<Kernels> select_kernels_from_environment();
 
+// y = w x^T by the row's kernel for this number of rows; arguments as in gemm_q.h. Decode reads packed
+// weights once per row of x, prefill unpacks them once per 64: measured equal at 4 rows (avx2, 4096 x 4096).
+inline constexpr std::size_t kPrefillRows = 4;
+template <class Row, class Matrix>
+void run_gemm(const Row& row, const Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+              std::size_t block_end, float* y, std::size_t ldy) {
+  (x.m < kPrefillRows ? row.decode : row.prefill)(w, x, block_begin, block_end, y, ldy);
+}
+
 // One line of `dgq kernels`.
 struct KernelListing {
   std::string operation, isa;
   Features needs;
   bool runnable, chosen;
-  std::string reason;  // why chosen or not: "first row this CPU has", "needs dotprod", "avx2 is faster"
+  std::string reason;  // why chosen or not: "first row this CPU has", "needs dotprod", "avx2 comes first"
 };
+
+// Every row of every table, in their order.
 std::vector<KernelListing> list_kernels(const Kernels& chosen);
 
 }  // namespace dgq

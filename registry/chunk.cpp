@@ -8,6 +8,16 @@
 namespace dgq {
 namespace {
 
+// Packed 4-bit weights have no repeats for zstd to find, only an uneven distribution of nibbles, so all that
+// helps is its Huffman stage. Measured on 105 MB of Gaussian weights in 4 bits (group 128), one 3 GHz-class
+// x86-64 core, chunks of 1 and of 4 MiB alike, MB/s of raw bytes:
+//   level   size     encode  decode
+//   -5, -1  100.0 %    1250    4800   (no Huffman stage: all chunks end up raw)
+//    1       92.5 %     630     960
+//    2, 3    92.5 %     610     950
+//    5       92.5 %     210     950
+// With it, SHA-256 (1.1 GB/s) and SQLite, adding runs at 220 MB/s and materialising at 330 MB/s, where
+// writing the same files plainly with fsync takes 300 to 1300 MB/s on that disk.
 constexpr int kLevel = 1;
 
 // Stored raw unless zstd saves 3 %: below that the space is not worth the decoding.

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "registry/audit.h"
 #include "registry/state.h"
 
 namespace dgq {
@@ -88,7 +89,7 @@ Ingest::State::~State() {
   auto transaction = Transaction::begin(*registry->db, Transaction::Kind::write);
   if (!transaction || !registry->db->run("DELETE FROM ingest WHERE id = ?", id) || !registry->sweep_blobs())
     return;
-  static_cast<void>(transaction->commit());
+  if (transaction->commit()) static_cast<void>(registry->shrink());  // the reason may have been a full disk
 }
 
 Result<void> Ingest::State::write_chunks(std::int64_t blob, std::span<const std::byte> bytes) {
@@ -131,7 +132,7 @@ Result<std::int64_t> Ingest::State::store(std::string_view name, const Digest& d
   DGQ_CHECK(registry->db->run("UPDATE blob SET bytes = ? WHERE id = ?",
                               static_cast<std::int64_t>(bytes.size()), *found));
   DGQ_CHECK(write_chunks(*found, bytes));
-  DGQ_CHECK(registry->audit("repair", name, std::nullopt, digest));
+  DGQ_CHECK(write_audit(*registry->db, "repair", name, std::nullopt, digest));
   return *found;
 }
 

@@ -60,8 +60,8 @@ class LayerBlobBuilder {
   std::vector<Entry> entries_;
 };
 
-// A parsed blob: tensors borrow from `bytes`. parse() checks everything above (corrupt), names the blob as
-// `where`.
+// A parsed blob: tensors borrow from `bytes`. parse() checks everything above (corrupt; a newer format version is
+// unsupported) and names the blob as `where`. Whether a packed section has the length of its shape is for kernels/.
 class LayerBlob {
  public:
   static Result<LayerBlob> parse(std::span<const std::byte> bytes, std::string_view where);

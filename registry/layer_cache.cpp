@@ -141,8 +141,8 @@ Result<std::vector<CacheFile>> cache_files(const fs::path& folder) {
   return files;
 }
 
-// Removes a temporary file unless its writer lives. The lock is held meanwhile, so that a writer who has just made the
-// file and waits for its lock sees that it is gone (Temporary::create).
+// Removes a temporary file unless its writer lives. The lock is held meanwhile, so that a writer who has just
+// made the file and waits for its lock sees that it is gone (Temporary::create).
 Result<bool> remove_if_dead(const fs::path& temporary) {
   const Fd fd(::open(temporary.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return false;

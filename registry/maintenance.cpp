@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "registry/audit.h"
 #include "registry/state.h"
 
 namespace dgq {
@@ -22,19 +23,6 @@ Result<std::vector<Digest>> digests(sqlite::Db& db, const char* sql) {
     if (!row) return found;
     DGQ_TRY(const Digest digest, rows.digest(0));
     found.push_back(digest);
-  }
-}
-
-// Gives free pages back to the file system, in steps that keep the WAL short on a disk that may be nearly
-// full.
-Result<void> shrink(sqlite::Db& db) {
-  while (true) {
-    DGQ_TRY(const std::int64_t before, db.integer("PRAGMA freelist_count"));
-    if (before == 0) return {};
-    DGQ_CHECK(db.script("PRAGMA incremental_vacuum(256)"));
-    DGQ_CHECK(db.script("PRAGMA wal_checkpoint(PASSIVE)"));
-    DGQ_TRY(const std::int64_t after, db.integer("PRAGMA freelist_count"));
-    if (after >= before) return {};
   }
 }
 
@@ -96,6 +84,19 @@ Result<void> check_manifests(sqlite::Db& db, const std::map<Digest, std::uint64_
 
 }  // namespace
 
+// In steps that keep the WAL short, since the disk may be nearly full.
+Result<void> Registry::State::shrink() {
+  db->checkpoint();
+  while (true) {
+    DGQ_TRY(const std::int64_t before, db->integer("PRAGMA freelist_count"));
+    if (before == 0) return {};
+    DGQ_CHECK(db->script("PRAGMA incremental_vacuum(256)"));
+    db->checkpoint();
+    DGQ_TRY(const std::int64_t after, db->integer("PRAGMA freelist_count"));
+    if (after >= before) return {};
+  }
+}
+
 Result<GcReport> Registry::State::sweep_blobs() {
   static constexpr const char* kUnneeded =
       "WHERE id NOT IN (SELECT blob FROM version_blob) AND id NOT IN (SELECT blob FROM ingest_blob)";
@@ -121,17 +122,17 @@ Result<GcReport> Registry::gc() {
     DGQ_TRY(const std::vector<Digest> untagged, digests(db, kUntagged));
     for (const Digest& digest : untagged) {
       DGQ_CHECK(db.run("DELETE FROM version WHERE digest = ?", digest));
-      DGQ_CHECK(state_->audit("gc", "version", digest, std::nullopt));
+      DGQ_CHECK(write_audit(db, "gc", "version", digest, std::nullopt));
     }
     DGQ_TRY(report, state_->sweep_blobs());
     if (report.blobs_removed > 0)
-      DGQ_CHECK(state_->audit(
-          "gc",
+      DGQ_CHECK(write_audit(
+          db, "gc",
           std::to_string(report.blobs_removed) + " blobs, " + std::to_string(report.bytes_freed) + " bytes",
           std::nullopt, std::nullopt));
     DGQ_CHECK(transaction.commit());
   }
-  DGQ_CHECK(shrink(db));
+  DGQ_CHECK(state_->shrink());
   return report;
 }
 

@@ -1,11 +1,6 @@
 #include "registry/registry.h"
 
-#include <pwd.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <climits>
-
+#include "registry/audit.h"
 #include "registry/schema.h"
 #include "registry/state.h"
 
@@ -37,30 +32,9 @@ Error unknown_model(std::string_view reference, const std::filesystem::path& pat
 
 }  // namespace
 
-std::int64_t unix_now_s() {
-  using namespace std::chrono;
-  return duration_cast<seconds>(system_clock::now().time_since_epoch()).count();
-}
-
-std::string who_am_i() {
-  char buffer[4096], host[HOST_NAME_MAX + 1] = "";
-  passwd entry, *found = nullptr;
-  ::getpwuid_r(::geteuid(), &entry, buffer, sizeof buffer, &found);
-  ::gethostname(host, sizeof host - 1);
-  return (found ? std::string(found->pw_name) : std::to_string(::geteuid())) + "@" + host;
-}
-
 Result<void> Registry::State::require_writable() const {
   if (writable) return {};
   return Error{Errc::invalid, "registry " + path.string() + " was opened for reading only"};
-}
-
-Result<void> Registry::State::audit(const char* action, std::string_view subject,
-                                    const std::optional<Digest>& from, const std::optional<Digest>& to) {
-  return db->run(
-      "INSERT INTO audit(time, who, tool, action, subject, from_digest, to_digest) VALUES (?, ?, ?, ?, ?, ?, "
-      "?)",
-      unix_now_s(), who_am_i(), "dgq " DGQ_VERSION, action, subject, from, to);
 }
 
 Result<void> Registry::State::move_tag(const ModelRef& name, std::int64_t version, const Digest& digest,
@@ -78,7 +52,7 @@ Result<void> Registry::State::move_tag(const ModelRef& name, std::int64_t versio
       db->run("INSERT INTO tag(model, tag, version, updated) VALUES (?, ?, ?, ?) ON CONFLICT(model, tag) "
               "DO UPDATE SET version = excluded.version, updated = excluded.updated",
               name.model, name.tag, version, unix_now_s()));
-  return audit(action, name.text(), from, digest);
+  return write_audit(*db, action, name.text(), from, digest);
 }
 
 Result<std::optional<std::int64_t>> Registry::State::find_blob(const Digest& digest) {
@@ -201,15 +175,16 @@ Result<void> Registry::tag(const Digest& version, const ModelRef& name) {
   return transaction.commit();
 }
 
-Result<void> Registry::remove(const ModelRef& name) {
+Result<Digest> Registry::remove(const ModelRef& name) {
   DGQ_CHECK(state_->require_writable());
   DGQ_TRY(Transaction transaction, Transaction::begin(*state_->db, Transaction::Kind::write));
   DGQ_TRY(const std::vector<TagInfo> tags, list());
   for (const TagInfo& tag : tags) {
     if (tag.model != name.model || tag.tag != name.tag) continue;
     DGQ_CHECK(state_->db->run("DELETE FROM tag WHERE model = ? AND tag = ?", name.model, name.tag));
-    DGQ_CHECK(state_->audit("remove", name.text(), tag.version, std::nullopt));
-    return transaction.commit();
+    DGQ_CHECK(write_audit(*state_->db, "remove", name.text(), tag.version, std::nullopt));
+    DGQ_CHECK(transaction.commit());
+    return tag.version;
   }
   return unknown_model(name.text(), path(), tags);
 }

@@ -69,8 +69,9 @@ class Registry {
   Result<VersionInfo> resolve(std::string_view reference);
   // A version that has lost its last tag can still be tagged (an undo), until gc.
   Result<void> tag(const Digest& version, const ModelRef& name);
-  // Removes the tag; a version without tags is gone for readers and its blobs are freed by gc.
-  Result<void> remove(const ModelRef& name);
+  // Removes the tag and returns the version it named; a version without tags is gone for readers and its
+  // blobs are freed by gc.
+  Result<Digest> remove(const ModelRef& name);
   Result<GcReport> gc();
   // Hashes every blob, checks the database and every manifest. Faults are findings, not Errors.
   Result<VerifyReport> verify(

@@ -5,6 +5,8 @@
 
 #include <iterator>
 
+#include "registry/audit.h"
+
 namespace dgq {
 namespace {
 
@@ -85,7 +87,8 @@ Error not_ours(const std::filesystem::path& path, const char* what) {
 }
 
 // The user_version of a database that is ours; 0 for an empty one, which an interrupted init leaves behind.
-Result<std::int64_t> recognise(Db& db, const std::filesystem::path& path) {
+// Call inside a transaction: another process may be making the registry at this moment.
+Result<std::int64_t> recognise_in_transaction(Db& db, const std::filesystem::path& path) {
   DGQ_TRY(const std::int64_t application, db.integer("PRAGMA application_id"));
   DGQ_TRY(const std::int64_t version, db.integer("PRAGMA user_version"));
   if (application != kApplicationId) {
@@ -101,10 +104,23 @@ Result<std::int64_t> recognise(Db& db, const std::filesystem::path& path) {
   return version;
 }
 
+// `code`: SQLite's result code when it fails.
+Result<std::int64_t> recognise(Db& db, const std::filesystem::path& path, int& code) {
+  const auto snapshot = Transaction::begin(db, Transaction::Kind::read);
+  const auto version = snapshot ? recognise_in_transaction(db, path) : Result<std::int64_t>(snapshot.error());
+  code = db.last_code();  // before the rollback succeeds
+  return version;
+}
+
 Result<void> migrate(Db& db, const std::filesystem::path& path) {
   DGQ_TRY(Transaction transaction, Transaction::begin(db, Transaction::Kind::write));
-  DGQ_TRY(std::int64_t version, recognise(db, path));  // again: another process may have been faster
+  DGQ_TRY(std::int64_t version,
+          recognise_in_transaction(db, path));  // again: another process may have been faster
+  const std::int64_t before = version;
   for (; version < kSchemaVersion; ++version) DGQ_CHECK(db.script(kMigrations[version]));
+  if (before < kSchemaVersion)
+    DGQ_CHECK(write_audit(db, before == 0 ? "init" : "migrate", "schema " + std::to_string(kSchemaVersion),
+                          std::nullopt, std::nullopt));
   DGQ_CHECK(db.script(("PRAGMA application_id = " + std::to_string(kApplicationId)).c_str()));
   DGQ_CHECK(db.script(("PRAGMA user_version = " + std::to_string(kSchemaVersion)).c_str()));
   return transaction.commit();
@@ -120,16 +136,20 @@ constexpr const char* kWriterSettings =
 
 Result<std::unique_ptr<Db>> open_writable(const std::filesystem::path& path, bool create) {
   DGQ_TRY(auto db, Db::open(path, create ? Db::Access::create : Db::Access::read_write, kBusyTimeoutMs));
-  DGQ_TRY(const std::int64_t version, recognise(*db, path));
-  if (version == 0 && !create)
-    return not_ours(path, "it is empty; if `dgq registry init` was interrupted here, run it again");
   if (db->read_only())
     return Error{Errc::io, "registry " + path.string() + " cannot be written: the file is read-only here"};
+  int code = SQLITE_OK;
+  const auto version = recognise(*db, path, code);
+  if (!version && code == SQLITE_CANTOPEN)
+    return Error{Errc::io, version.error().what + ": writing needs a folder in which files can be made"};
+  if (!version) return version.error();
+  if (*version == 0 && !create)
+    return not_ours(path, "it is empty; if `dgq registry init` was interrupted here, run it again");
   // Both only take effect before the first table. Incremental vacuum lets gc give space back without copying
   // the rest.
-  if (version == 0) DGQ_CHECK(db->script("PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;"));
+  if (*version == 0) DGQ_CHECK(db->script("PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;"));
   DGQ_CHECK(db->script(kWriterSettings));
-  if (version < kSchemaVersion) DGQ_CHECK(migrate(*db, path));
+  if (*version < kSchemaVersion) DGQ_CHECK(migrate(*db, path));
   return db;
 }
 
@@ -148,8 +168,7 @@ bool has_bytes(const std::filesystem::path& path) {
 Result<std::unique_ptr<Db>> open_readable(const std::filesystem::path& path) {
   const auto open_as = [&](Db::Access access, int& code) -> Result<std::unique_ptr<Db>> {
     DGQ_TRY(auto db, Db::open(path, access, kBusyTimeoutMs));
-    const Result<std::int64_t> version = recognise(*db, path);
-    code = db->last_code();
+    const auto version = recognise(*db, path, code);
     if (!version) return version.error();
     if (*version == 0) return not_ours(path, "it is empty");
     if (*version < kSchemaVersion)

@@ -107,7 +107,7 @@ Result<std::unique_ptr<Db>> Db::open(const std::filesystem::path& path, Access a
       flags |= SQLITE_OPEN_READWRITE;
       break;
   }
-  std::unique_ptr<Db> db(new Db(path));
+  std::unique_ptr<Db> db(new Db(path, busy_timeout_ms));
   const std::string uri = uri_of(path, access == Access::immutable ? "?immutable=1" : "");
   if (sqlite3_open_v2(uri.c_str(), &db->db_, flags, nullptr) != SQLITE_OK) return db->error();
   sqlite3_busy_timeout(db->db_, busy_timeout_ms);
@@ -139,6 +139,12 @@ Result<void> Db::finish(Statement& statement) {
 Result<void> Db::script(const char* sql) {
   if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return error();
   return {};
+}
+
+void Db::checkpoint() {
+  sqlite3_busy_timeout(db_, 0);
+  sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_timeout(db_, busy_timeout_ms_);
 }
 
 std::int64_t Db::last_insert_id() const { return sqlite3_last_insert_rowid(db_); }

@@ -88,6 +88,9 @@ class Db {
   }
 
   Result<void> script(const char* sql);  // statements without parameters
+  // Moves what is in the WAL into the database file and gives the WAL's bytes back to the disk, as far as
+  // that can be done without waiting for others.
+  void checkpoint();
   std::int64_t last_insert_id() const;
   bool read_only() const;  // the file cannot be written, whatever open() asked for
   bool in_transaction() const;
@@ -95,11 +98,13 @@ class Db {
   Error error() const;    // of the last call that failed
 
  private:
-  Db(const std::filesystem::path& path) : path_(path) {}
+  Db(const std::filesystem::path& path, int busy_timeout_ms)
+      : path_(path), busy_timeout_ms_(busy_timeout_ms) {}
   Result<Statement> prepare(const char* sql);
   Result<void> finish(Statement& statement);
 
   std::filesystem::path path_;
+  int busy_timeout_ms_;
   sqlite3* db_ = nullptr;
 };
 

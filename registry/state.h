@@ -14,9 +14,6 @@ struct Registry::State {
   bool writable = false;
 
   Result<void> require_writable() const;
-  // Call inside the transaction that makes the change.
-  Result<void> audit(const char* action, std::string_view subject, const std::optional<Digest>& from,
-                     const std::optional<Digest>& to);
   // Points name at the version and writes the audit row, unless it pointed there.
   Result<void> move_tag(const ModelRef& name, std::int64_t version, const Digest& digest, const char* action);
   Result<std::optional<std::int64_t>> find_blob(const Digest& digest);
@@ -27,6 +24,8 @@ struct Registry::State {
                          const std::function<Result<void>(std::span<const std::byte>)>& sink);
   // Frees blobs that no version and no running add needs.
   Result<GcReport> sweep_blobs();
+  // Gives free pages back to the disk.
+  Result<void> shrink();
   // Forgets adds whose process has died (ingest.cpp); how many.
   Result<std::int64_t> reap_dead_ingests();
 };
@@ -42,8 +41,5 @@ struct Ingest::State {
   Result<std::int64_t> store(std::string_view name, const Digest& digest, std::span<const std::byte> bytes);
   Result<void> write_chunks(std::int64_t blob, std::span<const std::byte> bytes);
 };
-
-std::int64_t unix_now_s();
-std::string who_am_i();  // "user@host"
 
 }  // namespace dgq

@@ -21,12 +21,14 @@ struct RankedMerge {
 Result<RankedMerge> look_up(const Vocabulary& vocabulary, const TokenPair& pair, std::size_t rank,
                             std::string_view where) {
   const std::string whole = std::string(pair.first) + std::string(pair.second);
-  const RankedMerge merge{vocabulary.find(pair.first), vocabulary.find(pair.second), static_cast<std::int32_t>(rank),
-                          vocabulary.find(whole)};
+  const RankedMerge merge{vocabulary.find(pair.first), vocabulary.find(pair.second),
+                          static_cast<std::int32_t>(rank), vocabulary.find(whole)};
   if (merge.left >= 0 && merge.right >= 0 && merge.merged >= 0) return merge;
-  const std::string unknown(merge.left < 0 ? pair.first : merge.right < 0 ? pair.second : std::string_view(whole));
-  return Error{Errc::corrupt, std::string(where) + ": merge " + std::to_string(rank) + " needs \"" + unknown +
-                                  "\", which is not in the vocabulary"};
+  const std::string unknown(merge.left < 0    ? pair.first
+                            : merge.right < 0 ? pair.second
+                                              : std::string_view(whole));
+  return Error{Errc::corrupt, std::string(where) + ": merge " + std::to_string(rank) + " needs " +
+                                  in_quotes(unknown) + ", which is not in the vocabulary"};
 }
 
 }  // namespace
@@ -40,11 +42,13 @@ Result<Bpe> Bpe::make(Vocabulary vocabulary, const std::vector<TokenPair>& merge
     ranked.push_back(merge);
   }
   std::sort(ranked.begin(), ranked.end(), [](const RankedMerge& a, const RankedMerge& b) {
-    return std::tie(a.left, a.right, b.rank) < std::tie(b.left, b.right, a.rank);  // the latest rank of a pair first
+    return std::tie(a.left, a.right, b.rank) <
+           std::tie(b.left, b.right, a.rank);  // the latest rank of a pair first
   });
-  ranked.erase(std::unique(ranked.begin(), ranked.end(),
-                           [](const auto& a, const auto& b) { return a.left == b.left && a.right == b.right; }),
-               ranked.end());
+  ranked.erase(
+      std::unique(ranked.begin(), ranked.end(),
+                  [](const auto& a, const auto& b) { return a.left == b.left && a.right == b.right; }),
+      ranked.end());
 
   Bpe bpe;
   bpe.first_.assign(vocabulary.size() + 1, 0);
@@ -57,8 +61,8 @@ Result<Bpe> Bpe::make(Vocabulary vocabulary, const std::vector<TokenPair>& merge
   if (options.unk_token) {
     bpe.unk_ = vocabulary.find(*options.unk_token);
     if (bpe.unk_ < 0)
-      return Error{Errc::corrupt,
-                   std::string(where) + ": unk_token \"" + *options.unk_token + "\" is not in the vocabulary"};
+      return Error{Errc::corrupt, std::string(where) + ": unk_token " + in_quotes(*options.unk_token) +
+                                      " is not in the vocabulary"};
   }
   for (int byte = 0; byte < 256; ++byte) {
     char name[8];
@@ -108,8 +112,8 @@ void Bpe::split_characters(std::string_view word, std::vector<Scratch::Symbol>& 
 
 const Bpe::Merge* Bpe::find_merge(std::int32_t left, std::int32_t right) const {
   const auto begin = merges_.begin() + first_[left], end = merges_.begin() + first_[left + 1];
-  const auto found =
-      std::lower_bound(begin, end, right, [](const Merge& merge, std::int32_t id) { return merge.right < id; });
+  const auto found = std::lower_bound(begin, end, right,
+                                      [](const Merge& merge, std::int32_t id) { return merge.right < id; });
   return found != end && found->right == right ? &*found : nullptr;
 }
 

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "runtime/tokenizer_utf8.h"
+
 namespace dgq {
 
 Result<Vocabulary> Vocabulary::make(const std::vector<std::pair<std::string_view, std::int64_t>>& tokens,
@@ -11,8 +13,9 @@ Result<Vocabulary> Vocabulary::make(const std::vector<std::pair<std::string_view
   std::int64_t largest = -1;
   for (const auto& [token, id] : tokens) {
     if (id < 0 || id >= kMaxTokens)
-      return Error{Errc::corrupt, std::string(where) + ": id " + std::to_string(id) + " of token \"" +
-                                      std::string(token) + "\" is not from 0 to " + std::to_string(kMaxTokens - 1)};
+      return Error{Errc::corrupt, std::string(where) + ": id " + std::to_string(id) + " of token " +
+                                      in_quotes(token) + " is not from 0 to " +
+                                      std::to_string(kMaxTokens - 1)};
     bytes += token.size();
     largest = std::max(largest, id);
   }
@@ -22,8 +25,8 @@ Result<Vocabulary> Vocabulary::make(const std::vector<std::pair<std::string_view
   out.ids_.reserve(tokens.size());
   for (const auto& [token, id] : tokens) {
     if (out.begins_[id] != kNone)
-      return Error{Errc::corrupt, std::string(where) + ": tokens \"" + std::string(out.token(id)) + "\" and \"" +
-                                      std::string(token) + "\" have the same id " + std::to_string(id)};
+      return Error{Errc::corrupt, std::string(where) + ": tokens " + in_quotes(out.token(id)) + " and " +
+                                      in_quotes(token) + " have the same id " + std::to_string(id)};
     out.begins_[id] = out.text_.size();
     out.lengths_[id] = token.size();
     out.text_.insert(out.text_.end(), token.begin(), token.end());

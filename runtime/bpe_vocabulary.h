@@ -12,7 +12,8 @@
 
 namespace dgq {
 
-inline constexpr std::int32_t kMaxTokens = 1 << 21;  // ids are below; eight times the largest vocabulary in use
+inline constexpr std::int32_t kMaxTokens = 1
+                                           << 21;  // ids are below; eight times the largest vocabulary in use
 
 class Vocabulary {
  public:

@@ -18,15 +18,18 @@ Result<std::string> apply(UnicodeForm form, std::string text) {
   options |= form == UnicodeForm::nfc || form == UnicodeForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == UnicodeForm::nfkc || form == UnicodeForm::nfkd) options |= UTF8PROC_COMPAT;
   utf8proc_uint8_t* out = nullptr;
-  const auto bytes = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                  static_cast<utf8proc_ssize_t>(text.size()), &out,
-                                  static_cast<utf8proc_option_t>(options));
+  const auto bytes =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                   static_cast<utf8proc_ssize_t>(text.size()), &out, static_cast<utf8proc_option_t>(options));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, std::free);
-  if (bytes < 0) return Error{Errc::invalid, std::string("cannot normalize the text: ") + utf8proc_errmsg(bytes)};
+  if (bytes < 0)
+    return Error{Errc::invalid, std::string("cannot normalize the text: ") + utf8proc_errmsg(bytes)};
   return std::string(reinterpret_cast<const char*>(out), static_cast<std::size_t>(bytes));
 }
 
-Result<std::string> apply(const PrependStep& step, std::string text) { return text.empty() ? text : step.prefix + text; }
+Result<std::string> apply(const PrependStep& step, std::string text) {
+  return text.empty() ? text : step.prefix + text;
+}
 Result<std::string> apply(const ReplaceStep& step, std::string text) { return replace_all(step, text); }
 
 }  // namespace

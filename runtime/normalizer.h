@@ -12,8 +12,13 @@
 namespace dgq {
 
 enum class UnicodeForm { nfc, nfd, nfkc, nfkd };  // Unicode Standard Annex 15
-struct PrependStep { std::string prefix; };       // before non-empty text
-struct ReplaceStep { Pattern pattern; std::string content; };  // every match
+struct PrependStep {
+  std::string prefix;
+};  // before non-empty text
+struct ReplaceStep {
+  Pattern pattern;
+  std::string content;
+};  // every match
 using NormalizerStep = std::variant<UnicodeForm, PrependStep, ReplaceStep>;
 
 // `text` with every match of the pattern replaced.

@@ -29,10 +29,14 @@ Result<void> find_parts(const SplitStep& step, std::string_view text, std::vecto
 // Whether `part` joins the part before it.
 bool joins(SplitBehavior behavior, const Part& before, const Part& part) {
   switch (behavior) {
-    case SplitBehavior::contiguous: return part.match == before.match;
-    case SplitBehavior::merged_with_previous: return part.match && !before.match;
-    case SplitBehavior::merged_with_next: return before.match && !part.match;
-    default: return false;
+    case SplitBehavior::contiguous:
+      return part.match == before.match;
+    case SplitBehavior::merged_with_previous:
+      return part.match && !before.match;
+    case SplitBehavior::merged_with_next:
+      return before.match && !part.match;
+    default:
+      return false;
   }
 }
 
@@ -40,7 +44,8 @@ Result<Words> apply(const SplitStep& step, Words words, bool) {
   std::vector<TextRange> ranges, matches;
   std::vector<Part> parts;
   for (const TextRange& word : words.ranges) {
-    DGQ_CHECK(find_parts(step, std::string_view(words.text).substr(word.begin, word.end - word.begin), matches, parts));
+    DGQ_CHECK(find_parts(step, std::string_view(words.text).substr(word.begin, word.end - word.begin),
+                         matches, parts));
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const TextRange range{word.begin + parts[i].range.begin, word.begin + parts[i].range.end};
       if (i > 0 && joins(step.behavior, parts[i - 1], parts[i])) {
@@ -98,7 +103,8 @@ Result<Words> pretokenize(const std::vector<PretokenizerStep>& steps, std::strin
   Words words{std::move(text), {}};
   if (!words.text.empty()) words.ranges.push_back({0, words.text.size()});
   for (const PretokenizerStep& step : steps) {
-    DGQ_TRY(words, std::visit([&](const auto& chosen) { return apply(chosen, std::move(words), at_start); }, step));
+    DGQ_TRY(words,
+            std::visit([&](const auto& chosen) { return apply(chosen, std::move(words), at_start); }, step));
   }
   return words;
 }

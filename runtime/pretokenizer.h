@@ -16,9 +16,16 @@ namespace dgq {
 // Hugging Face's pre-tokenizers come apart into these steps: ByteLevel is [prefix] [split by kGpt2Pattern] bytes,
 // Metaspace is replace, prefix [split], Digits is split.
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
-struct SplitStep { Pattern pattern; SplitBehavior behavior; bool invert = false; };
-struct PrefixStep { std::string prefix; bool only_at_start = false; };  // before words that do not start with it
-struct ByteLettersStep {};                                              // every byte becomes byte_letter(byte)
+struct SplitStep {
+  Pattern pattern;
+  SplitBehavior behavior;
+  bool invert = false;
+};
+struct PrefixStep {
+  std::string prefix;
+  bool only_at_start = false;
+};                          // before words that do not start with it
+struct ByteLettersStep {};  // every byte becomes byte_letter(byte)
 using PretokenizerStep = std::variant<SplitStep, PrefixStep, ReplaceStep, ByteLettersStep>;
 
 // GPT-2's words (Radford et al. 2019, the pattern of its encoder).

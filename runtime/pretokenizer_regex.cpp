@@ -46,7 +46,8 @@ class Search {
   // 1: matched at `start` up to `end`; 0: no match there; < 0: PCRE2's error.
   int match_at(std::size_t start, std::size_t& end) {
     int code = attempt(start, kFreeSteps);
-    for (std::uint64_t steps = 8 * kFreeSteps; code == PCRE2_ERROR_MATCHLIMIT && steps <= budget_; steps *= 4) {
+    for (std::uint64_t steps = 8 * kFreeSteps; code == PCRE2_ERROR_MATCHLIMIT && steps <= budget_;
+         steps *= 4) {
       budget_ -= steps;
       code = attempt(start, static_cast<std::uint32_t>(std::min<std::uint64_t>(steps, UINT32_MAX)));
     }
@@ -61,7 +62,8 @@ class Search {
     pcre2_set_match_limit(context_.get(), steps);
     const int code = run(start);
     if (code != PCRE2_ERROR_JIT_STACKLIMIT || stack_) return code;
-    stack_.reset(pcre2_jit_stack_create(32768, kJitStackBytes, nullptr));  // the default is 32 KiB of our stack
+    stack_.reset(
+        pcre2_jit_stack_create(32768, kJitStackBytes, nullptr));  // the default is 32 KiB of our stack
     pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
     return run(start);
   }
@@ -109,15 +111,17 @@ Result<Pattern> Pattern::regex(std::string_view expression, std::string_view whe
   PCRE2_SIZE offset = 0;
   // Ruby's ^ and $ always mean lines. Anchored, because a limit of PCRE2 holds per start offset: the search over offsets
   // is find_all's, where the budget covers all of them.
-  Compiled compiled{Code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_ANCHORED | PCRE2_NO_AUTO_CAPTURE,
-                                       &code, &offset, context.get()))};
+  Compiled compiled{
+      Code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_ANCHORED | PCRE2_NO_AUTO_CAPTURE,
+                         &code, &offset, context.get()))};
   if (!compiled.code)
-    return Error{Errc::corrupt, std::string(where) + ": bad regular expression \"" +
-                                    std::string(expression.substr(0, 200)) + "\": " + message(code)};
-  pcre2_jit_compile(compiled.code.get(), PCRE2_JIT_COMPLETE);  // refused on some kernels: the interpreter is the same
+    return Error{Errc::corrupt, std::string(where) + ": bad regular expression " + in_quotes(expression) +
+                                    ": " + message(code)};
+  pcre2_jit_compile(compiled.code.get(),
+                    PCRE2_JIT_COMPLETE);  // refused on some kernels: the interpreter is the same
   Pattern pattern;
-  pattern.text_ = expression.substr(0, 200);
+  pattern.text_ = expression;
   pattern.compiled_ = std::make_shared<const Compiled>(std::move(compiled));
   return pattern;
 }
@@ -134,7 +138,8 @@ Result<void> Pattern::find_all(std::string_view subject, std::vector<TextRange>&
     std::size_t end = 0;
     const int code = search.match_at(start, end);
     if (code < 0)
-      return Error{Errc::unsupported, "the pattern \"" + text_ + "\" of the tokenizer gives up on this text: " + message(code)};
+      return Error{Errc::unsupported, "the pattern " + in_quotes(text_) +
+                                          " of the tokenizer gives up on this text: " + message(code)};
     if (code == 1 && (end > start || start != last_end)) {
       matches.push_back({start, end});
       last_end = end;

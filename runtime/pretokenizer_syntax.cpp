@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "runtime/pretokenizer_regex.h"
+#include "runtime/tokenizer_utf8.h"
 
 namespace dgq {
 namespace {
@@ -22,9 +23,9 @@ class Translator {
 
  private:
   Error refuse(std::string_view what) const {
-    return {Errc::unsupported, std::string(where_) + ": unsupported in a regular expression: " + std::string(what) +
-                                   " at byte " + std::to_string(at_) + " of \"" + std::string(in_.substr(0, 200)) +
-                                   "\""};
+    return {Errc::unsupported, std::string(where_) +
+                                   ": unsupported in a regular expression: " + std::string(what) +
+                                   " at byte " + std::to_string(at_) + " of " + in_quotes(in_)};
   }
   char peek(std::size_t ahead = 0) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
   bool take(std::string_view text) {
@@ -69,8 +70,10 @@ class Translator {
   Result<void> counted() {
     std::size_t end = at_ + 1;
     bool comma = false;
-    for (; end < in_.size() && (is_digit(in_[end]) || (in_[end] == ',' && !comma)); ++end) comma |= in_[end] == ',';
-    if (end >= in_.size() || in_[end] != '}' || end - at_ < (comma ? 3u : 2u)) return refuse("an unescaped {");
+    for (; end < in_.size() && (is_digit(in_[end]) || (in_[end] == ',' && !comma)); ++end)
+      comma |= in_[end] == ',';
+    if (end >= in_.size() || in_[end] != '}' || end - at_ < (comma ? 3u : 2u))
+      return refuse("an unescaped {");
     out_ += peek(1) == ',' ? "{0" : "{";
     out_ += in_.substr(at_ + 1, end - at_);
     at_ = end + 1;
@@ -99,28 +102,45 @@ class Translator {
       out_ += c;
       if (c == ']') return {};
     }
-    return Error{Errc::corrupt, std::string(where_) + ": a class [ without its ] in \"" + std::string(in_) + "\""};
+    return Error{Errc::corrupt, std::string(where_) + ": a class [ without its ] in " + in_quotes(in_)};
   }
 
   Result<void> escape(bool in_class) {
     const char c = peek(1);
     switch (c) {
       // PCRE2's own \s also matches U+180E, which is no White_Space since Unicode 6.3; \d needs no UCP so.
-      case 's': return put("\\p{White_Space}", 2);
-      case 'S': return put("\\P{White_Space}", 2);
-      case 'd': return put("\\p{Nd}", 2);
-      case 'D': return put("\\P{Nd}", 2);
-      case 'v': return put("\\x{0B}", 2);
-      case 'r': case 'n': case 't': case 'f': case 'a': case 'e': return put(in_.substr(at_, 2), 2);
-      case 'A': case 'z': case 'Z':
+      case 's':
+        return put("\\p{White_Space}", 2);
+      case 'S':
+        return put("\\P{White_Space}", 2);
+      case 'd':
+        return put("\\p{Nd}", 2);
+      case 'D':
+        return put("\\P{Nd}", 2);
+      case 'v':
+        return put("\\x{0B}", 2);
+      case 'r':
+      case 'n':
+      case 't':
+      case 'f':
+      case 'a':
+      case 'e':
+        return put(in_.substr(at_, 2), 2);
+      case 'A':
+      case 'z':
+      case 'Z':
         if (!in_class) return put(in_.substr(at_, 2), 2);
         break;
-      case 'p': case 'P': return property();
-      case 'x': case 'u': return code_point();
+      case 'p':
+      case 'P':
+        return property();
+      case 'x':
+      case 'u':
+        return code_point();
       default:
         if (c != '\0' && !is_letter(c) && !is_digit(c)) return put(in_.substr(at_, 2), 2);
     }
-    return refuse("the escape " + std::string(in_.substr(at_, 2)));
+    return refuse("the escape " + in_quotes(in_.substr(at_, 2)));
   }
 
   Result<void> put(std::string_view text, std::size_t consumed) {
@@ -152,7 +172,8 @@ class Translator {
     const std::size_t wanted = braces ? 8 : peek(1) == 'x' ? 2 : 4;
     std::size_t last = first;
     while (last < in_.size() && last - first < wanted && is_hex(in_[last])) ++last;
-    const bool complete = braces ? last > first && last < in_.size() && in_[last] == '}' : last - first == wanted;
+    const bool complete =
+        braces ? last > first && last < in_.size() && in_[last] == '}' : last - first == wanted;
     if (!complete || (peek(1) == 'x' && !braces && in_[first] > '7')) return refuse("this code point");
     return put("\\x{" + std::string(in_.substr(first, last - first)) + "}", last + braces - at_);
   }

@@ -14,12 +14,13 @@ Result<void> check(const SamplerOptions& options) {
     const char* name;
     double value, low, high;
     const char* range;
-  } limits[] = {{"temperature", options.temperature, 0, 100, "from 0 (greedy) to 100"},
-                {"top-k", double(options.top_k), 0, INT32_MAX, "0 (off) or more"},
-                {"top-p", options.top_p, std::numeric_limits<float>::denorm_min(), 1, "above 0 and at most 1 (off)"},
-                {"min-p", options.min_p, 0, 1, "from 0 (off) to 1"},
-                {"repetition penalty", options.repetition_penalty, 0.01f, 100, "from 0.01 to 100 (1: off)"},
-                {"repetition window", double(options.repetition_window), 0, INT32_MAX, "0 (all) or more"}};
+  } limits[] = {
+      {"temperature", options.temperature, 0, 100, "from 0 (greedy) to 100"},
+      {"top-k", double(options.top_k), 0, INT32_MAX, "0 (off) or more"},
+      {"top-p", options.top_p, std::numeric_limits<float>::denorm_min(), 1, "above 0 and at most 1 (off)"},
+      {"min-p", options.min_p, 0, 1, "from 0 (off) to 1"},
+      {"repetition penalty", options.repetition_penalty, 0.01f, 100, "from 0.01 to 100 (1: off)"},
+      {"repetition window", double(options.repetition_window), 0, INT32_MAX, "0 (all) or more"}};
   for (const auto& limit : limits) {
     if (limit.value >= limit.low && limit.value <= limit.high) continue;  // false for NaN
     std::string value = std::to_string(limit.value);
@@ -105,7 +106,8 @@ Result<std::int32_t> Sampler::sample(std::span<const float> logits, std::span<co
   if (options_.temperature == 0) return std::min_element(candidates_.begin(), candidates_.end(), above)->id;
 
   // With the maximum subtracted first nothing overflows, however small the temperature.
-  for (Candidate& candidate : candidates_) candidate.value = (candidate.value - largest) / options_.temperature;
+  for (Candidate& candidate : candidates_)
+    candidate.value = (candidate.value - largest) / options_.temperature;
   keep_top_k();
   for (Candidate& candidate : candidates_) candidate.value = exp_f32(candidate.value);  // the largest is 1
   keep_top_p();

@@ -22,11 +22,11 @@
 namespace dgq {
 
 struct SamplerOptions {
-  float temperature = 0;              // 0: greedy; up to 100
-  std::int32_t top_k = 0;             // 0: off
-  float top_p = 1;                    // (0, 1]; 1: off
-  float min_p = 0;                    // [0, 1]; 0: off
-  float repetition_penalty = 1;       // [0.01, 100]; 1: off
+  float temperature = 0;                // 0: greedy; up to 100
+  std::int32_t top_k = 0;               // 0: off
+  float top_p = 1;                      // (0, 1]; 1: off
+  float min_p = 0;                      // [0, 1]; 0: off
+  float repetition_penalty = 1;         // [0.01, 100]; 1: off
   std::int32_t repetition_window = 64;  // tokens; 0: the whole history
   std::uint64_t seed = 0;
 };

@@ -69,7 +69,8 @@ Result<void> Tokenizer::State::encode_plain(std::string_view text, bool at_start
 
 Result<std::vector<std::int32_t>> Tokenizer::encode(std::string_view text, bool add_special) const {
   if (text.size() > kMaxTextBytes)
-    return Error{Errc::invalid, "a text of " + std::to_string(text.size()) + " bytes is too long to tokenize at once (at most " +
+    return Error{Errc::invalid, "a text of " + std::to_string(text.size()) +
+                                    " bytes is too long to tokenize at once (at most " +
                                     std::to_string(kMaxTextBytes) + ")"};
   if (const std::size_t at = find_invalid_utf8(text); at != std::string_view::npos)
     return Error{Errc::invalid, "the text is not UTF-8 (byte " + std::to_string(at) + ")"};
@@ -106,7 +107,8 @@ Result<std::string> Tokenizer::decode(std::span<const std::int32_t> ids, bool sk
 std::size_t Tokenizer::vocabulary_size() const { return state_->vocabulary_size; }
 
 std::optional<std::int32_t> Tokenizer::find(std::string_view token) const {
-  if (const auto added = state_->added_ids.find(token); added != state_->added_ids.end()) return added->second;
+  if (const auto added = state_->added_ids.find(token); added != state_->added_ids.end())
+    return added->second;
   const std::int32_t id = state_->definition.bpe.vocabulary().find(token);
   return id < 0 ? std::nullopt : std::optional(id);
 }
@@ -116,7 +118,8 @@ bool Tokenizer::contains(std::int32_t id) const {
 }
 
 std::string_view Tokenizer::token(std::int32_t id) const {
-  if (const auto added = state_->added_by_id.find(id); added != state_->added_by_id.end()) return added->second->content;
+  if (const auto added = state_->added_by_id.find(id); added != state_->added_by_id.end())
+    return added->second->content;
   const Vocabulary& vocabulary = state_->definition.bpe.vocabulary();
   return vocabulary.contains(id) ? vocabulary.token(id) : std::string_view();
 }

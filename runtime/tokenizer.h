@@ -26,8 +26,9 @@
 
 namespace dgq {
 
-inline constexpr std::size_t kMaxTokenizerBytes = 256u << 20;  // of a tokenizer.json; the largest in use have 35 MB
-inline constexpr std::size_t kMaxTextBytes = 1u << 30;         // of one text to encode
+inline constexpr std::size_t kMaxTokenizerBytes =
+    256u << 20;                                         // of a tokenizer.json; the largest in use have 35 MB
+inline constexpr std::size_t kMaxTextBytes = 1u << 30;  // of one text to encode
 
 // Immutable; every member is thread-safe. Movable; a moved-from object may only be destroyed or assigned to.
 class Tokenizer {
@@ -49,13 +50,14 @@ class Tokenizer {
   // invalid: an id without a token.
   Result<std::string> decode(std::span<const std::int32_t> ids, bool skip_special) const;
 
-  std::size_t vocabulary_size() const;                         // largest id + 1, added tokens included
-  std::optional<std::int32_t> find(std::string_view token) const;  // an added token by content, else one of the vocabulary
-  bool contains(std::int32_t id) const;                        // ids may have gaps
-  std::string_view token(std::int32_t id) const;               // as the file spells it; empty unless contains(id)
+  std::size_t vocabulary_size() const;  // largest id + 1, added tokens included
+  std::optional<std::int32_t> find(
+      std::string_view token) const;              // an added token by content, else one of the vocabulary
+  bool contains(std::int32_t id) const;           // ids may have gaps
+  std::string_view token(std::int32_t id) const;  // as the file spells it; empty unless contains(id)
   bool is_special(std::int32_t id) const;
 
-  const std::vector<DecodeStep>& decode_steps() const;         // for Detokenizer
+  const std::vector<DecodeStep>& decode_steps() const;  // for Detokenizer
 
  private:
   struct State;

@@ -9,12 +9,14 @@ namespace {
 
 // Unicode White_Space (PropList.txt).
 bool is_white_space(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 std::size_t skip_white_space(std::string_view text, std::size_t at) {
-  while (at < text.size() && is_white_space(utf8_code_point(text.substr(at)))) at += utf8_length(text.substr(at));
+  while (at < text.size() && is_white_space(utf8_code_point(text.substr(at))))
+    at += utf8_length(text.substr(at));
   return at;
 }
 
@@ -33,7 +35,8 @@ std::size_t skip_white_space_back(std::string_view text, std::size_t at, std::si
 
 AddedMatcher::AddedMatcher(std::vector<Entry> entries) : entries_(std::move(entries)) {
   std::erase_if(entries_, [](const Entry& entry) { return entry.content.empty(); });
-  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.content < b.content; });
+  std::sort(entries_.begin(), entries_.end(),
+            [](const Entry& a, const Entry& b) { return a.content < b.content; });
   for (const Entry& entry : entries_) starts_[static_cast<unsigned char>(entry.content[0])] = true;
 }
 
@@ -62,7 +65,8 @@ std::vector<AddedPart> AddedMatcher::split(std::string_view text) const {
   };
   std::size_t done = 0;
   for (std::size_t at = 0; at < text.size();) {
-    const Entry* entry = starts_[static_cast<unsigned char>(text[at])] ? longest_at(text.substr(at)) : nullptr;
+    const Entry* entry =
+        starts_[static_cast<unsigned char>(text[at])] ? longest_at(text.substr(at)) : nullptr;
     if (!entry) {
       ++at;
       continue;

@@ -15,8 +15,9 @@ namespace dgq {
 struct AddedToken {
   std::string content;
   std::int32_t id = -1;
-  bool special = false;     // left out of decoded text on request
-  bool normalized = false;  // looked for after normalization, its content normalized as well; otherwise before
+  bool special = false;  // left out of decoded text on request
+  bool normalized =
+      false;  // looked for after normalization, its content normalized as well; otherwise before
   bool lstrip = false, rstrip = false;  // takes the white space before, after it along
 };
 
@@ -43,8 +44,8 @@ class AddedMatcher {
  private:
   const Entry* longest_at(std::string_view text) const;
 
-  std::vector<Entry> entries_;       // ascending by content
-  std::array<bool, 256> starts_{};   // bytes with which a content starts
+  std::vector<Entry> entries_;      // ascending by content
+  std::array<bool, 256> starts_{};  // bytes with which a content starts
 };
 
 }  // namespace dgq

@@ -64,11 +64,13 @@ std::string letter_bytes(std::string_view token) {
 std::string DecodeStream::strip(const StripStep& step, State& state, std::string token) const {
   std::string text = std::move(state.held) + token;
   std::size_t begin = 0;
-  while (state.stripping && state.stripped < step.start && std::string_view(text).substr(begin).starts_with(step.content))
+  while (state.stripping && state.stripped < step.start &&
+         std::string_view(text).substr(begin).starts_with(step.content))
     begin += step.content.size(), ++state.stripped;
   if (begin < text.size()) state.stripping = false;
   std::size_t end = text.size();
-  for (std::size_t i = 0; i < step.stop && std::string_view(text).substr(begin, end - begin).ends_with(step.content); ++i)
+  for (std::size_t i = 0;
+       i < step.stop && std::string_view(text).substr(begin, end - begin).ends_with(step.content); ++i)
     end -= step.content.size();
   state.held = text.substr(end);
   return text.substr(begin, end - begin);

@@ -12,13 +12,23 @@ namespace dgq {
 
 // Hugging Face's decoders as steps over a sequence of tokens. After ByteLetters or Fuse the sequence is one token that
 // arrives in fragments of whole characters; `fused` steps take it so.
-struct ReplaceTokenStep { std::string pattern, content; };  // fused: the pattern is one character
-struct ByteFallbackStep {};                  // a run of <0xNN> becomes its characters, or one U+FFFD per byte when ill-formed
-struct ByteLettersToTextStep {};             // undoes kByteLetters; ill-formed bytes become U+FFFD
-struct SpaceStep { std::string replacement; bool drop_first; };  // Metaspace: to spaces; in the first token to nothing
-struct StripStep { std::string content; std::size_t start, stop; bool fused; };  // up to so many at each end of a token
-struct JoinStep {};                          // no decoder: a space between tokens
-using DecodeStep = std::variant<ReplaceTokenStep, ByteFallbackStep, ByteLettersToTextStep, SpaceStep, StripStep, JoinStep>;
+struct ReplaceTokenStep {
+  std::string pattern, content;
+};                           // fused: the pattern is one character
+struct ByteFallbackStep {};  // a run of <0xNN> becomes its characters, or one U+FFFD per byte when ill-formed
+struct ByteLettersToTextStep {};  // undoes kByteLetters; ill-formed bytes become U+FFFD
+struct SpaceStep {
+  std::string replacement;
+  bool drop_first;
+};  // Metaspace: to spaces; in the first token to nothing
+struct StripStep {
+  std::string content;
+  std::size_t start, stop;
+  bool fused;
+};                   // up to so many at each end of a token
+struct JoinStep {};  // no decoder: a space between tokens
+using DecodeStep =
+    std::variant<ReplaceTokenStep, ByteFallbackStep, ByteLettersToTextStep, SpaceStep, StripStep, JoinStep>;
 
 // One pass over one sequence. The steps are borrowed.
 class DecodeStream {
@@ -32,8 +42,8 @@ class DecodeStream {
 
  private:
   struct State {
-    std::string held;       // bytes, or text, not passed on yet
-    bool first = true;      // no token was seen
+    std::string held;   // bytes, or text, not passed on yet
+    bool first = true;  // no token was seen
     std::size_t stripped = 0;
     bool stripping = true;  // still at the start of the token
   };

@@ -29,6 +29,7 @@ struct TokenizerDefinition {
 };
 
 // Errors as Tokenizer::parse.
-Result<TokenizerDefinition> parse_tokenizer_definition(std::string_view tokenizer_json, std::string_view where);
+Result<TokenizerDefinition> parse_tokenizer_definition(std::string_view tokenizer_json,
+                                                       std::string_view where);
 
 }  // namespace dgq

@@ -2,6 +2,8 @@
 
 #include <unordered_set>
 
+#include "runtime/tokenizer_utf8.h"
+
 namespace dgq {
 namespace tokenizer_json {
 
@@ -27,7 +29,8 @@ Result<Vocabulary> parse_vocabulary(const Json& model, std::string_view where) {
   std::vector<std::pair<std::string_view, std::int64_t>> tokens;
   tokens.reserve(vocab->size());
   for (const auto& [token, id] : vocab->items()) {
-    if (!id.is_number_integer()) return corrupt(where, "the id of token \"" + token + "\" is not an integer");
+    if (!id.is_number_integer())
+      return corrupt(where, "the id of token " + in_quotes(token) + " is not an integer");
     // An unsigned number past int64 becomes negative here, which no id may be.
     tokens.emplace_back(token, id.get<std::int64_t>());
   }
@@ -53,7 +56,8 @@ Result<std::vector<TokenPair>> parse_merges(const Json& model, std::string_view 
   std::vector<TokenPair> pairs;
   pairs.reserve(merges->size());
   for (const Json& merge : *merges) {
-    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) continue;  // a merges.txt line
+    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version"))
+      continue;  // a merges.txt line
     DGQ_TRY(const TokenPair pair, parse_merge(merge, pairs.size(), where));
     pairs.push_back(pair);
   }
@@ -65,7 +69,7 @@ Result<Bpe> parse_model(const Json& root, std::string_view where) {
   if (!model || !model->is_object()) return corrupt(where, "no \"model\" object; is this a tokenizer.json?");
   // Early files of GPT-2 have no "type"; vocab and merges together are BPE.
   DGQ_TRY(const std::string type, json_string_or(*model, "type", "BPE", where));
-  if (type != "BPE") return unsupported(where, "model " + type + " (only BPE)");
+  if (type != "BPE") return unsupported(where, "model " + in_quotes(type) + " (only BPE)");
   DGQ_TRY(const double dropout, json_number_or(*model, "dropout", 0, where));
   if (dropout != 0) return unsupported(where, "dropout");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
@@ -89,7 +93,7 @@ Result<AddedToken> parse_added_token(const Json& value, std::string_view where) 
   AddedToken token;
   DGQ_TRY(token.content, json_string(value, "content", where));
   if (token.content.empty()) return corrupt(where, "an added token has no content");
-  const std::string at = std::string(where) + ": added token \"" + token.content + "\"";
+  const std::string at = std::string(where) + ": added token " + in_quotes(token.content);
   DGQ_TRY(const std::int64_t id, json_int(value, "id", 0, kMaxTokens - 1, at));
   token.id = static_cast<std::int32_t>(id);
   DGQ_TRY(token.special, json_bool_or(value, "special", false, at));
@@ -112,13 +116,13 @@ Result<std::vector<AddedToken>> parse_added_tokens(const Json& root, const Vocab
   for (const Json& value : *list) {
     DGQ_TRY(AddedToken token, parse_added_token(value, where));
     if (!contents.insert(token.content).second || !ids.insert(token.id).second)
-      return corrupt(where, "added token \"" + token.content + "\" or its id " + std::to_string(token.id) +
-                                " stands there twice");
+      return corrupt(where, "added token " + in_quotes(token.content) + " or its id " +
+                                std::to_string(token.id) + " stands there twice");
     const bool taken = vocabulary.contains(token.id) && vocabulary.token(token.id) != token.content;
     const std::int32_t known = vocabulary.find(token.content);
     if (taken || (known >= 0 && known != token.id))
-      return corrupt(where, "added token \"" + token.content + "\" with id " + std::to_string(token.id) +
-                                " contradicts the vocabulary");
+      return corrupt(where, "added token " + in_quotes(token.content) + " with id " +
+                                std::to_string(token.id) + " contradicts the vocabulary");
     tokens.push_back(std::move(token));
   }
   return tokens;
@@ -131,7 +135,8 @@ Result<void> check_frames(const TokenizerDefinition& definition, std::string_vie
     for (const auto* ids : {&frame.before, &frame.after})
       for (const std::int32_t id : *ids)
         if (!added.contains(id) && !definition.bpe.vocabulary().contains(id))
-          return corrupt(where, "\"post_processor\" adds the id " + std::to_string(id) + ", which no token has");
+          return corrupt(where,
+                         "\"post_processor\" adds the id " + std::to_string(id) + ", which no token has");
   return {};
 }
 

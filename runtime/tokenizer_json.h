@@ -17,8 +17,10 @@ Error unsupported(std::string_view where, std::string_view what);
 
 // `value` may be null (absent). Steps are appended in order.
 Result<void> parse_normalizer(const Json* value, std::string_view where, std::vector<NormalizerStep>& steps);
-Result<void> parse_pretokenizer(const Json* value, std::string_view where, std::vector<PretokenizerStep>& steps);
-Result<void> parse_post_processor(const Json* value, std::string_view where, std::vector<SpecialFrame>& frames);
+Result<void> parse_pretokenizer(const Json* value, std::string_view where,
+                                std::vector<PretokenizerStep>& steps);
+Result<void> parse_post_processor(const Json* value, std::string_view where,
+                                  std::vector<SpecialFrame>& frames);
 Result<std::vector<DecodeStep>> parse_decoder(const Json* value, std::string_view where);
 
 }  // namespace dgq::tokenizer_json

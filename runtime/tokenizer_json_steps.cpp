@@ -11,12 +11,15 @@ constexpr std::size_t kMaxSteps = 256;  // more is no tokenizer, but a file that
 
 // {"type": "Sequence", <key>: [...]}: calls parse for each element; otherwise for the object itself, with its type.
 template <class Parse>
-Result<void> for_each_in_sequence(const Json& value, const char* key, std::string_view where, const Parse& parse) {
+Result<void> for_each_in_sequence(const Json& value, const char* key, std::string_view where,
+                                  const Parse& parse) {
   DGQ_TRY(const std::string type, json_string(value, "type", where));
   if (type != "Sequence") return parse(value, type);
   const Json* list = find_member(value, key);
-  if (!list || !list->is_array()) return corrupt(where, "a Sequence without its array \"" + std::string(key) + "\"");
-  if (list->size() > kMaxSteps) return corrupt(where, "a Sequence of " + std::to_string(list->size()) + " steps");
+  if (!list || !list->is_array())
+    return corrupt(where, "a Sequence without its array \"" + std::string(key) + "\"");
+  if (list->size() > kMaxSteps)
+    return corrupt(where, "a Sequence of " + std::to_string(list->size()) + " steps");
   for (const Json& element : *list) DGQ_CHECK(for_each_in_sequence(element, key, where, parse));
   return {};
 }
@@ -51,7 +54,7 @@ Result<SplitStep> parse_split(const Json& object, std::string_view where) {
   DGQ_TRY(const std::string name, json_string(object, "behavior", where));
   for (const auto& [known, behavior] : kBehaviors)
     if (name == known) return SplitStep{std::move(pattern), behavior, invert};
-  return unsupported(where, "Split behavior " + name);
+  return unsupported(where, "Split behavior " + in_quotes(name));
 }
 
 // The replacement and whether it stands before words: "prepend_scheme", in older files "add_prefix_space".
@@ -64,11 +67,12 @@ Result<Metaspace> parse_metaspace(const Json& object, std::string_view where) {
   if (replacement.empty() || utf8_length(replacement) != replacement.size())
     return corrupt(where, "the replacement of Metaspace is not one character");
   DGQ_TRY(const bool prefix, json_bool_or(object, "add_prefix_space", true, where));
-  DGQ_TRY(const std::string scheme, json_string_or(object, "prepend_scheme", prefix ? "always" : "never", where));
+  DGQ_TRY(const std::string scheme,
+          json_string_or(object, "prepend_scheme", prefix ? "always" : "never", where));
   if (scheme == "always") return Metaspace{replacement, Metaspace::always};
   if (scheme == "first") return Metaspace{replacement, Metaspace::first};
   if (scheme == "never") return Metaspace{replacement, Metaspace::never};
-  return unsupported(where, "Metaspace prepend_scheme " + scheme);
+  return unsupported(where, "Metaspace prepend_scheme " + in_quotes(scheme));
 }
 
 Result<void> add_metaspace(const Json& object, std::string_view where, std::vector<PretokenizerStep>& steps) {
@@ -85,7 +89,8 @@ Result<void> add_metaspace(const Json& object, std::string_view where, std::vect
   return {};
 }
 
-Result<void> add_byte_level(const Json& object, std::string_view where, std::vector<PretokenizerStep>& steps) {
+Result<void> add_byte_level(const Json& object, std::string_view where,
+                            std::vector<PretokenizerStep>& steps) {
   DGQ_TRY(const bool prefix, json_bool_or(object, "add_prefix_space", true, where));
   DGQ_TRY(const bool use_regex, json_bool_or(object, "use_regex", true, where));
   if (prefix) steps.push_back(PrefixStep{" "});
@@ -102,7 +107,8 @@ Result<std::size_t> parse_count(const Json& object, const char* key, std::string
   return static_cast<std::size_t>(count);
 }
 
-Result<DecodeStep> parse_decode_step(const Json& object, const std::string& type, bool fused, std::string_view where) {
+Result<DecodeStep> parse_decode_step(const Json& object, const std::string& type, bool fused,
+                                     std::string_view where) {
   if (type == "ByteLevel") return DecodeStep(ByteLettersToTextStep{});
   if (type == "ByteFallback") return DecodeStep(ByteFallbackStep{});
   if (type == "Metaspace") {
@@ -111,7 +117,8 @@ Result<DecodeStep> parse_decode_step(const Json& object, const std::string& type
   }
   if (type == "Replace") {
     const Json* pattern = find_member(object, "pattern");
-    if (!pattern || !find_member(*pattern, "String")) return unsupported(where, "decoder Replace without a String pattern");
+    if (!pattern || !find_member(*pattern, "String"))
+      return unsupported(where, "decoder Replace without a String pattern");
     ReplaceTokenStep step;
     DGQ_TRY(step.pattern, json_string(*pattern, "String", where));
     DGQ_TRY(step.content, json_string(object, "content", where));
@@ -129,13 +136,14 @@ Result<DecodeStep> parse_decode_step(const Json& object, const std::string& type
       return corrupt(where, "the content of decoder Strip is not one character");
     return DecodeStep(std::move(step));
   }
-  return unsupported(where, "decoder " + type);
+  return unsupported(where, "decoder " + in_quotes(type));
 }
 
 // "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"ids": [1]}}.
 Result<SpecialFrame> parse_template(const Json& object, std::string_view where) {
   const Json* single = find_member(object, "single");
-  if (!single || !single->is_array()) return corrupt(where, "TemplateProcessing without its array \"single\"");
+  if (!single || !single->is_array())
+    return corrupt(where, "TemplateProcessing without its array \"single\"");
   const Json* specials = find_member(object, "special_tokens");
   SpecialFrame frame;
   bool seen = false;
@@ -147,14 +155,16 @@ Result<SpecialFrame> parse_template(const Json& object, std::string_view where) 
       continue;
     }
     const Json* special = find_member(piece, "SpecialToken");
-    if (!special) return corrupt(where, "TemplateProcessing has a piece that is neither SpecialToken nor Sequence");
+    if (!special)
+      return corrupt(where, "TemplateProcessing has a piece that is neither SpecialToken nor Sequence");
     DGQ_TRY(const std::string name, json_string(*special, "id", where));
     const Json* token = specials ? find_member(*specials, name.c_str()) : nullptr;
     const Json* ids = token ? find_member(*token, "ids") : nullptr;
-    if (!ids || !ids->is_array()) return corrupt(where, "TemplateProcessing has no ids for \"" + name + "\"");
+    if (!ids || !ids->is_array())
+      return corrupt(where, "TemplateProcessing has no ids for " + in_quotes(name));
     for (const Json& id : *ids) {
       if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= kMaxTokens)
-        return corrupt(where, "TemplateProcessing has a bad id for \"" + name + "\"");
+        return corrupt(where, "TemplateProcessing has a bad id for " + in_quotes(name));
       (seen ? frame.after : frame.before).push_back(id.get<std::int32_t>());
     }
   }
@@ -165,30 +175,33 @@ Result<SpecialFrame> parse_template(const Json& object, std::string_view where) 
 }  // namespace
 
 Result<void> parse_normalizer(const Json* value, std::string_view where, std::vector<NormalizerStep>& steps) {
-  static constexpr std::pair<const char*, UnicodeForm> kForms[] = {
-      {"NFC", UnicodeForm::nfc}, {"NFD", UnicodeForm::nfd}, {"NFKC", UnicodeForm::nfkc}, {"NFKD", UnicodeForm::nfkd}};
+  static constexpr std::pair<const char*, UnicodeForm> kForms[] = {{"NFC", UnicodeForm::nfc},
+                                                                   {"NFD", UnicodeForm::nfd},
+                                                                   {"NFKC", UnicodeForm::nfkc},
+                                                                   {"NFKD", UnicodeForm::nfkd}};
   if (!value) return {};
-  return for_each_in_sequence(
-      *value, "normalizers", where, [&](const Json& object, const std::string& type) -> Result<void> {
-        for (const auto& [name, form] : kForms) {
-          if (type != name) continue;
-          steps.push_back(form);
-          return {};
-        }
-        if (type == "Prepend") {
-          DGQ_TRY(std::string prefix, json_string(object, "prepend", where));
-          steps.push_back(PrependStep{std::move(prefix)});
-        } else if (type == "Replace") {
-          DGQ_TRY(ReplaceStep step, parse_replace(object, where));
-          steps.push_back(std::move(step));
-        } else {
-          return unsupported(where, "normalizer " + type);
-        }
-        return {};
-      });
+  return for_each_in_sequence(*value, "normalizers", where,
+                              [&](const Json& object, const std::string& type) -> Result<void> {
+                                for (const auto& [name, form] : kForms) {
+                                  if (type != name) continue;
+                                  steps.push_back(form);
+                                  return {};
+                                }
+                                if (type == "Prepend") {
+                                  DGQ_TRY(std::string prefix, json_string(object, "prepend", where));
+                                  steps.push_back(PrependStep{std::move(prefix)});
+                                } else if (type == "Replace") {
+                                  DGQ_TRY(ReplaceStep step, parse_replace(object, where));
+                                  steps.push_back(std::move(step));
+                                } else {
+                                  return unsupported(where, "normalizer " + in_quotes(type));
+                                }
+                                return {};
+                              });
 }
 
-Result<void> parse_pretokenizer(const Json* value, std::string_view where, std::vector<PretokenizerStep>& steps) {
+Result<void> parse_pretokenizer(const Json* value, std::string_view where,
+                                std::vector<PretokenizerStep>& steps) {
   if (!value) return {};
   return for_each_in_sequence(
       *value, "pretokenizers", where, [&](const Json& object, const std::string& type) -> Result<void> {
@@ -203,18 +216,21 @@ Result<void> parse_pretokenizer(const Json* value, std::string_view where, std::
           steps.push_back(
               SplitStep{std::move(digits), individual ? SplitBehavior::isolated : SplitBehavior::contiguous});
         } else {
-          return unsupported(where, "pre-tokenizer " + type);
+          return unsupported(where, "pre-tokenizer " + in_quotes(type));
         }
         return {};
       });
 }
 
-Result<void> parse_post_processor(const Json* value, std::string_view where, std::vector<SpecialFrame>& frames) {
+Result<void> parse_post_processor(const Json* value, std::string_view where,
+                                  std::vector<SpecialFrame>& frames) {
   if (!value) return {};
   return for_each_in_sequence(*value, "processors", where,
                               [&](const Json& object, const std::string& type) -> Result<void> {
-                                if (type == "ByteLevel") return {};  // moves offsets only, which we do not report
-                                if (type != "TemplateProcessing") return unsupported(where, "post-processor " + type);
+                                if (type == "ByteLevel")
+                                  return {};  // moves offsets only, which we do not report
+                                if (type != "TemplateProcessing")
+                                  return unsupported(where, "post-processor " + in_quotes(type));
                                 DGQ_TRY(SpecialFrame frame, parse_template(object, where));
                                 frames.push_back(std::move(frame));
                                 return {};
@@ -230,7 +246,7 @@ Result<std::vector<DecodeStep>> parse_decoder(const Json* value, std::string_vie
         const bool fuses = type == "Fuse" || type == "ByteLevel";
         // One token with a name of its own to see: what these would do to it depends on all of the text.
         if (fused && (type == "ByteLevel" || type == "ByteFallback" || type == "Metaspace"))
-          return unsupported(where, "decoder " + type + " after Fuse or ByteLevel");
+          return unsupported(where, "decoder " + in_quotes(type) + " after Fuse or ByteLevel");
         if (type != "Fuse") {
           DGQ_TRY(DecodeStep step, parse_decode_step(object, type, fused, where));
           steps.push_back(std::move(step));

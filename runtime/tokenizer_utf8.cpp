@@ -1,5 +1,7 @@
 #include "runtime/tokenizer_utf8.h"
 
+#include <cstdio>
+
 namespace dgq {
 namespace {
 
@@ -67,6 +69,20 @@ std::size_t append_lossy(std::string_view bytes, bool last, std::string& out) {
     at += next.bytes;
   }
   return at;
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kMaxBytes = 160;
+  std::string out = "\"";
+  std::size_t at = 0;
+  for (std::size_t length; at < text.size() && out.size() < kMaxBytes; at += length) {
+    length = utf8_length(text.substr(at));
+    char escape[8] = "";
+    if (byte_at(text, at) < 0x20 || byte_at(text, at) == 0x7F)
+      std::snprintf(escape, sizeof escape, "\\x%02X", byte_at(text, at));
+    out += *escape ? std::string_view(escape) : text.substr(at, length);
+  }
+  return out += at < text.size() ? "...\"" : "\"";
 }
 
 }  // namespace dgq

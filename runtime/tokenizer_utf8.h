@@ -26,4 +26,7 @@ std::size_t find_invalid_utf8(std::string_view text);
 // returns how many bytes were used.
 std::size_t append_lossy(std::string_view bytes, bool last, std::string& out);
 
+// Well-formed text from a file as part of a one-line message: in quotes, control characters escaped, long text cut.
+std::string in_quotes(std::string_view text);
+
 }  // namespace dgq

@@ -9,16 +9,16 @@
 
 namespace dgq::tools {
 
-[[gnu::weak]] Result<int> run_kernels(const Arguments&);
-[[gnu::weak]] Result<int> run_quantize(const Arguments&);
-[[gnu::weak]] Result<int> run_registry(const Arguments&);
-[[gnu::weak]] Result<int> run_generate(const Arguments&);
-[[gnu::weak]] Result<int> run_eval(const Arguments&);
-[[gnu::weak]] Result<int> run_tokenize(const Arguments&);
+Result<int> run_kernels(const Arguments&);
+Result<int> run_quantize(const Arguments&);
+Result<int> run_registry(const Arguments&);
+Result<int> run_generate(const Arguments&);
+Result<int> run_eval(const Arguments&);
+Result<int> run_tokenize(const Arguments&);
 
 namespace {
 
-const Command kCommands[] = {
+constexpr Command kCommands[] = {
     {"quantize", "quantize a checkpoint and add it to a registry", run_quantize},
     {"run", "generate text with a model of the registry", run_generate},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   if (name == "--help" || name == "-h" || name == "help") return print_help(std::cout), 0;
   if (name == "--version") return std::cout << "dgq " DGQ_VERSION "\n", 0;
   for (const Command& command : kCommands) {
-    if (name != command.name || !command.run) continue;
+    if (name != command.name) continue;
     const Result<int> code = command.run(Arguments(argv + 2, argv + argc));
     if (code) return *code;
     std::fprintf(stderr, "dgq %s: %s\n", command.name, code.error().what.c_str());

@@ -12,7 +12,7 @@ struct Lanes {
   static constexpr std::size_t kParts = 2;
   using Vector = __m256;
   DGQ_INLINE static __m256 zero() { return _mm256_setzero_ps(); }
-  DGQ_INLINE static __m256 load(const float* p) { return _mm256_loadu_ps(p); }
+  DGQ_INLINE static __m256 load(const float* p) { return pinned(_mm256_loadu_ps(p)); }
   DGQ_INLINE static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
   DGQ_INLINE static __m256 fma(__m256 a, __m256 b, __m256 sum) { return _mm256_fmadd_ps(a, b, sum); }
   DGQ_INLINE static float tree(const __m256 (&part)[2]) {

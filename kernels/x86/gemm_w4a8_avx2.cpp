@@ -129,8 +129,8 @@ class Panel {
 #pragma GCC unroll 4
       for (std::size_t row = 0; row < kRows; ++row) {
         const __m256i x4 = broadcast32(xq + row * x.stride + 4 * s);
-        run[row][0] = _mm256_add_epi16(run[row][0], _mm256_maddubs_epi16(w0, x4));
-        run[row][1] = _mm256_add_epi16(run[row][1], _mm256_maddubs_epi16(w1, x4));
+        run[row][0] = pinned(_mm256_add_epi16(run[row][0], _mm256_maddubs_epi16(w0, x4)));
+        run[row][1] = pinned(_mm256_add_epi16(run[row][1], _mm256_maddubs_epi16(w1, x4)));
       }
     }
 #pragma GCC unroll 4

@@ -64,8 +64,8 @@ class Panel {
 #pragma GCC unroll 4
       for (std::size_t row = 0; row < kRows; ++row) {
         const __m256i x2 = broadcast32(xq[row] + k);
-        sum[row][0] = _mm256_add_epi32(sum[row][0], _mm256_madd_epi16(w0, x2));
-        sum[row][1] = _mm256_add_epi32(sum[row][1], _mm256_madd_epi16(w1, x2));
+        sum[row][0] = pinned(_mm256_add_epi32(sum[row][0], _mm256_madd_epi16(w0, x2)));
+        sum[row][1] = pinned(_mm256_add_epi32(sum[row][1], _mm256_madd_epi16(w1, x2)));
       }
     }
     for (std::size_t row = 0; row < kRows; ++row)

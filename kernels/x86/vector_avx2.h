@@ -24,6 +24,15 @@ DGQ_INLINE __m256i broadcast32(const void* p) {
   return _mm256_set1_epi32(bits);
 }
 
+// The same value, but to the compiler a new one in a register. GCC 12 reorders long unrolled sums (all
+// products first, then the additions) until they spill, and folds a load that two instructions share into
+// both.
+template <class Vector>
+DGQ_INLINE Vector pinned(Vector v) {
+  __asm__("" : "+x"(v));
+  return v;
+}
+
 // Decode reads every weight once, in order, and is bound by memory: the prefetch runs ahead across the page
 // borders where the hardware's stops.
 constexpr std::size_t kPrefetchBytes = 2048;

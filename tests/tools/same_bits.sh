@@ -16,4 +16,4 @@ for isa in "${isas[@]}"; do
     [ "$hash" = "$expected" ] || { echo "expected $expected"; exit 1; }
   done
 done
-echo "$expected" > "$registry.hash"
+echo "$expected" > "$registry.hash"   # what other builds on the same registry must find

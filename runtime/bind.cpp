@@ -1,0 +1,148 @@
+#include "runtime/bind.h"
+
+#include <cmath>
+
+namespace dgq {
+namespace {
+
+// The tensors of one blob, taken one by one; finish() says what nobody took.
+class Binder {
+ public:
+  static Result<Binder> parse(std::span<const std::byte> bytes, const std::string& where) {
+    DGQ_TRY(LayerBlob blob, LayerBlob::parse(bytes, where));
+    return Binder(std::move(blob), where);
+  }
+
+  Result<const float*> norm(std::string_view name, std::size_t width) {
+    DGQ_TRY(const Tensor* tensor, take(name, 1, width));
+    if (tensor->kind != TensorKind::f32) return fault(name, "must be of kind f32");
+    DGQ_TRY(const F32Matrix floats, bind_f32(*tensor, false));
+    return floats.w;
+  }
+
+  Result<Linear> linear(std::string_view name, std::size_t n, std::size_t k, bool bias) {
+    DGQ_TRY(const Tensor* tensor, take(name, n, k));
+    if (tensor->bias != bias)
+      return fault(name,
+                   bias ? "has no bias, but the config says so" : "has a bias, but the config has none");
+    switch (tensor->kind) {
+      case TensorKind::f32:
+        return as_linear(bind_f32(*tensor, bias));
+      case TensorKind::w4_n16k8:
+        return as_linear(bind_fine(*tensor));
+      case TensorKind::w8_n16k4:
+        return as_linear(bind_coarse(*tensor));
+    }
+    return fault(name, "is of an unknown kind");
+  }
+
+  Result<void> finish() const {
+    if (taken_ == blob_.tensors().size()) return {};
+    return Error{Errc::corrupt, where_ + ": holds " + std::to_string(blob_.tensors().size()) +
+                                    " tensors where the graph has " + std::to_string(taken_)};
+  }
+
+ private:
+  Binder(LayerBlob blob, std::string where) : blob_(std::move(blob)), where_(std::move(where)) {}
+
+  Error fault(std::string_view name, const std::string& what) const {
+    return {Errc::corrupt, where_ + ", tensor " + std::string(name) + ": " + what};
+  }
+
+  Result<const Tensor*> take(std::string_view name, std::size_t n, std::size_t k) {
+    const Tensor* tensor = blob_.find(name);
+    if (!tensor) return fault(name, "is missing");
+    if (tensor->n != n || tensor->k != k)
+      return fault(name, "is " + std::to_string(tensor->n) + " x " + std::to_string(tensor->k) +
+                             ", the config asks for " + std::to_string(n) + " x " + std::to_string(k));
+    ++taken_;
+    return tensor;
+  }
+
+  Result<void> check_bytes(const Tensor& tensor, std::size_t expected) const {
+    if (tensor.section.size() == expected) return {};
+    return fault(tensor.name, "has " + std::to_string(tensor.section.size()) + " bytes instead of " +
+                                  std::to_string(expected));
+  }
+
+  template <class Matrix>
+  static Result<Linear> as_linear(Result<Matrix> matrix) {
+    if (!matrix) return std::move(matrix.error());
+    return Linear(*matrix);
+  }
+
+  Result<F32Matrix> bind_f32(const Tensor& tensor, bool bias) const {
+    if (bias) return fault(tensor.name, "is of kind f32, which holds no bias");
+    const std::size_t n = tensor.n, k = tensor.k;
+    DGQ_CHECK(check_bytes(tensor, n * k * sizeof(float)));
+    const auto* floats = reinterpret_cast<const float*>(tensor.section.data());
+    for (std::size_t i = 0; i < n * k; ++i)
+      if (!std::isfinite(floats[i]))
+        return fault(tensor.name, "element " + std::to_string(i) + " is not finite");
+    return F32Matrix{n, k, floats, nullptr};
+  }
+
+  Result<W4Matrix> bind_fine(const Tensor& tensor) const {
+    const std::uint32_t group = tensor.group;
+    if (group != 32 && group != 64 && group != 128)
+      return fault(tensor.name, "has groups of " + std::to_string(group));
+    DGQ_CHECK(check_bytes(tensor, packed_w4_bytes(tensor.n, tensor.k, group, tensor.bias)));
+    return checked(tensor, bind_w4(tensor.section.data(), tensor.n, tensor.k, group, tensor.bias));
+  }
+
+  Result<W8Matrix> bind_coarse(const Tensor& tensor) const {
+    DGQ_CHECK(check_bytes(tensor, packed_w8_bytes(tensor.n, tensor.k, tensor.bias)));
+    return checked(tensor, bind_w8(tensor.section.data(), tensor.n, tensor.k, tensor.bias));
+  }
+
+  template <class Matrix>
+  Result<Matrix> checked(const Tensor& tensor, const Matrix& matrix) const {
+    if (const char* what = find_fault(matrix)) return fault(tensor.name, what);
+    return matrix;
+  }
+
+  LayerBlob blob_;
+  std::string where_;
+  std::size_t taken_ = 0;
+};
+
+}  // namespace
+
+Result<Linear> bind_embedding(std::span<const std::byte> bytes, const ModelConfig& config,
+                              const std::string& where) {
+  DGQ_TRY(Binder binder, Binder::parse(bytes, where));
+  DGQ_TRY(const Linear embedding, binder.linear("embed_tokens", config.vocab, config.hidden, false));
+  DGQ_CHECK(binder.finish());
+  return embedding;
+}
+
+Result<LayerWeights> bind_layer(std::span<const std::byte> bytes, const ModelConfig& c,
+                                const std::string& where) {
+  DGQ_TRY(Binder binder, Binder::parse(bytes, where));
+  const std::size_t q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
+  LayerWeights w{};
+  DGQ_TRY(w.input_norm, binder.norm("input_layernorm", c.hidden));
+  DGQ_TRY(w.q, binder.linear("q_proj", q_width, c.hidden, c.attention_bias));
+  DGQ_TRY(w.k, binder.linear("k_proj", kv_width, c.hidden, c.attention_bias));
+  DGQ_TRY(w.v, binder.linear("v_proj", kv_width, c.hidden, c.attention_bias));
+  DGQ_TRY(w.o, binder.linear("o_proj", c.hidden, q_width, c.attention_bias));
+  DGQ_TRY(w.post_attention_norm, binder.norm("post_attention_layernorm", c.hidden));
+  DGQ_TRY(w.gate, binder.linear("gate_proj", c.ffn, c.hidden, c.mlp_bias));
+  DGQ_TRY(w.up, binder.linear("up_proj", c.ffn, c.hidden, c.mlp_bias));
+  DGQ_TRY(w.down, binder.linear("down_proj", c.hidden, c.ffn, c.mlp_bias));
+  DGQ_CHECK(binder.finish());
+  return w;
+}
+
+Result<void> bind_head(std::span<const std::byte> bytes, const ModelConfig& config, const std::string& where,
+                       ModelWeights& weights) {
+  DGQ_TRY(Binder binder, Binder::parse(bytes, where));
+  DGQ_TRY(weights.final_norm, binder.norm("norm", config.hidden));
+  weights.head = weights.embedding;
+  if (!config.tied_head) {
+    DGQ_TRY(weights.head, binder.linear("lm_head", config.vocab, config.hidden, false));
+  }
+  return binder.finish();
+}
+
+}  // namespace dgq

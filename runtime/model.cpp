@@ -1,0 +1,50 @@
+#include "runtime/model.h"
+
+#include "runtime/bind.h"
+
+namespace dgq {
+
+Result<void> Model::map(Registry& registry, LayerCache& cache, std::string_view name) {
+  const BlobRef* blob = version_.manifest.find(name);
+  if (!blob)
+    return Error{Errc::corrupt,
+                 "version " + version_.digest.short_hex() + " has no blob \"" + std::string(name) + "\""};
+  DGQ_TRY(LayerCache::Entry entry, cache.materialise(registry, *blob));
+  footprint_.bytes_mapped += entry.file.bytes().size();
+  ++footprint_.files;
+  footprint_.files_reused += entry.reused ? 1 : 0;
+  files_.push_back(std::move(entry.file));
+  return {};
+}
+
+Result<Model> Model::load(Registry& registry, LayerCache& cache, std::string_view reference) {
+  Model model;
+  DGQ_TRY(model.version_, registry.resolve(reference));
+  const std::string version = std::string(reference) + " (" + model.version_.digest.short_hex() + ")";
+  const auto where = [&](const std::string& blob) { return version + ", blob " + blob; };
+  DGQ_TRY(model.config_, parse_config(model.version_.manifest.config, version));
+  const auto map_next = [&](const std::string& name) -> Result<std::span<const std::byte>> {
+    DGQ_CHECK(model.map(registry, cache, name));
+    return model.files_.back().bytes();
+  };
+
+  DGQ_TRY(const auto embedding, map_next("embedding"));
+  DGQ_TRY(model.weights_.embedding, bind_embedding(embedding, model.config_, where("embedding")));
+  for (std::size_t i = 0; i < model.config_.layers; ++i) {
+    const std::string name = "layers." + std::to_string(i);
+    DGQ_TRY(const auto bytes, map_next(name));
+    DGQ_TRY(const LayerWeights layer, bind_layer(bytes, model.config_, where(name)));
+    model.weights_.layers.push_back(layer);
+  }
+  DGQ_TRY(const auto head, map_next("head"));
+  DGQ_CHECK(bind_head(head, model.config_, where("head"), model.weights_));
+  DGQ_CHECK(model.map(registry, cache, "tokenizer"));
+  return model;
+}
+
+std::string_view Model::tokenizer_json() const {
+  const auto bytes = files_.back().bytes();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace dgq

@@ -1,0 +1,49 @@
+// runtime/model.h - a model version of a registry, mapped and ready for the decoder.
+//
+// Its blobs: "embedding" (tensor embed_tokens), "layers.0", ... (input_layernorm, q_proj, k_proj, v_proj, o_proj,
+// post_attention_layernorm, gate_proj, up_proj, down_proj), "head" (norm and, unless tied, lm_head) and "tokenizer"
+// (a tokenizer.json). Norms are f32 with n = 1; every other tensor may be f32, w4 or w8.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "registry/layer_cache.h"
+#include "registry/registry.h"
+#include "runtime/config.h"
+#include "runtime/weights.h"
+
+namespace dgq {
+
+// Move-only. The weights are views into files that are mapped read-only and shared; moving keeps them valid.
+class Model {
+ public:
+  // Materialises what is not in the cache yet, maps it, and checks every tensor: name, kind, shape, size and the
+  // invariants of kernels/packed.h. Errors name version, blob and tensor.
+  static Result<Model> load(Registry& registry, LayerCache& cache, std::string_view reference);
+
+  const ModelConfig& config() const { return config_; }
+  const ModelWeights& weights() const { return weights_; }
+  std::size_t activation_block() const { return version_.manifest.activation_block; }
+  const VersionInfo& version() const { return version_; }
+  std::string_view tokenizer_json() const;  // mapped as well
+
+  struct Footprint {
+    std::uint64_t bytes_mapped = 0;
+    std::size_t files = 0, files_reused = 0;  // the rest was materialised by this load
+  };
+  const Footprint& footprint() const { return footprint_; }
+
+ private:
+  Result<void> map(Registry& registry, LayerCache& cache, std::string_view name);
+
+  VersionInfo version_;
+  ModelConfig config_{};
+  ModelWeights weights_{};
+  std::vector<MappedFile> files_;  // in the order of map()
+  Footprint footprint_;
+};
+
+}  // namespace dgq

@@ -1,0 +1,125 @@
+// `dgq registry` as a user meets it.
+#include "tests/registry/fixture.h"
+
+namespace dgq::test {
+namespace {
+
+class RegistryCommandTest : public RegistryFixture {
+ protected:
+  Outcome run(const std::string& arguments) {
+    return run_dgq("registry " + arguments + " --registry " + path().string());
+  }
+  Json json(const std::string& arguments, int exit_code = 0) {
+    const Outcome outcome = run(arguments + " --json");
+    EXPECT_EQ(outcome.exit_code, exit_code) << arguments << ": " << outcome.err;
+    return Json::parse(outcome.out);
+  }
+  void expect_line(const std::string& arguments, const std::string& expected) {
+    const Outcome outcome = run(arguments);
+    EXPECT_NE(outcome.exit_code, 0) << arguments;
+    EXPECT_EQ(outcome.out, "") << arguments;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_NE(outcome.err.find(expected), std::string::npos) << outcome.err;
+  }
+};
+
+TEST_F(RegistryCommandTest, LifeOfARegistry) {
+  EXPECT_EQ(json("init").at("created"), true);
+  EXPECT_EQ(json("init").at("created"), false);
+  EXPECT_NE(run("list").out.find("is empty"), std::string::npos);
+  Digest digest;
+  {
+    Registry registry = open();
+    digest = *add(registry, "demo", model(1));
+    LayerCache cache(LayerCache::default_folder(path()));
+    EXPECT_OK(cache.materialise(registry, registry.resolve("demo")->manifest.blobs[0]));
+  }
+  EXPECT_EQ(json("list").at("models").at(0).at("version"), digest.hex());
+  EXPECT_NE(run("list").out.find("demo:latest"), std::string::npos);
+  const Json shown = json("show demo");
+  EXPECT_EQ(shown.at("blobs").size(), 3u);
+  EXPECT_GT(shown.at("blobs").at(0).at("stored_bytes"), 0);
+  EXPECT_NE(run("show " + digest.short_hex()).out.find("LlamaForCausalLM"), std::string::npos);
+
+  EXPECT_EQ(json("tag demo demo:stable").at("name"), "demo:stable");
+  EXPECT_EQ(json("remove demo").at("version"), digest.hex());
+  EXPECT_EQ(json("list").at("models").size(), 1u);
+  EXPECT_EQ(json("verify").at("files_checked"), 1);
+  EXPECT_EQ(json("remove demo:stable").at("version"), digest.hex());
+  EXPECT_EQ(json("tag " + digest.hex() + " demo").at("version"), digest.hex());  // undone
+  EXPECT_EQ(run("remove demo").exit_code, 0);
+  const Json freed = json("gc");
+  EXPECT_EQ(freed.at("blobs_removed"), 3);
+  EXPECT_EQ(freed.at("files_removed"), 1);
+  EXPECT_EQ(json("list").at("blobs"), 0);
+}
+
+TEST_F(RegistryCommandTest, ShowPrintsTheLayerReport) {
+  Registry registry = open();
+  auto ingest = registry.begin_ingest();
+  Manifest manifest;
+  manifest.config = Json::object();
+  manifest.blobs = {*ingest->add_blob("layers.0", "layer", pseudo_weights(100, 1))};
+  manifest.report = {{"layers",
+                      {{{"name", "layers.0.q_proj"},
+                        {"n", 384},
+                        {"k", 384},
+                        {"kind", "w4"},
+                        {"group", 128},
+                        {"bpw", 4.25},
+                        {"error_minmax", 0.0123},
+                        {"error", 0.00987}},
+                       "not an object"}}};
+  manifest.provenance = {{"tool", "dgq test"}};
+  ASSERT_TRUE(ingest->commit(manifest, *ModelRef::parse("demo")));
+  const Outcome shown = run("show demo");
+  EXPECT_EQ(shown.exit_code, 0);
+  for (const char* text : {"layers.0.q_proj", "4.25", "0.0123", "0.00987", "dgq test"})
+    EXPECT_NE(shown.out.find(text), std::string::npos) << shown.out;
+}
+
+TEST_F(RegistryCommandTest, VerifyListsFaultsAndFails) {
+  Digest damaged;
+  {
+    Registry registry = open();
+    ASSERT_TRUE(add(registry, "demo", model(1)));
+    damaged = registry.resolve("demo")->manifest.blobs[1].digest;
+  }
+  EXPECT_EQ(run("verify").exit_code, 0);
+  flip_stored_byte(damaged);
+  const Outcome outcome = run("verify");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.out.find("layers.1 of demo:latest"), std::string::npos) << outcome.out;
+  const Json report = json("verify", 1);
+  EXPECT_EQ(report.at("ok"), false);
+  EXPECT_EQ(report.at("faults").size(), 1u);
+}
+
+TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
+  expect_line("list", "dgq registry init");
+  open();
+  expect_line("show demo", "no model 'demo'");
+  expect_line("show", "--help");
+  expect_line("tag demo", "missing name");
+  expect_line("remove 'not a name'", "not a name");
+  expect_line("list --no-such-flag", "--help");
+  expect_line("frobnicate", "frobnicate");
+  sql("PRAGMA user_version = 77");
+  expect_line("list", "upgrade");
+  expect_line("init", "upgrade");
+  std::ofstream(path()) << std::string(5000, 'x');
+  expect_line("verify", "not a dgq registry");
+}
+
+TEST_F(RegistryCommandTest, EveryCommandHasHelp) {
+  for (const std::string command : {"init", "list", "show", "tag", "verify", "remove", "gc"}) {
+    const Outcome outcome = run_dgq("registry " + command + " --help");
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;
+  }
+  EXPECT_EQ(run_dgq("registry --help").exit_code, 0);
+  EXPECT_EQ(run_dgq("registry").exit_code, 2);
+}
+
+}  // namespace
+}  // namespace dgq::test

@@ -1,0 +1,289 @@
+// A row's logits must not depend on the batch it is in, on threads or on kernels: every comparison here is of bits.
+#include "runtime/decoder.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <string>
+
+#include "runtime/session.h"
+#include "tests/runtime/synthetic.h"
+#include "tests/support/not_covered.h"
+
+namespace dgq {
+namespace {
+
+using test::small_config;
+using test::SyntheticModel;
+
+constexpr std::size_t kTokens = 45;  // more than one attention tile and block of positions
+
+std::vector<std::int32_t> some_tokens(std::size_t count, int salt) {
+  std::vector<std::int32_t> tokens(count);
+  for (std::size_t i = 0; i < count; ++i)
+    tokens[i] = static_cast<std::int32_t>((i * 37 + i * i * 11 + salt) % 301);
+  return tokens;
+}
+
+Kernels kernels_named(const std::string& isa) {
+  auto kernels = select_kernels(isa);
+  EXPECT_TRUE(kernels) << kernels.error().what;
+  return *kernels;
+}
+
+std::vector<std::size_t> all(std::size_t count) {
+  std::vector<std::size_t> indices(count);
+  for (std::size_t i = 0; i < count; ++i) indices[i] = i;
+  return indices;
+}
+
+// Logits [tokens][vocab] of one sequence, fed in chunks of the given size.
+std::vector<float> run(const SyntheticModel& model, const std::vector<std::int32_t>& tokens,
+                       std::size_t chunk, KvType kv, Decoder& decoder) {
+  KvCache cache(model.config, tokens.size(), kv);
+  std::vector<float> logits(tokens.size() * model.config.vocab);
+  for (std::size_t first = 0; first < tokens.size(); first += chunk) {
+    const std::size_t count = std::min(chunk, tokens.size() - first);
+    std::vector<Row> rows;
+    for (std::size_t i = 0; i < count; ++i) rows.push_back({&cache, first + i});
+    decoder.forward(model.weights, std::span(tokens).subspan(first, count), rows, all(count),
+                    &logits[first * model.config.vocab]);
+  }
+  return logits;
+}
+
+class Invariance : public testing::TestWithParam<std::tuple<bool, KvType, std::size_t>> {
+ protected:
+  bool quantized() const { return std::get<0>(GetParam()); }
+  KvType kv() const { return std::get<1>(GetParam()); }
+  std::size_t act_block() const { return std::get<2>(GetParam()); }
+  SyntheticModel model{small_config(), quantized()};
+  std::vector<std::int32_t> tokens = some_tokens(kTokens, 0);
+  std::vector<float> expected() {
+    Decoder decoder(model.config, kernels_named(""), 1, act_block());
+    return run(model, tokens, kTokens, kv(), decoder);
+  }
+};
+
+TEST_P(Invariance, LogitsAreFiniteAndDependOnHistory) {
+  const std::vector<float> logits = expected();
+  EXPECT_TRUE(std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); }));
+  tokens[0] = 300;
+  const std::vector<float> other = expected();
+  EXPECT_FALSE(std::equal(logits.end() - 301, logits.end(), other.end() - 301));
+}
+
+TEST_P(Invariance, ChunksOfAnySize) {
+  for (const std::size_t chunk : {1, 2, 7, 9, 32}) {
+    Decoder decoder(model.config, kernels_named(""), 1, act_block());
+    EXPECT_EQ(run(model, tokens, chunk, kv(), decoder), expected()) << "chunk " << chunk;
+  }
+}
+
+TEST_P(Invariance, Threads) {
+  for (const int threads : {2, 3}) {
+    Decoder decoder(model.config, kernels_named(""), threads, act_block());
+    EXPECT_EQ(run(model, tokens, kTokens, kv(), decoder), expected()) << threads << " threads";
+    EXPECT_EQ(run(model, tokens, 1, kv(), decoder), expected()) << threads << " threads, token by token";
+  }
+}
+
+TEST_P(Invariance, Kernels) {
+  std::set<std::string> names;
+  for (const auto& row : gemm_w4a8_kernels()) names.insert(row.isa);
+  for (const auto& row : gemm_f32_kernels()) names.insert(row.isa);
+  for (const std::string& name : names) {
+    const auto kernels = select_kernels(name);
+    if (!kernels) {
+      test::not_covered("decoder with kernel " + name + " (this CPU lacks it)");
+      continue;
+    }
+    Decoder decoder(model.config, *kernels, 2, act_block());
+    EXPECT_EQ(run(model, tokens, kTokens, kv(), decoder), expected()) << name;
+    EXPECT_EQ(run(model, tokens, 3, kv(), decoder), expected()) << name;
+  }
+}
+
+// Two sequences of different lengths in one batch, rows of both in every step.
+TEST_P(Invariance, MixedSequences) {
+  const std::vector<std::int32_t> other_tokens = some_tokens(kTokens, 5);
+  const std::vector<float> first = expected();
+  std::swap(tokens, const_cast<std::vector<std::int32_t>&>(other_tokens));
+  const std::vector<float> second = expected();
+  Decoder decoder(model.config, kernels_named(""), 2, act_block());
+  KvCache a(model.config, kTokens, kv()), b(model.config, kTokens + 3, kv());
+  const std::size_t vocab = model.config.vocab;
+  std::vector<float> logits(kTokens * vocab);
+  for (std::size_t at = 0, b_at = 0; at < kTokens; ++at) {
+    // a: one token; b: two at a time, so that it runs ahead and stops.
+    std::vector<Row> rows = {{&a, at}};
+    std::vector<std::int32_t> step = {other_tokens[at]};
+    const std::size_t b_first = b_at;
+    for (; b_at < std::min(b_first + 2, kTokens); ++b_at) {
+      rows.push_back({&b, b_at});
+      step.push_back(tokens[b_at]);
+    }
+    decoder.forward(model.weights, step, rows, all(rows.size()), logits.data());
+    EXPECT_TRUE(std::equal(&logits[0], &logits[vocab], &first[at * vocab])) << at;
+    for (std::size_t i = b_first; i < b_at; ++i)
+      EXPECT_TRUE(std::equal(&logits[(1 + i - b_first) * vocab], &logits[(2 + i - b_first) * vocab],
+                             &second[i * vocab]));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Invariance,
+                         testing::Values(std::tuple(false, KvType::f32, kActBlock),
+                                         std::tuple(false, KvType::int8, kActBlock),
+                                         std::tuple(true, KvType::f32, kActBlock),
+                                         std::tuple(true, KvType::int8, kActBlock),
+                                         std::tuple(true, KvType::int8, 0)));
+
+// The whole graph once more, in double and in the plainest way.
+std::vector<double> forward_in_double(const SyntheticModel& model, const std::vector<std::int32_t>& tokens) {
+  const ModelConfig& c = model.config;
+  const auto linear = [](const Linear& w, const std::vector<double>& x) {
+    const auto& f = std::get<F32Matrix>(w);
+    std::vector<double> y(f.n);
+    for (std::size_t i = 0; i < f.n; ++i)
+      for (std::size_t j = 0; j < f.k; ++j) y[i] += f.w[i * f.k + j] * x[j];
+    return y;
+  };
+  const auto norm = [&](const std::vector<double>& x, const float* weight) {
+    double squares = 0;
+    for (const double v : x) squares += v * v;
+    std::vector<double> y(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i)
+      y[i] = x[i] / std::sqrt(squares / static_cast<double>(x.size()) + c.rms_eps) * weight[i];
+    return y;
+  };
+  const auto rope = [&](std::vector<double>& x, std::size_t position) {
+    for (std::size_t head = 0; head < x.size(); head += c.head_dim)
+      for (std::size_t i = 0; i < c.head_dim / 2; ++i) {
+        const double angle =
+            static_cast<double>(position) *
+            std::pow(c.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
+        double &low = x[head + i], &high = x[head + i + c.head_dim / 2];
+        const double a = low, b = high;
+        low = a * std::cos(angle) - b * std::sin(angle);
+        high = b * std::cos(angle) + a * std::sin(angle);
+      }
+  };
+  std::vector<std::vector<std::vector<double>>> keys(c.layers), values(c.layers);
+  std::vector<double> x;
+  for (std::size_t position = 0; position < tokens.size(); ++position) {
+    const auto& embedding = std::get<F32Matrix>(model.weights.embedding);
+    const float* row = embedding.w + static_cast<std::size_t>(tokens[position]) * c.hidden;
+    x.assign(row, row + c.hidden);
+    for (std::size_t l = 0; l < c.layers; ++l) {
+      const LayerWeights& w = model.weights.layers[l];
+      const auto normed = norm(x, w.input_norm);
+      auto q = linear(w.q, normed), k = linear(w.k, normed);
+      rope(q, position);
+      rope(k, position);
+      keys[l].push_back(k);
+      values[l].push_back(linear(w.v, normed));
+      std::vector<double> mixed(q.size());
+      for (std::size_t h = 0; h < c.heads; ++h) {
+        const std::size_t kv = h / (c.heads / c.kv_heads) * c.head_dim;
+        double total = 0;
+        for (std::size_t t = 0; t <= position; ++t) {
+          double score = 0;
+          for (std::size_t d = 0; d < c.head_dim; ++d) score += q[h * c.head_dim + d] * keys[l][t][kv + d];
+          const double e = std::exp(score / std::sqrt(static_cast<double>(c.head_dim)));
+          total += e;
+          for (std::size_t d = 0; d < c.head_dim; ++d) mixed[h * c.head_dim + d] += e * values[l][t][kv + d];
+        }
+        for (std::size_t d = 0; d < c.head_dim; ++d) mixed[h * c.head_dim + d] /= total;
+      }
+      const auto attention = linear(w.o, mixed);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] += attention[i];
+      const auto normed2 = norm(x, w.post_attention_norm);
+      auto gate = linear(w.gate, normed2);
+      const auto up = linear(w.up, normed2);
+      for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+      const auto down = linear(w.down, gate);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] += down[i];
+    }
+  }
+  return linear(model.weights.head, norm(x, model.weights.final_norm));
+}
+
+TEST(Decoder, MatchesTheFormulaInDouble) {
+  const SyntheticModel model(small_config(), false);
+  const auto tokens = some_tokens(kTokens, 0);
+  Decoder decoder(model.config, kernels_named(""), 1);
+  const std::vector<float> logits = run(model, tokens, kTokens, KvType::f32, decoder);
+  const std::vector<double> exact = forward_in_double(model, tokens);
+  // Logits have size 1; two layers of sums of up to 200 terms in float: 2 * 200 * 2^-24 * a few = 1e-4.
+  for (std::size_t i = 0; i < exact.size(); ++i)
+    EXPECT_NEAR(logits[(kTokens - 1) * exact.size() + i], exact[i], 1e-4);
+}
+
+TEST(Decoder, TapsSeeTheInputsOfTheLinears) {
+  const SyntheticModel model(small_config(), false);
+  Decoder decoder(model.config, kernels_named(""), 2);
+  KvCache cache(model.config, 4, KvType::f32);
+  const std::vector<Row> rows = {{&cache, 0}, {&cache, 1}, {&cache, 2}};
+  const std::vector<std::int32_t> tokens = {1, 2, 3};
+  std::vector<float> hidden(3 * model.config.hidden);
+  decoder.embed(model.weights.embedding, tokens, hidden.data());
+  const std::vector<float> input = hidden;
+  std::vector<std::size_t> widths;
+  std::vector<float> at_down;
+  const Tap tap = [&](TapPoint point, const float* x, std::size_t m, std::size_t k) {
+    EXPECT_EQ(static_cast<std::size_t>(point), widths.size());
+    EXPECT_EQ(m, 3u);
+    widths.push_back(k);
+    if (point == TapPoint::down) at_down.assign(x, x + m * k);
+  };
+  decoder.run_layer(0, model.weights.layers[0], rows, hidden.data(), &tap);
+  EXPECT_EQ(widths, (std::vector<std::size_t>{72, 60, 72, 200}));
+  EXPECT_NE(hidden, input);
+  std::vector<float> again = input;
+  decoder.run_layer(0, model.weights.layers[0], rows, again.data());
+  EXPECT_EQ(again, hidden) << "a tap only looks";
+}
+
+TEST(Session, MatchesTheDecoderAndCountsPositions) {
+  const SyntheticModel model(small_config(), true);
+  Decoder decoder(model.config, kernels_named(""), 1);
+  const auto tokens = some_tokens(300, 3);  // more than one chunk
+  Session session(model.config, model.weights, decoder, 300, KvType::int8);
+  ASSERT_TRUE(session.append(std::span(tokens).first(299)));
+  ASSERT_TRUE(session.append(tokens[299]));
+  EXPECT_EQ(session.position(), 300u);
+  const std::vector<float> all_logits = run(model, tokens, 300, KvType::int8, decoder);
+  EXPECT_TRUE(std::equal(session.logits().begin(), session.logits().end(), all_logits.end() - 301));
+}
+
+TEST(Session, RefusesWhatDoesNotFit) {
+  const SyntheticModel model(small_config(), true);
+  Decoder decoder(model.config, kernels_named(""), 1);
+  Session session(model.config, model.weights, decoder, 4, KvType::int8);
+  const std::vector<std::int32_t> five = {1, 2, 3, 4, 5};
+  const auto overflow = session.append(five);
+  ASSERT_FALSE(overflow);
+  EXPECT_EQ(overflow.error().code, Errc::invalid);
+  EXPECT_NE(overflow.error().what.find("context of 4 tokens"), std::string::npos) << overflow.error().what;
+  EXPECT_EQ(session.position(), 0u);
+  ASSERT_TRUE(session.append(std::span(five).first(4)));
+  EXPECT_FALSE(session.append(1));
+  session.reset();
+  EXPECT_TRUE(session.append(1));
+  EXPECT_FALSE(session.append(std::span<const std::int32_t>()));
+  EXPECT_FALSE(session.append(301));
+  EXPECT_FALSE(session.append(-1));
+  EXPECT_EQ(session.position(), 1u);
+}
+
+TEST(Session, ContextIsWithinTheModels) {
+  const ModelConfig config = small_config();
+  EXPECT_EQ(*check_context(config, 0), 512u);
+  EXPECT_EQ(*check_context(config, 100), 100u);
+  EXPECT_FALSE(check_context(config, 513));
+}
+
+}  // namespace
+}  // namespace dgq

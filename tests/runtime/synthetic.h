@@ -1,0 +1,110 @@
+// tests/runtime/synthetic.h - a small model with odd sizes and random weights, quantized or fp32, made in memory.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "kernels/packed.h"
+#include "runtime/config.h"
+#include "runtime/weights.h"
+
+namespace dgq::test {
+
+// Nothing is a multiple of a tile: hidden 72, ffn 200, head dimension 10, vocabulary 301.
+inline ModelConfig small_config() {
+  ModelConfig config{};
+  config.hidden = 72;
+  config.ffn = 200;
+  config.layers = 2;
+  config.heads = 6;
+  config.kv_heads = 2;
+  config.head_dim = 10;
+  config.vocab = 301;
+  config.max_positions = 512;
+  config.rms_eps = 1e-5;
+  config.rope_theta = 10000;
+  config.tied_head = true;
+  return config;
+}
+
+class SyntheticModel {
+ public:
+  SyntheticModel(const ModelConfig& config, bool quantized, unsigned seed = 7)
+      : config(config), quantized_(quantized), random_(seed) {
+    const std::size_t h = config.hidden, q = config.heads * config.head_dim,
+                      kv = config.kv_heads * config.head_dim;
+    weights.embedding = quantized ? w8(config.vocab, h) : f32(config.vocab, h);
+    weights.head = weights.embedding;
+    weights.final_norm = norm(h);
+    for (std::size_t layer = 0; layer < config.layers; ++layer) {
+      // One group size each, and one coarse matrix between fine ones.
+      weights.layers.push_back({norm(h), linear(q, h, 32), linear(kv, h, 64), linear(kv, h, 128),
+                                linear(h, q, 32), norm(h), linear(config.ffn, h, 64),
+                                linear(config.ffn, h, 64),
+                                quantized && layer == 0 ? w8(h, config.ffn) : linear(h, config.ffn, 128)});
+    }
+  }
+
+  ModelConfig config;
+  ModelWeights weights;
+
+ private:
+  struct Aligned {
+    alignas(64) std::byte bytes[64];
+  };
+
+  float real(float scale) { return std::normal_distribution<float>(0, scale)(random_); }
+  int integer(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
+
+  std::vector<float> reals(std::size_t count, float mean, float scale) {
+    std::vector<float> values(count);
+    for (float& value : values) value = mean + real(scale);
+    return values;
+  }
+  const float* norm(std::size_t n) { return keep(reals(n, 1, 0.1f)); }
+  const float* keep(std::vector<float> values) { return floats_.emplace_back(std::move(values)).data(); }
+  std::byte* section(std::size_t bytes) {
+    sections_.push_back(std::make_unique<Aligned[]>((bytes + 63) / 64));
+    return sections_.back()[0].bytes;
+  }
+
+  Linear linear(std::size_t n, std::size_t k, std::size_t group) {
+    return quantized_ ? w4(n, k, group) : f32(n, k);
+  }
+  Linear f32(std::size_t n, std::size_t k) { return F32Matrix{n, k, keep(reals(n * k, 0, 0.15f)), nullptr}; }
+
+  Linear w4(std::size_t n, std::size_t k, std::size_t group) {
+    const std::size_t groups = round_up(k, group) / group;
+    std::vector<std::uint8_t> q(n * k), s2(n * groups);
+    std::vector<std::int8_t> o(n * groups);
+    for (auto& value : q) value = static_cast<std::uint8_t>(integer(0, 15));
+    for (std::size_t i = 0; i < n * groups; ++i) {
+      s2[i] = static_cast<std::uint8_t>(integer(1, 15));
+      o[i] =
+          static_cast<std::int8_t>(-7 * s2[i] - integer(0, 7));  // the smallest w8 is -112, the largest 120
+    }
+    const std::vector<float> s1(n, 0.0025f), bias = reals(n, 0, 0.1f);
+    std::byte* at = section(packed_w4_bytes(n, k, group, true));
+    pack_w4({q.data(), s2.data(), o.data(), s1.data(), bias.data()}, n, k, group, at);
+    return bind_w4(at, n, k, group, true);
+  }
+
+  Linear w8(std::size_t n, std::size_t k) {
+    std::vector<std::int8_t> q(n * k);
+    for (auto& value : q) value = static_cast<std::int8_t>(integer(-127, 127));
+    const std::vector<float> s1(n, 0.002f);
+    std::byte* at = section(packed_w8_bytes(n, k, false));
+    pack_w8({q.data(), s1.data(), nullptr}, n, k, at);
+    return bind_w8(at, n, k, false);
+  }
+
+  bool quantized_;
+  std::mt19937 random_;
+  std::vector<std::vector<float>> floats_;
+  std::vector<std::unique_ptr<Aligned[]>> sections_;
+};
+
+}  // namespace dgq::test

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# tests/tools/demo_registry.sh REGISTRY SOURCE_FOLDER -- DGQ COMMAND WORDS
+# A registry with models/demo, for the tests that follow: copied from DGQ_TEST_REGISTRY if that is set, else quantized here with
+# few calibration tokens.
+set -euo pipefail
+registry=$1 source=$2; shift 3
+rm -rf "$registry" "$registry".*
+if [ -n "${DGQ_TEST_REGISTRY:-}" ] && [ "$DGQ_TEST_REGISTRY" != "$registry" ]; then
+  cp "$DGQ_TEST_REGISTRY" "$registry"
+  [ ! -f "$DGQ_TEST_REGISTRY.hash" ] || cp "$DGQ_TEST_REGISTRY.hash" "$registry.hash"
+else
+  "$@" quantize "$source/models/demo" --registry "$registry" --name demo --calibration-tokens 2048 2> "$registry.log" || { cat "$registry.log"; exit 1; }
+fi
+"$@" registry verify --registry "$registry"

@@ -1,0 +1,138 @@
+// tools/cmd_eval.cpp - `dgq eval`: perplexity of a model or checkpoint, and a hash of its logits.
+#include <bit>
+#include <cstdio>
+
+#include "runtime/perplexity.h"
+#include "tools/cmd_load.h"
+
+namespace dgq::tools {
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr std::size_t kMaxTextFile = std::size_t{1} << 30;
+
+constexpr const char* kExamples =
+    "  dgq eval perplexity --model demo --text book.txt --windows 40\n"
+    "  dgq eval perplexity --checkpoint models/demo --text book.txt --json\n"
+    "  dgq eval hash --model demo --text \"The old king\"\n";
+
+// Options of both, and the model they name.
+struct Evaluation {
+  Options options;
+
+  explicit Evaluation(std::string usage, std::string about)
+      : options{std::move(usage), std::move(about), kExamples, {}, {}, {}} {
+    add_model_options(options);
+    options.named.add_options()("model", po::value<std::string>()->value_name("NAME[:TAG]"), "the model")  //
+        ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+  }
+
+  Result<LoadedModel> load() const {
+    if (options.has("model") == options.has("checkpoint"))
+      return Error{Errc::invalid, "give either --model NAME[:TAG] or --checkpoint DIR"};
+    return LoadedModel::load(options, options.has("model") ? options.get<std::string>("model") : "");
+  }
+};
+
+Result<int> finish(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fputc('\n', stdout) == EOF || std::fflush(stdout) != 0)
+    return Error{Errc::io, "cannot write to standard output"};
+  return 0;
+}
+
+Result<int> eval_perplexity(const Arguments& arguments) {
+  Evaluation evaluation(
+      "dgq eval perplexity (--model NAME[:TAG] | --checkpoint DIR) --text FILE",
+      "Perplexity over windows of a text. Documents in the file are separated by <|endoftext|>.");
+  Options& options = evaluation.options;
+  options.named.add_options()                                                                           //
+      ("text", po::value<std::string>()->required()->value_name("FILE"), "the text")                    //
+      ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")  //
+      ("windows", po::value<std::size_t>()->default_value(0)->value_name("N"), "windows at most; 0: all");
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  const auto& path = options.get<std::string>("text");
+  DGQ_TRY(const std::string text, read_file(path, kMaxTextFile));
+  DGQ_TRY(const LoadedModel model, evaluation.load());
+  const auto context = options.get<std::size_t>("context");
+  DGQ_CHECK(check_context(model.config(), context));
+  auto encoded = encode_documents(model.tokenizer(), text);
+  if (!encoded) return Error{encoded.error().code, path + ": " + encoded.error().what};
+
+  const auto decoder = model.make_decoder();
+  Progress progress;
+  const auto show = [&](std::size_t done, std::size_t total) {
+    progress.update("window " + std::to_string(done) + " of " + std::to_string(total),
+                    static_cast<double>(done) / static_cast<double>(total));
+  };
+  DGQ_TRY(const PerplexityResult result,
+          perplexity(model.config(), model.weights(), *decoder, model.kv_type(), *encoded, context,
+                     options.get<std::size_t>("windows"), show));
+  progress.finish();
+  if (options.get<bool>("json")) {
+    OrderedJson json = model.describe();
+    json["perplexity"] = result.perplexity;
+    json["standard_error"] = result.standard_error;
+    json["mean_nll"] = result.mean_nll;
+    json["context"] = context;
+    json["windows"] = result.windows;
+    json["tokens"] = result.tokens;
+    return finish(json.dump());
+  }
+  char line[160];
+  std::snprintf(line, sizeof line, "perplexity %.4f +- %.4f (%zu windows of %zu, %zu tokens scored) | ",
+                result.perplexity, result.standard_error, result.windows, context, result.tokens);
+  return finish(line + model.footprint());
+}
+
+// SHA-256 over the bits of all logits of the text, little-endian, position by position.
+Result<Digest> hash_logits(const LoadedModel& model, std::span<const std::int32_t> tokens) {
+  const auto decoder = model.make_decoder();
+  Session session(model.config(), model.weights(), *decoder, tokens.size(), model.kv_type());
+  Sha256 hash;
+  for (const std::int32_t token : tokens) {
+    DGQ_CHECK(session.append(token));
+    static_assert(std::endian::native == std::endian::little);
+    hash.update(std::as_bytes(session.logits()));
+  }
+  return hash.finish();
+}
+
+Result<int> eval_hash(const Arguments& arguments) {
+  Evaluation evaluation(
+      "dgq eval hash (--model NAME[:TAG] | --checkpoint DIR) --text TEXT",
+      "SHA-256 of the logits at every position of a text: the same on every kernel, thread count and CPU.");
+  Options& options = evaluation.options;
+  options.named.add_options()("text", po::value<std::string>()->required()->value_name("TEXT"),
+                              "the text itself");
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  DGQ_TRY(const LoadedModel model, evaluation.load());
+  DGQ_TRY(const auto tokens, model.tokenizer().encode(options.get<std::string>("text"), true));
+  if (tokens.empty()) return Error{Errc::invalid, "--text is empty"};
+  DGQ_CHECK(check_context(model.config(), tokens.size()));
+  DGQ_TRY(const Digest digest, hash_logits(model, tokens));
+  if (!options.get<bool>("json")) return finish(digest.hex());
+  OrderedJson json = model.describe();
+  json["tokens"] = tokens.size();
+  json["sha256"] = digest.hex();
+  return finish(json.dump());
+}
+
+}  // namespace
+
+Result<int> run_eval(const Arguments& arguments) {
+  const std::string what = arguments.empty() ? "" : arguments[0];
+  const Arguments rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (what == "perplexity") return eval_perplexity(rest);
+  if (what == "hash") return eval_hash(rest);
+  if (what == "--help" || what == "-h") {
+    const std::string usage =
+        std::string("Usage: dgq eval perplexity|hash [options]\n\nExamples:\n") + kExamples;
+    return finish(usage);
+  }
+  return Error{Errc::invalid, "say what to measure: perplexity or hash (see dgq eval --help)"};
+}
+
+}  // namespace dgq::tools

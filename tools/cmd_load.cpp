@@ -1,0 +1,91 @@
+#include "tools/cmd_load.h"
+
+#include "runtime/parallel.h"
+
+namespace dgq::tools {
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr int kMaxThreads = 256;
+
+}  // namespace
+
+void add_model_options(Options& options) {
+  add_registry_options(options);
+  options.named.add_options()                                                                             //
+      ("checkpoint", po::value<std::string>()->value_name("DIR"), "run this checkpoint in fp32 instead")  //
+      ("threads", po::value<int>()->value_name("N"), "threads (default: one per physical core)")          //
+      ("kv", po::value<std::string>()->value_name("TYPE"),
+       "KV cache: int8 or f32 (default: int8; f32 with --checkpoint)");
+}
+
+Result<void> LoadedModel::load_checkpoint(const std::string& folder) {
+  name_ = folder;
+  kernel_name_ = std::string("f32-") + kernels_->gemm_f32->isa;
+  kv_type_ = KvType::f32;
+  DGQ_TRY(checkpoint_, Checkpoint::open(folder));
+  DGQ_TRY(floats_, load_f32(*checkpoint_));
+  DGQ_TRY(tokenizer_, Tokenizer::parse(checkpoint_->tokenizer_json(), folder + "/tokenizer.json"));
+  return {};
+}
+
+Result<void> LoadedModel::load_version(const Options& options, const std::string& reference) {
+  name_ = reference;
+  kernel_name_ = kernels_->isa;
+  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
+  LayerCache cache(cache_folder(options));
+  DGQ_TRY(model_, Model::load(registry, cache, reference));
+  DGQ_TRY(tokenizer_, Tokenizer::parse(model_->tokenizer_json(), reference + ", blob tokenizer"));
+  return {};
+}
+
+Result<LoadedModel> LoadedModel::load(const Options& options, const std::string& reference) {
+  LoadedModel loaded;
+  loaded.threads_ = options.has("threads") ? options.get<int>("threads") : physical_cores();
+  if (loaded.threads_ < 1 || loaded.threads_ > kMaxThreads)
+    return Error{Errc::invalid, "--threads must be from 1 to " + std::to_string(kMaxThreads)};
+  DGQ_TRY(loaded.kernels_, select_kernels_from_environment());
+  if (options.has("checkpoint")) {
+    DGQ_CHECK(loaded.load_checkpoint(options.get<std::string>("checkpoint")));
+  } else {
+    DGQ_CHECK(loaded.load_version(options, reference));
+  }
+  if (options.has("kv")) {
+    const auto& kv = options.get<std::string>("kv");
+    if (kv != "int8" && kv != "f32")
+      return Error{Errc::invalid, "--kv must be int8 or f32, not '" + kv + "'"};
+    loaded.kv_type_ = kv == "f32" ? KvType::f32 : KvType::int8;
+  }
+  return loaded;
+}
+
+std::unique_ptr<Decoder> LoadedModel::make_decoder() const {
+  return std::make_unique<Decoder>(config(), *kernels_, threads_,
+                                   model_ ? model_->activation_block() : kActBlock);
+}
+
+OrderedJson LoadedModel::describe() const {
+  OrderedJson json = {{"model", name_},
+                      {"version", model_ ? OrderedJson(model_->version().digest.hex()) : OrderedJson()},
+                      {"kernel", kernel_name_},
+                      {"threads", threads_},
+                      {"kv", kv_type_ == KvType::f32 ? "f32" : "int8"}};
+  if (model_) {
+    json["bytes_mapped"] = model_->footprint().bytes_mapped;
+    json["files"] = model_->footprint().files;
+    json["files_reused"] = model_->footprint().files_reused;
+  }
+  return json;
+}
+
+std::string LoadedModel::footprint() const {
+  const std::string kernel =
+      "kernel " + kernel_name_ + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread" : " threads");
+  if (!model_) return kernel + " | fp32 checkpoint";
+  const Model::Footprint& mapped = model_->footprint();
+  return kernel + " | mapped " + human_bytes(static_cast<double>(mapped.bytes_mapped)) + " (" +
+         std::to_string(mapped.files) + " files, " + std::to_string(mapped.files_reused) + " reused)";
+}
+
+}  // namespace dgq::tools

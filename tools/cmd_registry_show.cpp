@@ -1,0 +1,132 @@
+// tools/cmd_registry_show.cpp - `dgq registry show`: everything that a version says about itself.
+#include <map>
+
+#include "registry/registry.h"
+#include "tools/registry_output.h"
+
+namespace dgq::tools {
+namespace {
+
+// A member as a person reads it; "-" when it is not there. Manifests come from elsewhere: no type is taken
+// for granted.
+std::string cell(const Json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  if (!object.is_object() || found == object.end() || found->is_null()) return "-";
+  if (found->is_string()) return found->get<std::string>();
+  if (!found->is_number_float()) return found->dump(-1, ' ', false, Json::error_handler_t::replace);
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", found->get<double>());
+  return text;
+}
+
+std::string architecture(const Json& config) {
+  std::string name = cell(config, "architectures");
+  std::erase_if(name, [](char c) { return c == '[' || c == ']' || c == '"'; });
+  return name + ", " + cell(config, "num_hidden_layers") + " layers, hidden " + cell(config, "hidden_size") +
+         ", ffn " + cell(config, "intermediate_size") + ", heads " + cell(config, "num_attention_heads") +
+         " (kv " + cell(config, "num_key_value_heads") + "), vocabulary " + cell(config, "vocab_size");
+}
+
+void print_object(const char* title, const Json& object) {
+  if (object.is_object() && !object.empty())
+    std::cout << '\n' << title << '\n' << object.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+void print_layers(const Json& report) {
+  const auto layers = report.is_object() ? report.find("layers") : report.end();
+  if (!report.is_object() || layers == report.end() || !layers->is_array() || layers->empty()) return;
+  std::cout << "\nLayers (relative output error: of plain min-max rounding, and as stored)\n";
+  Table table({"NAME", ">N", ">K", "KIND", ">GROUP", ">BITS/WEIGHT", ">MIN-MAX", ">STORED"});
+  for (const Json& layer : *layers)
+    table.add({cell(layer, "name"), cell(layer, "n"), cell(layer, "k"), cell(layer, "kind"),
+               cell(layer, "group"), cell(layer, "bpw"), cell(layer, "error_minmax"), cell(layer, "error")});
+  table.print();
+}
+
+struct Shown {
+  std::string registry;
+  VersionInfo version;
+  std::map<Digest, std::uint64_t> stored;  // bytes of each blob in the registry
+};
+
+std::uint64_t stored_bytes(const Shown& shown, const BlobRef& blob) {
+  const auto found = shown.stored.find(blob.digest);
+  return found == shown.stored.end() ? 0 : found->second;
+}
+
+void print_text(const Shown& shown) {
+  const Manifest& manifest = shown.version.manifest;
+  std::uint64_t bytes = 0, stored = 0;
+  for (const BlobRef& blob : manifest.blobs) bytes += blob.bytes, stored += stored_bytes(shown, blob);
+  std::string tags;
+  for (const std::string& tag : shown.version.tags) tags += (tags.empty() ? "" : ", ") + tag;
+  const std::string activations =
+      manifest.activation_block == 0
+          ? "int8, one scale per row"
+          : "int8, one scale per " + std::to_string(manifest.activation_block) + " columns";
+  std::cout << "version       " << shown.version.digest.hex() << "\ntags          " << tags
+            << "\ncreated       " << utc_time(shown.version.created_unix_s) << "\narchitecture  "
+            << architecture(manifest.config) << "\nactivations   " << activations << "\nsize          "
+            << human_bytes(static_cast<double>(bytes)) << " in " << manifest.blobs.size() << " blobs, "
+            << human_bytes(static_cast<double>(stored)) << " in the registry\n\n";
+  Table table({"BLOB", "MEDIA", "DIGEST", ">BYTES", ">STORED"});
+  for (const BlobRef& blob : manifest.blobs)
+    table.add({blob.name, blob.media, blob.digest.short_hex(), std::to_string(blob.bytes),
+               std::to_string(stored_bytes(shown, blob))});
+  table.print();
+  print_layers(manifest.report);
+  print_object("Recipe", manifest.recipe);
+  print_object("Provenance", manifest.provenance);
+}
+
+Json as_json(const Shown& shown) {
+  const Manifest& manifest = shown.version.manifest;
+  Json blobs = Json::array();
+  for (const BlobRef& blob : manifest.blobs)
+    blobs.push_back({{"name", blob.name},
+                     {"media", blob.media},
+                     {"digest", blob.digest.hex()},
+                     {"bytes", blob.bytes},
+                     {"stored_bytes", stored_bytes(shown, blob)}});
+  return {{"registry", shown.registry},        {"version", shown.version.digest.hex()},
+          {"tags", shown.version.tags},        {"created", utc_time(shown.version.created_unix_s)},
+          {"config", manifest.config},         {"activation_block", manifest.activation_block},
+          {"blobs", std::move(blobs)},         {"recipe", manifest.recipe},
+          {"provenance", manifest.provenance}, {"report", manifest.report}};
+}
+
+}  // namespace
+
+Result<int> registry_show(const Arguments& arguments) {
+  namespace po = boost::program_options;
+  Options options;
+  options.usage = "dgq registry show MODEL[:TAG] | DIGEST [options]";
+  options.about =
+      "Shows a version: its digest, tags, architecture, blobs, provenance, recipe and per-layer report.";
+  options.examples =
+      "  dgq registry show demo\n"
+      "  dgq registry show demo:g64 --json | jq .provenance\n"
+      "  dgq registry show 3f7a90c1   (8 or more digits of a version's digest)\n";
+  add_registry_options(options);
+  options.named.add_options()                                                                              //
+      ("model", po::value<std::string>()->value_name("NAME"), "the model, as the first argument or here")  //
+      ("json", po::bool_switch(), "print one JSON object");
+  options.positional.add("model", 1);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  if (!options.has("model")) return Error{Errc::invalid, "which model? (see dgq registry show --help)"};
+
+  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
+  Shown shown;
+  shown.registry = registry.path().string();
+  DGQ_TRY(shown.version, registry.resolve(options.get<std::string>("model")));
+  DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
+  for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
+  if (options.get<bool>("json"))
+    print_json(as_json(shown));
+  else
+    print_text(shown);
+  return 0;
+}
+
+}  // namespace dgq::tools
