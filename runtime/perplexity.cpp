@@ -6,6 +6,7 @@
 #include <string>
 
 #include "runtime/math.h"
+#include "runtime/session.h"
 
 namespace dgq {
 namespace {
@@ -83,7 +84,7 @@ Result<std::vector<std::int32_t>> encode_documents(const Tokenizer& tokenizer, s
   const auto separator = tokenizer.find(kSeparator);
   std::vector<std::int32_t> tokens;
   for (const std::string_view document : split_documents(text)) {
-    if (separator && !tokens.empty()) tokens.push_back(*separator);
+    if (separator) tokens.push_back(*separator);
     DGQ_TRY(const auto ids, tokenizer.encode(document, true));
     tokens.insert(tokens.end(), ids.begin(), ids.end());
   }
@@ -108,11 +109,7 @@ Result<PerplexityResult> perplexity(
     std::span<const std::int32_t> tokens, std::size_t context, std::size_t windows,
     const std::function<void(std::size_t done, std::size_t total)>& progress) {
   if (context < 2) return Error{Errc::invalid, "a window needs at least 2 tokens"};
-  for (const std::int32_t token : tokens)
-    if (token < 0 || static_cast<std::size_t>(token) >= config.vocab)
-      return Error{Errc::invalid,
-                   "token " + std::to_string(token) + " is outside the model's vocabulary of " +
-                       std::to_string(config.vocab) + ": tokenizer and model do not belong together"};
+  DGQ_CHECK(check_tokens(config, tokens));
   const std::size_t whole = tokens.size() / context;
   if (whole == 0)
     return Error{Errc::invalid, "the text has " + std::to_string(tokens.size()) +

@@ -22,10 +22,7 @@ Session::Session(const ModelConfig& config, const ModelWeights& weights, Decoder
 
 Result<void> Session::append(std::span<const std::int32_t> tokens) {
   if (tokens.empty()) return Error{Errc::invalid, "there is no token to process"};
-  for (const std::int32_t token : tokens)
-    if (token < 0 || static_cast<std::size_t>(token) >= config_.vocab)
-      return Error{Errc::invalid, "token " + std::to_string(token) + " is outside the vocabulary of " +
-                                      std::to_string(config_.vocab)};
+  DGQ_CHECK(check_tokens(config_, tokens));
   if (tokens.size() > context() - position_)
     return Error{Errc::invalid,
                  "the context of " + std::to_string(context()) + " tokens is full: " +
@@ -47,6 +44,15 @@ Result<std::size_t> check_context(const ModelConfig& config, std::size_t wanted)
   if (wanted <= config.max_positions) return wanted == 0 ? config.max_positions : wanted;
   return Error{Errc::invalid, "a context of " + std::to_string(wanted) + " tokens is more than the model's " +
                                   std::to_string(config.max_positions)};
+}
+
+Result<void> check_tokens(const ModelConfig& config, std::span<const std::int32_t> tokens) {
+  for (const std::int32_t token : tokens)
+    if (token < 0 || static_cast<std::size_t>(token) >= config.vocab)
+      return Error{Errc::invalid,
+                   "token " + std::to_string(token) + " is outside the model's vocabulary of " +
+                       std::to_string(config.vocab) + ": tokenizer and model do not belong together"};
+  return {};
 }
 
 }  // namespace dgq

@@ -43,4 +43,7 @@ class Session {
 // The context a session may have: `wanted`, or with 0 the model's own. invalid: more than the model knows.
 Result<std::size_t> check_context(const ModelConfig& config, std::size_t wanted);
 
+// invalid: an id outside the vocabulary.
+Result<void> check_tokens(const ModelConfig& config, std::span<const std::int32_t> tokens);
+
 }  // namespace dgq

@@ -14,18 +14,18 @@ using Linear = std::variant<F32Matrix, W4Matrix, W8Matrix>;
 // One decoder layer. Norms are [hidden] floats.
 struct LayerWeights {
   const float* input_norm;
-  Linear q, k, v;      // [heads * head_dim][hidden], [kv_heads * head_dim][hidden] twice
-  Linear o;            // [hidden][heads * head_dim]
+  Linear q, k, v;  // [heads * head_dim][hidden], [kv_heads * head_dim][hidden] twice
+  Linear o;        // [hidden][heads * head_dim]
   const float* post_attention_norm;
-  Linear gate, up;     // [ffn][hidden]
-  Linear down;         // [hidden][ffn]
+  Linear gate, up;  // [ffn][hidden]
+  Linear down;      // [hidden][ffn]
 };
 
 struct ModelWeights {
-  Linear embedding;    // [vocab][hidden]; rows are looked up, bias unused
+  Linear embedding;  // [vocab][hidden]; rows are looked up, bias unused
   std::vector<LayerWeights> layers;
   const float* final_norm;
-  Linear head;         // [vocab][hidden]; the embedding again when tied
+  Linear head;  // [vocab][hidden]; the embedding again when tied
 };
 
 }  // namespace dgq

@@ -1,0 +1,154 @@
+#include "quantizer/calibration.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <optional>
+
+#include "quantizer/dgq_search.h"
+#include "tests/support/command.h"
+#include "tests/support/shared.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace dgq {
+namespace {
+
+class TinyCalibration : public testing::Test {
+ protected:
+  TinyCalibration() {
+    test::tiny_checkpoint().write(scratch_.path());
+    checkpoint_.emplace(*Checkpoint::open(scratch_.path()));
+    tokenizer_.emplace(*Tokenizer::parse(checkpoint_->tokenizer_json(), "tokenizer.json"));
+  }
+  Result<std::vector<Sequence>> from_text(std::string_view text, std::size_t tokens = 1 << 20) const {
+    return text_calibration(text, "f.txt", *tokenizer_, checkpoint_->config(), tokens);
+  }
+  std::vector<Sequence> sample(const Kernels& kernels, int threads, std::uint64_t seed) const {
+    return *sample_calibration(*checkpoint_, kernels, 150, seed, threads, {});
+  }
+
+  test::ScratchFolder scratch_;
+  std::optional<Checkpoint> checkpoint_;
+  std::optional<Tokenizer> tokenizer_;
+  Kernels kernels_ = *select_kernels(""), ref_ = *select_kernels("ref");
+};
+
+TEST_F(TinyCalibration, SamplesDependOnTheSeedOnly) {
+  const std::vector<Sequence> sequences = sample(kernels_, 1, 1);
+  ASSERT_EQ(sequences.size(), 3u);  // 150 tokens in whole sequences of max_positions = 64
+  for (const Sequence& sequence : sequences) {
+    EXPECT_EQ(sequence.size(), 64u);
+    EXPECT_EQ(sequence[0], 0);  // BOS
+    for (std::int32_t token : sequence) EXPECT_TRUE(token >= 0 && token < 260);
+  }
+  EXPECT_NE(sequences[0], sequences[1]);
+  EXPECT_EQ(sequences, sample(ref_, 2, 1));
+  EXPECT_NE(sequences, sample(kernels_, 1, 2));
+}
+
+TEST_F(TinyCalibration, TextIsCutIntoDocumentsAndSequences) {
+  const std::string long_text(100, 'x');
+  const Result<std::vector<Sequence>> cut = from_text("ab<|endoftext|><|endoftext|>" + long_text);
+  ASSERT_TRUE(cut) << cut.error().what;
+  ASSERT_EQ(cut->size(), 3u);
+  EXPECT_EQ(cut->at(0),
+            (Sequence{0, 'a' + 1, 'b' + 1}));  // BOS first; the tiny tokenizer numbers bytes from 1
+  EXPECT_EQ(cut->at(1).size(), 64u);
+  EXPECT_EQ(cut->at(1)[0], 0);
+  EXPECT_EQ(cut->at(2).size(), 37u);
+  EXPECT_EQ(cut->at(2)[0], 'x' + 1);
+}
+
+TEST_F(TinyCalibration, FewTokensAreSpreadOverTheText) {
+  std::string text;
+  for (char letter = 'a'; letter <= 'j'; ++letter) text += std::string(63, letter) + "<|endoftext|>";
+  const Result<std::vector<Sequence>> some = from_text(text, 3 * 64);
+  ASSERT_TRUE(some);
+  ASSERT_EQ(some->size(), 3u);
+  EXPECT_EQ(some->at(0)[1], 'a' + 1);
+  EXPECT_EQ(some->at(1)[1], 'd' + 1);
+  EXPECT_EQ(some->at(2)[1], 'g' + 1);
+  EXPECT_EQ(from_text(text, 1)->size(), 1u);
+}
+
+TEST_F(TinyCalibration, RefusesTextThatIsNone) {
+  for (const char* text : {"", "<|endoftext|>", "<|endoftext|><|endoftext|>"}) {
+    const Result<std::vector<Sequence>> none = from_text(text);
+    ASSERT_FALSE(none) << text;
+    EXPECT_EQ(none.error().what, "f.txt holds no text; calibration needs some");
+  }
+  const Result<std::vector<Sequence>> latin = from_text("caf\xc3\xa9, caf\xe9.");
+  ASSERT_FALSE(latin);
+  EXPECT_EQ(latin.error().code, Errc::invalid);
+  EXPECT_NE(latin.error().what.find("f.txt: not UTF-8: byte 10 "), std::string::npos) << latin.error().what;
+}
+
+TEST_F(TinyCalibration, StatisticsAreThoseOfTheLayersInputs) {
+  const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
+  CalibrationRun run(checkpoint_->config(), kernels_, 1, sequences, *checkpoint_->embedding());
+  const LayerF32 layer = *checkpoint_->layer(0);
+  const LayerStatistics h = run.run_layer(layer.weights, {});
+  EXPECT_EQ(h.o.size(), 64u * 64);
+  EXPECT_EQ(h.down.size(), 96u * 96);
+  // The input of layer 0's q is the normalised embedding: RMSNorm by its formula, in double.
+  const std::vector<float> table = *checkpoint_->embedding();
+  std::vector<double> expected(64 * 64);
+  for (int token : {0, 5, 9, 5, 7, 8}) {
+    double square = 0;
+    std::vector<double> x(64);
+    for (std::size_t k = 0; k < 64; ++k) square += std::pow(table[64 * token + k], 2);
+    for (std::size_t k = 0; k < 64; ++k)
+      x[k] = table[64 * token + k] / std::sqrt(square / 64 + 1e-5) * layer.weights.input_norm[k];
+    for (std::size_t a = 0; a < 64; ++a)
+      for (std::size_t b = 0; b < 64; ++b) expected[64 * a + b] += x[a] * x[b];
+  }
+  // |x| stays under 5, so six products of two such, each within a few roundings of 2^-24, are within 6 * 25 * 2^-20.
+  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(h.q[i], expected[i], 150 * 0x1p-20) << i;
+}
+
+TEST_F(TinyCalibration, StatisticsAreTheSameBitsEverywhere) {
+  const std::vector<Sequence> sequences = sample(kernels_, 1, 3);
+  CalibrationRun a(checkpoint_->config(), kernels_, 1, sequences, *checkpoint_->embedding());
+  CalibrationRun b(checkpoint_->config(), ref_, 2, sequences, *checkpoint_->embedding());
+  for (std::size_t i = 0; i < 2; ++i) {
+    const LayerF32 layer = *checkpoint_->layer(i);
+    const LayerStatistics x = a.run_layer(layer.weights, {}), y = b.run_layer(layer.weights, {});
+    EXPECT_EQ(x.q, y.q);
+    EXPECT_EQ(x.o, y.o);
+    EXPECT_EQ(x.gate, y.gate);
+    EXPECT_EQ(x.down, y.down);
+  }
+}
+
+// The first rows of every linear layer of the bundled model, on its real activations: rows are searched one by one, so
+// what holds for them holds for the layer. (`dgq quantize` prints all rows; those would take minutes under qemu.)
+TEST(DemoModel, SearchBeatsMinMaxOnEveryLinear) {
+  constexpr std::size_t kRows = 8;
+  const Checkpoint demo = *Checkpoint::open(test::repository_file("models/demo"));
+  const Tokenizer tokenizer = *Tokenizer::parse(demo.tokenizer_json(), "tokenizer.json");
+  const Kernels kernels = *select_kernels("");
+  const std::string text =
+      "Once upon a time there was a little dog named Max. Max liked to run in the park. One day he saw a big "
+      "red ball "
+      "under a tree, and he wanted to play with it. \"Can I have the ball?\" he asked the girl who sat "
+      "there.";
+  CalibrationRun run(demo.config(), kernels, 2,
+                     *text_calibration(text, "text", tokenizer, demo.config(), 128), *demo.embedding());
+  for (std::size_t i = 0; i < demo.config().layers; ++i) {
+    const LayerF32 layer = *demo.layer(i);
+    const LayerWeights& w = layer.weights;
+    const LayerStatistics h = run.run_layer(w, {});
+    const std::pair<const Linear&, const std::vector<float>&> linears[] = {
+        {w.q, h.q}, {w.k, h.q}, {w.v, h.q}, {w.o, h.o}, {w.gate, h.gate}, {w.up, h.gate}, {w.down, h.down}};
+    for (std::size_t l = 0; l < std::size(linears); ++l) {
+      F32Matrix rows = std::get<F32Matrix>(linears[l].first);
+      rows.n = kRows;
+      const QuantizedLinear best = search_w4(*kernels.gemm_f32, rows, linears[l].second, 128, 2);
+      EXPECT_LT(best.error, best.error_minmax) << "layer " << i << " linear " << l;
+      EXPECT_GT(best.error, 0) << "layer " << i << " linear " << l;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dgq

@@ -1,0 +1,214 @@
+// A model in a registry: what was put in runs, mapped; what contradicts itself is refused, naming blob and tensor.
+#include "runtime/model.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <cmath>
+#include <functional>
+#include <optional>
+
+#include "registry/layer_blob.h"
+#include "runtime/session.h"
+#include "tests/runtime/synthetic.h"
+#include "tests/support/command.h"
+
+namespace dgq {
+namespace {
+
+using test::small_config;
+using test::SyntheticModel;
+
+std::vector<std::byte> copy(const void* data, std::size_t bytes) {
+  const auto* first = static_cast<const std::byte*>(data);
+  return {first, first + bytes};
+}
+
+// One tensor before it is packed into a blob, so that a test can spoil it.
+struct Part {
+  TensorInfo info;
+  std::vector<std::byte> section;
+};
+
+Part norm_part(const std::string& name, const float* values, std::size_t width) {
+  return {{name, TensorKind::f32, false, 1, width, 0}, copy(values, width * sizeof(float))};
+}
+
+Part linear_part(const std::string& name, const Linear& linear) {
+  if (const auto* w = std::get_if<W4Matrix>(&linear))
+    return {
+        {name, TensorKind::w4_n16k8, w->bias != nullptr, w->n, w->k, static_cast<std::uint32_t>(w->group)},
+        copy(w->q, packed_w4_bytes(w->n, w->k, w->group, w->bias))};
+  if (const auto* w = std::get_if<W8Matrix>(&linear))
+    return {{name, TensorKind::w8_n16k4, w->bias != nullptr, w->n, w->k, 0},
+            copy(w->q, packed_w8_bytes(w->n, w->k, w->bias))};
+  const auto& w = std::get<F32Matrix>(linear);
+  return {{name, TensorKind::f32, false, w.n, w.k, 0}, copy(w.w, w.n * w.k * sizeof(float))};
+}
+
+using Parts = std::vector<std::pair<std::string, std::vector<Part>>>;  // blob name -> tensors
+
+Parts parts_of(const SyntheticModel& model) {
+  Parts parts = {{"embedding", {linear_part("embed_tokens", model.weights.embedding)}}};
+  const std::size_t hidden = model.config.hidden;
+  for (std::size_t i = 0; i < model.weights.layers.size(); ++i) {
+    const LayerWeights& w = model.weights.layers[i];
+    parts.push_back(
+        {"layers." + std::to_string(i),
+         {norm_part("input_layernorm", w.input_norm, hidden), linear_part("q_proj", w.q),
+          linear_part("k_proj", w.k), linear_part("v_proj", w.v), linear_part("o_proj", w.o),
+          norm_part("post_attention_layernorm", w.post_attention_norm, hidden),
+          linear_part("gate_proj", w.gate), linear_part("up_proj", w.up), linear_part("down_proj", w.down)}});
+  }
+  parts.push_back({"head", {norm_part("norm", model.weights.final_norm, hidden)}});
+  return parts;
+}
+
+// The synthetic model has biases on every W4 linear but not on its one W8 down_proj: that one becomes W4 too.
+SyntheticModel model_with_biases() {
+  SyntheticModel model(small_config(), true);
+  model.config.attention_bias = model.config.mlp_bias = true;
+  model.weights.layers[0].down = model.weights.layers[1].down;
+  return model;
+}
+
+Json config_json(const ModelConfig& config) {
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"hidden_size", config.hidden},
+          {"intermediate_size", config.ffn},
+          {"num_hidden_layers", config.layers},
+          {"num_attention_heads", config.heads},
+          {"num_key_value_heads", config.kv_heads},
+          {"head_dim", config.head_dim},
+          {"vocab_size", config.vocab},
+          {"max_position_embeddings", config.max_positions},
+          {"rms_norm_eps", config.rms_eps},
+          {"tie_word_embeddings", config.tied_head},
+          {"attention_bias", config.attention_bias},
+          {"mlp_bias", config.mlp_bias}};
+}
+
+class ModelTest : public testing::Test {
+ protected:
+  ModelTest() {
+    auto opened = Registry::open(folder / "registry.db", Registry::Mode::read_write, true);
+    EXPECT_TRUE(opened) << opened.error().what;
+    registry.emplace(std::move(*opened));
+  }
+
+  void add(const Parts& parts, const std::string& name) {
+    auto ingest = registry->begin_ingest();
+    ASSERT_TRUE(ingest) << ingest.error().what;
+    Manifest manifest;
+    manifest.config = config_json(source.config);
+    for (const auto& [blob, tensors] : parts) {
+      LayerBlobBuilder builder;
+      for (const Part& part : tensors) builder.add(part.info, part.section);
+      const auto stored = ingest->add_blob(blob, "layer", builder.finish());
+      ASSERT_TRUE(stored) << stored.error().what;
+      manifest.blobs.push_back(*stored);
+    }
+    const std::string tokenizer = "{}";
+    const auto stored = ingest->add_blob("tokenizer", "tokenizer.json", std::as_bytes(std::span(tokenizer)));
+    ASSERT_TRUE(stored) << stored.error().what;
+    manifest.blobs.push_back(*stored);
+    const auto committed = ingest->commit(manifest, *ModelRef::parse(name));
+    ASSERT_TRUE(committed) << committed.error().what;
+  }
+
+  Result<Model> load(const std::string& name) { return Model::load(*registry, cache, name); }
+
+  test::ScratchFolder folder;
+  SyntheticModel source = model_with_biases();
+  std::optional<Registry> registry;
+  LayerCache cache{folder / "layers"};
+};
+
+TEST_F(ModelTest, RunsLikeTheWeightsThatWerePutIn) {
+  add(parts_of(source), "m");
+  const auto first = load("m");
+  ASSERT_TRUE(first) << first.error().what;
+  EXPECT_EQ(first->footprint().files, 5u);  // embedding, 2 layers, head, tokenizer
+  EXPECT_EQ(first->footprint().files_reused, 0u);
+  const auto model = load("m:latest");
+  ASSERT_TRUE(model) << model.error().what;
+  EXPECT_EQ(model->footprint().files_reused, 5u);
+  EXPECT_EQ(model->tokenizer_json(), "{}");
+  EXPECT_EQ(model->activation_block(), 128u);
+  std::uint64_t bytes = 0;
+  for (const BlobRef& blob : model->version().manifest.blobs) bytes += blob.bytes;
+  EXPECT_EQ(model->footprint().bytes_mapped, bytes);
+
+  const auto logits = [](const ModelConfig& config, const ModelWeights& weights) {
+    Decoder decoder(config, *select_kernels(""), 1);
+    Session session(config, weights, decoder, 8, KvType::int8);
+    const std::vector<std::int32_t> tokens = {5, 300, 17, 0, 42};
+    EXPECT_TRUE(session.append(tokens));
+    return std::vector(session.logits().begin(), session.logits().end());
+  };
+  EXPECT_EQ(logits(model->config(), model->weights()), logits(source.config, source.weights));
+}
+
+TEST_F(ModelTest, RefusesWhatContradictsItself) {
+  struct Spoiled {
+    const char* what;
+    std::function<void(Parts&)> spoil;
+    std::vector<const char*> words;  // in the message
+  };
+  // Indices as in parts_of(): 0 embedding, 1 layers.0, 2 layers.1, 3 head; tensors 0 norm, 1 q, ..., 8 down.
+  const std::vector<Spoiled> cases = {
+      {"missing tensor",
+       [](Parts& p) { p[1].second.erase(p[1].second.begin() + 4); },
+       {"layers.0", "o_proj", "missing"}},
+      {"tensor too many",
+       [](Parts& p) {
+         p[2].second.push_back(p[2].second[1]);
+         p[2].second.back().info.name = "extra";
+       },
+       {"layers.1", "10 tensors"}},
+      {"shape",
+       [](Parts& p) { p[1].second[1] = p[1].second[6], p[1].second[1].info.name = "q_proj"; },
+       {"layers.0", "q_proj", "200 x 72", "60 x 72"}},
+      {"norm kind",
+       [](Parts& p) { p[3].second[0].info.kind = TensorKind::w4_n16k8, p[3].second[0].info.group = 32; },
+       {"head", "norm"}},
+      {"bias where the config has none",
+       [](Parts& p) {
+         p[1].second[8] =
+             linear_part("down_proj", SyntheticModel(small_config(), true).weights.layers[0].down);
+       },
+       {"layers.0", "down_proj", "bias"}},
+      {"NaN in a norm",
+       [](Parts& p) {
+         const float nan = std::nanf("");
+         std::memcpy(p[2].second[5].section.data() + 4 * 7, &nan, 4);
+       },
+       {"layers.1", "post_attention_layernorm", "element 7"}},
+      {"weight of -128",
+       [](Parts& p) { p[0].second[0].section[100] = std::byte{0x80}; },
+       {"embedding", "embed_tokens", "-128"}},
+      {"offset of -128",
+       [](Parts& p) {
+         Part& q = p[1].second[1];  // 60 x 72 in groups of 32: q is 64 * 96 / 2 bytes, s2 64 * 3, then o
+         q.section[64 * 96 / 2 + 64 * 3] = std::byte{0x80};
+       },
+       {"layers.0", "q_proj"}},
+      {"missing blob", [](Parts& p) { p.pop_back(); }, {"head"}},
+  };
+  for (const Spoiled& spoiled : cases) {
+    Parts parts = parts_of(source);
+    spoiled.spoil(parts);
+    add(parts, "spoiled");
+    const auto model = load("spoiled");
+    ASSERT_FALSE(model) << spoiled.what;
+    EXPECT_EQ(model.error().code, Errc::corrupt) << spoiled.what;
+    for (const char* word : spoiled.words)
+      EXPECT_NE(model.error().what.find(word), std::string::npos)
+          << spoiled.what << ": " << model.error().what;
+  }
+}
+
+TEST_F(ModelTest, UnknownNameIsNotFound) { EXPECT_EQ(load("nothing").error().code, Errc::not_found); }
+
+}  // namespace
+}  // namespace dgq
