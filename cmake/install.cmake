@@ -5,7 +5,8 @@ install(TARGETS dgq RUNTIME)
 install(TARGETS dgq_flags dgq_base dgq_kernels dgq_registry dgq_runtime dgq_quantizer EXPORT dgq ARCHIVE)
 foreach(folder base kernels registry runtime quantizer)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dgq
-          FILES_MATCHING PATTERN "*.h" PATTERN "ref" EXCLUDE PATTERN "x86" EXCLUDE PATTERN "arm" EXCLUDE)
+          FILES_MATCHING PATTERN "*.h" PATTERN "*_loops.h" EXCLUDE PATTERN "*_tile.h" EXCLUDE
+          PATTERN "ref" EXCLUDE PATTERN "x86" EXCLUDE PATTERN "arm" EXCLUDE)
 endforeach()
 install(EXPORT dgq NAMESPACE dgq:: FILE dgq-targets.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dgq)
 configure_package_config_file(cmake/dgq-config.cmake.in ${PROJECT_BINARY_DIR}/dgq-config.cmake

@@ -1,10 +1,12 @@
 // kernels/gemm_q_loops.h - what the vector kernels of gemm_q.h share: the loops around the integer sums, and
 // the floats after them. A kernel file brings the integers:
 //
-//   Dot::run(w, row_block, q, sums, begin, end, acc)     decode: acc[r] = sum over columns [begin, end) of q
-//   * w8[r] Panel::load(w, row_block, begin, columns)            prefill: unpack 16 rows x 128 columns of
-//   weights once ... Panel::add<rows>(x, i, begin, acc)                   ... and acc[i'][r] += their sums,
-//   for each 4 rows of x
+//   Dot::run(w, row_block, q, sums, begin, end, acc)
+//       decode: acc[r] = sum over columns [begin, end) of q * w8[r]
+//   Panel::load(w, row_block, begin, columns)
+//       prefill: unpacks 16 rows x 128 columns of weights once ...
+//   Panel::add<rows>(x, i, begin, acc)
+//       ... and adds their sums with `rows` rows of x, from row i on, to acc
 //
 // Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
 #pragma once

@@ -1,8 +1,8 @@
 // kernels/quantize_rows_loops.h - quantize_rows.h in runs of 32 columns. `Run` brings the vectors:
 //
-//   Run::Largest             keeps the bits of the largest |x| seen; take(x) looks at 32 floats, bits() is
-//   the result Run::quantize(x, inverse, q) -> int   q[j] = round_half_even(x[j] * inverse) for 32 columns,
-//   returns their sum
+//   Run::Largest                      keeps the bits of the largest |x| seen: take(x) looks at 32 floats,
+//                                     bits() is the result
+//   Run::quantize(x, inverse, q)      q[j] = round_half_even(x[j] * inverse) for 32 columns; returns their sum
 //
 // Bits of |x| compare as integers in the order of the floats, with infinities and NaNs above all numbers.
 // In an unnamed namespace: each kernel file has its own copy, compiled with its own flags.

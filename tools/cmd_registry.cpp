@@ -255,7 +255,8 @@ void print_help(std::ostream& out) {
   for (const Command& command : kCommands)
     out << "  " << command.name << std::string(8 - std::string(command.name).size(), ' ') << command.summary
         << '\n';
-  out << "\n`dgq registry COMMAND --help` shows options and examples.\n";
+  out << "\nExamples:\n  dgq registry list\n  dgq registry show demo\n  dgq registry verify\n"
+         "\n`dgq registry COMMAND --help` shows options and examples.\n";
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct Command {
   Result<int> (*run)(const Arguments&);  // the exit code, or an Error that main prints as one line
 };
 
-// Exit codes: 0 done; 1 failed (one line on stderr); 2 the command line is wrong.
+// Exit codes: 0 done; 1 failed (one line on stderr); 2 there is no such command.
 inline constexpr int kExitUsage = 2;
 
 // One subcommand's options. parse() handles --help (prints usage, options and `examples`) and returns true when the

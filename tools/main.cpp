@@ -38,6 +38,13 @@ void print_help(std::ostream& out) {
   out << "\n`dgq COMMAND --help` shows options and examples. `dgq --version` prints the version.\n";
 }
 
+// Messages quote what files and flags hold; whatever that is, an error stays one line.
+std::string one_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
+  return text;
+}
+
 int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (name == "--help" || name == "-h" || name == "help") return print_help(std::cout), 0;
@@ -46,13 +53,13 @@ int main(int argc, char** argv) {
     if (name != command.name) continue;
     const Result<int> code = command.run(Arguments(argv + 2, argv + argc));
     if (code) return *code;
-    std::fprintf(stderr, "dgq %s: %s\n", command.name, code.error().what.c_str());
+    std::fprintf(stderr, "dgq %s: %s\n", command.name, one_line(code.error().what).c_str());
     return 1;
   }
   if (name.empty()) {
     print_help(std::cerr);
   } else {
-    std::fprintf(stderr, "dgq: no command '%s' (see dgq --help)\n", name.c_str());
+    std::fprintf(stderr, "dgq: no command '%s' (see dgq --help)\n", one_line(name).c_str());
   }
   return kExitUsage;
 }

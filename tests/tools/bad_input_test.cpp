@@ -123,6 +123,10 @@ TEST_F(BadInput, UnknownArchitecture) {
                         [](TinyCheckpoint& c) { c.config["architectures"] = {"MambaForCausalLM"}; });
 }
 
+TEST_F(BadInput, LineBreaksInNamesFromFiles) {
+  expect_damage_refused("Evil", [](TinyCheckpoint& c) { c.config["architectures"] = {"Evil\nFor\x1b[2JCausalLM"}; });
+}
+
 TEST_F(BadInput, UnsupportedConfig) {
   expect_damage_refused("sliding_window", [](TinyCheckpoint& c) {
     c.config["architectures"] = {"MistralForCausalLM"};
@@ -222,13 +226,13 @@ TEST_F(BadInput, FullDisk) {
   if (first.exit_code == 0) {
     (void)run_shell("head -c 10M /dev/zero > " + (scratch_ / "disk/filler").string());
     test::tiny_checkpoint(3).write(scratch_ / "model");
-    expect_refused(run_dgq(add + " --name second"), "full");
+    expect_refused(run_dgq(add + " --name second"), "no space left");
     std::filesystem::remove(scratch_ / "disk/filler");
     EXPECT_EQ(run_dgq("registry verify" + registry("disk/r.db")).exit_code, 0);
     EXPECT_EQ(run_dgq("registry show first" + registry("disk/r.db")).exit_code, 0);
     EXPECT_NE(run_dgq("registry show second" + registry("disk/r.db")).exit_code, 0);
   } else {
-    expect_refused(first, "full");
+    expect_refused(first, "no space left");
   }
 }
 

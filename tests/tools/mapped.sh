@@ -26,18 +26,19 @@ layers() {
 start 1; first=$!
 start 2; second=$!
 trap 'kill $first $second 2>/dev/null || true' EXIT
-for _ in $(seq 400); do  # until both have read their weights
-  [ "$(layers $first Rss)" -gt 4000 ] && [ "$(layers $second Rss)" -gt 4000 ] && break
+# Every weight is read for every token, the tied embedding included.
+all_read() { [ "$(layers "$1" Size)" -gt 0 ] && [ "$(($(layers "$1" Rss) * 10))" -ge "$(($(layers "$1" Size) * 9))" ]; }
+for _ in $(seq 400); do
+  all_read $first && all_read $second && break
   sleep 0.05
 done
-sleep 0.3
 rss=$(layers $first Rss) shared_clean=$(layers $first Shared_Clean)
 private=$(($(layers $first Private_Dirty) + $(layers $first Anonymous)))
 writable=$(grep '\.layers/' "/proc/$first/maps" | grep -cv ' r--s ' || true)
 anonymous=$(awk '$1 == "Anonymous:" {print $2}' "/proc/$first/smaps_rollup")
 echo "$model: layer files $rss KiB resident, $shared_clean KiB shared, $private KiB private, $writable mappings not read-only and shared"
 echo "anonymous memory of the process: $anonymous KiB (limit $limit_kib + $kv_kib of KV cache)"
-[ "$rss" -gt 4000 ]
+[ "$rss" -gt 0 ]
 [ "$private" -eq 0 ]
 [ "$writable" -eq 0 ]
 [ "$((shared_clean * 10))" -ge "$((rss * 9))" ]
