@@ -30,43 +30,44 @@ void AttentionScratch::grow(std::size_t queries, std::size_t positions, std::siz
 }
 
 void attend(const KvHead& keys, const KvHead& values, const AttentionRows& rows, AttentionScratch& scratch) {
-  const std::size_t head_dim = keys.head_dim, queries = rows.rows * rows.heads;
-  const std::size_t longest = rows.first_position + rows.rows;
-  const auto offset = [&](std::size_t query) {
-    return query / rows.heads * rows.stride + query % rows.heads * head_dim;
-  };
-  const auto length = [&](std::size_t query) { return rows.first_position + query / rows.heads + 1; };
+  const std::size_t head_dim = keys.head_dim, longest = rows.first_position + rows.rows;
   const float unit = static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim)));
 
+  // body(query, offset of its floats in q and out, how many positions it sees)
+  const auto for_each_query = [&](const auto& body) {
+    for (std::size_t row = 0; row < rows.rows; ++row)
+      for (std::size_t head = 0; head < rows.heads; ++head)
+        body(row * rows.heads + head, row * rows.stride + head * head_dim, rows.first_position + row + 1);
+  };
+
   for_each_block(keys, longest, scratch.block(), [&](std::size_t first, std::size_t count, const float* k) {
-    for (std::size_t query = 0; query < queries; ++query) {
-      const std::size_t visible = std::min(first + count, std::max(first, length(query))) - first;
-      float* scores = scratch.scores(query) + first;
-      for (std::size_t t = 0; t < visible; ++t)
-        scores[t] =
-            dot(rows.q + offset(query), k + t * head_dim, head_dim) * (keys.scale_at(first + t) * unit);
-    }
+    for_each_query([&](std::size_t query, std::size_t offset, std::size_t length) {
+      float* scores = scratch.scores(query);
+      for (std::size_t t = first; t < std::min(first + count, length); ++t)
+        scores[t] = dot(rows.q + offset, k + (t - first) * head_dim, head_dim) * (keys.scale_at(t) * unit);
+    });
   });
 
-  for (std::size_t query = 0; query < queries; ++query) {
+  for_each_query([&](std::size_t query, std::size_t offset, std::size_t length) {
     float* scores = scratch.scores(query);
-    scratch.sum(query) = softmax_numerators(scores, length(query));
+    scratch.sum(query) = softmax_numerators(scores, length);
     if (values.scale)
-      for (std::size_t t = 0; t < length(query); ++t) scores[t] *= values.scale[t];
-    std::fill_n(rows.out + offset(query), head_dim, 0.0f);
-  }
+      for (std::size_t t = 0; t < length; ++t) scores[t] *= values.scale[t];
+    std::fill_n(rows.out + offset, head_dim, 0.0f);
+  });
 
   for_each_block(values, longest, scratch.block(), [&](std::size_t first, std::size_t count, const float* v) {
-    for (std::size_t query = 0; query < queries; ++query) {
-      const std::size_t visible = std::min(first + count, std::max(first, length(query))) - first;
-      add_weighted_rows(scratch.scores(query) + first, v, visible, head_dim, rows.out + offset(query));
-    }
+    for_each_query([&](std::size_t query, std::size_t offset, std::size_t length) {
+      if (first < length)
+        add_weighted_rows(scratch.scores(query) + first, v, std::min(count, length - first), head_dim,
+                          rows.out + offset);
+    });
   });
 
-  for (std::size_t query = 0; query < queries; ++query) {
+  for_each_query([&](std::size_t query, std::size_t offset, std::size_t) {
     const float inverse = 1.0f / scratch.sum(query);
-    for (std::size_t d = 0; d < head_dim; ++d) rows.out[offset(query) + d] *= inverse;
-  }
+    for (std::size_t d = 0; d < head_dim; ++d) rows.out[offset + d] *= inverse;
+  });
 }
 
 }  // namespace dgq

@@ -53,16 +53,29 @@ float sum(const float* x, std::size_t n) {
   return lanes.sum();
 }
 
-// In lanes for speed only: the order does not change a maximum.
+F4 absolute(F4 v) { return v < 0 ? -v : v; }
+F4 as_is(F4 v) { return v; }
+
+// Largest of map(x[i]); n > 0. The order does not change a maximum.
+template <F4 (*map)(F4)>
 float maximum(const float* x, std::size_t n) {
-  float lane[kLanes];
-  for (float& l : lane) l = x[0];
+  const F4 first = map(F4{x[0], x[0], x[0], x[0]});
+  F4 best[2] = {first, first};
   std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) lane[l] = lane[l] < x[i + l] ? x[i + l] : lane[l];
-  for (; i < n; ++i) lane[0] = lane[0] < x[i] ? x[i] : lane[0];
-  for (std::size_t l = 1; l < kLanes; ++l) lane[0] = lane[0] < lane[l] ? lane[l] : lane[0];
-  return lane[0];
+  for (; i + 8 <= n; i += 8) {
+    for (std::size_t part = 0; part < 2; ++part) {
+      const F4 v = map(load(x + i + 4 * part));
+      best[part] = best[part] < v ? v : best[part];
+    }
+  }
+  for (; i < n; ++i) {
+    const F4 v = map(F4{x[i], x[i], x[i], x[i]});
+    best[0] = best[0] < v ? v : best[0];
+  }
+  best[0] = best[0] < best[1] ? best[1] : best[0];
+  float highest = best[0][0];
+  for (std::size_t l = 1; l < 4; ++l) highest = highest < best[0][l] ? best[0][l] : highest;
+  return highest;
 }
 
 }  // namespace
@@ -90,7 +103,7 @@ void swiglu(float* gate, const float* up, std::size_t n) {
 }
 
 float softmax_numerators(float* x, std::size_t n) {
-  const float highest = maximum(x, n);
+  const float highest = maximum<as_is>(x, n);
   for (std::size_t i = 0; i < n; ++i) x[i] = exp_f32(x[i] - highest);
   return sum(x, n);
 }
@@ -119,8 +132,7 @@ void add_weighted_rows(const float* weight, const float* rows, std::size_t count
 }
 
 float quantize_s8(const float* x, std::size_t n, std::int8_t* q) {
-  float highest = 0;
-  for (std::size_t i = 0; i < n; ++i) highest = highest < std::fabs(x[i]) ? std::fabs(x[i]) : highest;
+  const float highest = maximum<absolute>(x, n);
   if (highest == 0) {
     std::memset(q, 0, n);
     return 0;

@@ -1,6 +1,7 @@
 // tools/cmd_run.cpp - `dgq run`: text from a prompt, streamed.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -45,7 +46,7 @@ void add_options(Options& options) {
        "only tokens this likely next to the likeliest")                              //
       ("repeat-penalty", po::value<float>()->default_value(1.1f, "1.1"), "1: none")  //
       ("repeat-window", po::value<std::int32_t>()->default_value(base.repetition_window),
-       "tokens that the penalty looks back; 0: all")  //
+       "tokens that the penalty looks back; 0: all")                                   //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else")  //
       ("stats", po::value<std::string>()->value_name("FILE"), "write that JSON object to a file as well");
   options.positional.add("model", 1).add("prompt", 1);
@@ -145,7 +146,7 @@ Result<Generation> generate(const LoadedModel& model, Session& session, std::vec
 }
 
 double per_second(std::size_t count, double seconds) {
-  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+  return seconds > 0 ? std::round(10 * static_cast<double>(count) / seconds) / 10 : 0;
 }
 
 OrderedJson describe(const LoadedModel& model, const Session& session, const Generation& made,
@@ -159,7 +160,8 @@ OrderedJson describe(const LoadedModel& model, const Session& session, const Gen
   json["prefill_s"] = made.prefill_s;
   json["prefill_tokens_per_s"] = per_second(prompt_tokens, made.prefill_s);
   json["decode_s"] = made.decode_s;
-  json["decode_tokens_per_s"] = per_second(made.tokens.size() - prompt_tokens, made.decode_s);
+  // The first new token comes from the prompt's logits: steps count, not tokens.
+  json["decode_tokens_per_s"] = per_second(session.position() - prompt_tokens, made.decode_s);
   json["context"] = session.context();
   json["kv_bytes"] = session.kv_bytes();
   return json;
