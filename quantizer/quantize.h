@@ -17,7 +17,8 @@
 
 namespace dgq {
 
-// Sampled tokens by default: enough that more changed no layer's error by 1 % on `demo` and `eval`.
+// Measured on `demo` (perplexity of sample.txt, fp32 66.34): 1024 tokens 67.66, 2048 67.41, 4096 67.90, 8192 67.33, all
+// within the standard error of 4. More was not measured.
 inline constexpr std::size_t kDefaultCalibrationTokens = 8192;
 inline constexpr std::size_t kMinCalibrationTokens = 64, kMaxCalibrationTokens = 1u << 24;
 
