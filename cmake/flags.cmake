@@ -3,6 +3,7 @@
 #
 # Same bits everywhere (docs/ARCHITECTURE.md): no contraction of a*b+c behind our back, no fast-math.
 add_library(dgq_flags INTERFACE)
+target_compile_features(dgq_flags INTERFACE cxx_std_20)
 target_compile_options(dgq_flags INTERFACE -ffp-contract=off $<BUILD_INTERFACE:-Wall;-Wextra;-Werror>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(dgq_flags INTERFACE $<BUILD_INTERFACE:-Wno-restrict>)  # false alarms on std::string (GCC bug 105651)

@@ -224,6 +224,7 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& folder) {
   return Checkpoint(std::move(state));
 }
 
+const std::filesystem::path& Checkpoint::folder() const { return state_->folder; }
 const ModelConfig& Checkpoint::config() const { return state_->config; }
 const Json& Checkpoint::config_json() const { return state_->config_json; }
 const std::string& Checkpoint::tokenizer_json() const { return state_->tokenizer_text; }

@@ -30,6 +30,7 @@ class Checkpoint {
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
 
+  const std::filesystem::path& folder() const;
   const ModelConfig& config() const;
   const Json& config_json() const;            // config.json as read
   const std::string& tokenizer_json() const;  // bytes of tokenizer.json

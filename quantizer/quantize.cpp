@@ -4,7 +4,6 @@
 
 #include "base/file.h"
 #include "quantizer/calibration.h"
-#include "quantizer/checkpoint.h"
 #include "quantizer/pack_layer.h"
 #include "quantizer/report.h"
 
@@ -191,7 +190,8 @@ Result<QuantizeResult> reuse(VersionInfo there) {
 }
 
 // The tokenizer is stored as it is, so it has to be one that the runtime will read, with ids that the model knows.
-Result<Tokenizer> check_tokenizer(const Checkpoint& checkpoint, const std::string& where) {
+Result<Tokenizer> check_tokenizer(const Checkpoint& checkpoint) {
+  const std::string where = (checkpoint.folder() / "tokenizer.json").string();
   DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(checkpoint.tokenizer_json(), where));
   if (tokenizer.vocabulary_size() > checkpoint.config().vocab)
     return Error{Errc::corrupt, where + " has ids up to " + std::to_string(tokenizer.vocabulary_size() - 1) +
@@ -202,12 +202,11 @@ Result<Tokenizer> check_tokenizer(const Checkpoint& checkpoint, const std::strin
 
 }  // namespace
 
-Result<QuantizeResult> quantize(const std::filesystem::path& folder, Registry& registry, const ModelRef& name,
+Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry, const ModelRef& name,
                                 const QuantizeOptions& options, const Kernels& kernels,
                                 const QuantizeProgress& progress) {
   DGQ_CHECK(check(options));
-  DGQ_TRY(const Checkpoint checkpoint, Checkpoint::open(folder));
-  DGQ_TRY(const Tokenizer tokenizer, check_tokenizer(checkpoint, (folder / "tokenizer.json").string()));
+  DGQ_TRY(const Tokenizer tokenizer, check_tokenizer(checkpoint));
   Job job(checkpoint, tokenizer, options, kernels, progress);
   QuantizeResult result;
   DGQ_TRY(result.manifest, job.plan());

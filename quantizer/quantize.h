@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "kernels/table.h"
+#include "quantizer/checkpoint.h"
 #include "registry/registry.h"
 
 namespace dgq {
@@ -56,7 +57,7 @@ struct QuantizeResult {
 using QuantizeProgress = std::function<void(const std::string& label, double done)>;
 
 // The registry is as before unless this succeeds. Errors name file, tensor or option.
-Result<QuantizeResult> quantize(const std::filesystem::path& folder, Registry& registry, const ModelRef& name,
+Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry, const ModelRef& name,
                                 const QuantizeOptions& options, const Kernels& kernels,
                                 const QuantizeProgress& progress = {});
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <set>
 
 namespace dgq {
@@ -80,16 +81,25 @@ class Temporary {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
   Result<void> append(std::span<const std::byte> bytes) { return write_all(fd_.get(), bytes, name_); }
-  Result<void> rename_to(const fs::path& target) {
+  // Gives the file its name, durably. false: the name is taken and `replace` does not say to take it over, so
+  // that processes which decode the same blob at once end up mapping one file.
+  Result<bool> publish(const fs::path& target, bool replace) {
     if (::fchmod(fd_.get(), 0444) != 0) return errno_error("set the mode of", target, errno);
     if (::fsync(fd_.get()) != 0) return errno_error("sync", target, errno);
-    if (::rename(name_.c_str(), target.c_str()) != 0) return errno_error("rename a file to", target, errno);
+    int failed = rename_file(target, replace ? 0 : RENAME_NOREPLACE);
+    if (failed == EEXIST && !replace) return false;
+    if (failed == EINVAL) failed = rename_file(target, 0);  // a file system without RENAME_NOREPLACE
+    if (failed) return errno_error("rename a file to", target, failed);
     name_.clear();
-    return sync_folder(target.parent_path());
+    DGQ_CHECK(sync_folder(target.parent_path()));
+    return true;
   }
 
  private:
   Temporary() = default;
+  int rename_file(const fs::path& target, unsigned flags) const {
+    return ::renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, target.c_str(), flags) == 0 ? 0 : errno;
+  }
   Fd fd_;
   std::string name_;
 };
@@ -103,12 +113,17 @@ Result<void> make_folder(const fs::path& folder) {
 }
 
 // read_blob() has checked the digest when it returns without an Error.
-Result<void> decode(Registry& registry, const BlobRef& blob, const fs::path& file) {
+Result<void> decode(Registry& registry, const BlobRef& blob, const fs::path& file, bool replace) {
   DGQ_CHECK(make_folder(file.parent_path()));
   DGQ_TRY(Temporary temporary, Temporary::create(file));
   DGQ_CHECK(
       registry.read_blob(blob.digest, [&](std::span<const std::byte> raw) { return temporary.append(raw); }));
-  DGQ_CHECK(temporary.rename_to(file));
+  DGQ_TRY(const bool published, temporary.publish(file, replace));
+  if (!published) {  // another process was faster
+    DGQ_TRY(const bool right, check_file(file, blob.digest));
+    if (right) return {};
+    DGQ_CHECK(temporary.publish(file, true));
+  }
   DGQ_TRY(const std::string stamp, stamp_of(file));
   write_stamp(file, stamp);
   return {};
@@ -173,7 +188,7 @@ Result<LayerCache::Entry> LayerCache::materialise(Registry& registry, const Blob
     entry.reused = right;
     entry.replaced = !right;
   }
-  if (!entry.reused) DGQ_CHECK(decode(registry, blob, file));
+  if (!entry.reused) DGQ_CHECK(decode(registry, blob, file, entry.replaced));
   DGQ_TRY(entry.file, MappedFile::open(file));
   if (entry.file.bytes().size() != blob.bytes)
     return Error{Errc::corrupt, file.string() + " changed while it was being opened"};

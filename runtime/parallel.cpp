@@ -8,47 +8,17 @@
 #include <string>
 #include <utility>
 
-#if defined(__SANITIZE_THREAD__)
-#define DGQ_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define DGQ_TSAN 1
-#endif
-#endif
-
-#ifdef DGQ_TSAN
-// ThreadSanitizer does not see the barriers inside libgomp, so it is told: what happened before the fork is
-// visible in every thread, and what the threads did is visible after the join.
-extern "C" void __tsan_acquire(void*);
-extern "C" void __tsan_release(void*);
-#define DGQ_NO_TSAN __attribute__((no_sanitize("thread")))
-namespace {
-void acquire(const void* at) { __tsan_acquire(const_cast<void*>(at)); }
-void release(const void* at) { __tsan_release(const_cast<void*>(at)); }
-}  // namespace
-#else
-#define DGQ_NO_TSAN
-namespace {
-void acquire(const void*) {}
-void release(const void*) {}
-}  // namespace
-#endif
-
 namespace dgq {
 
 // Always the same number of threads: libgomp ends and restarts threads when it changes.
-DGQ_NO_TSAN void run_ranges(int threads, std::size_t count, RangeBody body, const void* context) {
-  release(context);
+void run_ranges(int threads, std::size_t count, RangeBody body, const void* context) {
 #pragma omp parallel num_threads(threads)
   {
-    acquire(context);
     const auto thread = static_cast<std::size_t>(omp_get_thread_num());
     const auto team = static_cast<std::size_t>(omp_get_num_threads());
     const std::size_t begin = count * thread / team, end = count * (thread + 1) / team;
     if (begin < end) body(context, begin, end, static_cast<int>(thread));
-    release(context);
   }
-  acquire(context);
 }
 
 int physical_cores() {

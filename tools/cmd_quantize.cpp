@@ -117,13 +117,14 @@ Result<int> run_quantize(const Arguments& arguments) {
   DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
   DGQ_TRY(const QuantizeOptions settings, read_options(options));
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  DGQ_TRY(const Checkpoint checkpoint, Checkpoint::open(options.get<std::string>("model")));
   const std::filesystem::path path = registry_path(options);
   DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
 
   const auto start = std::chrono::steady_clock::now();
   Progress progress(options.has("json"));
   DGQ_TRY(const QuantizeResult result,
-          quantize(options.get<std::string>("model"), registry, name, settings, kernels,
+          quantize(checkpoint, registry, name, settings, kernels,
                    [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

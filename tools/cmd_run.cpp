@@ -47,6 +47,7 @@ void add_options(Options& options) {
       ("repeat-penalty", po::value<float>()->default_value(1.1f, "1.1"), "1: none")  //
       ("repeat-window", po::value<std::int32_t>()->default_value(base.repetition_window),
        "tokens that the penalty looks back; 0: all")                                   //
+      ("ignore-eos", po::bool_switch(), "go on after the end-of-text token")           //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else")  //
       ("stats", po::value<std::string>()->value_name("FILE"), "write that JSON object to a file as well");
   options.positional.add("model", 1).add("prompt", 1);
@@ -100,6 +101,11 @@ Result<std::vector<std::int32_t>> encode_prompt(const LoadedModel& model, const 
   return tokens;
 }
 
+struct Limits {
+  std::size_t tokens;
+  bool stop_at_eos;
+};
+
 struct Generation {
   std::vector<std::int32_t> tokens;  // the prompt's, then the new ones
   std::string text;                  // of the new ones
@@ -109,7 +115,7 @@ struct Generation {
 
 // sink gets the text as it is made.
 Result<Generation> generate(const LoadedModel& model, Session& session, std::vector<std::int32_t> prompt,
-                            const SamplerOptions& options, std::size_t limit,
+                            const SamplerOptions& options, const Limits& limits,
                             const std::function<Result<void>(const std::string&)>& sink) {
   Generation made;
   made.tokens = std::move(prompt);
@@ -125,17 +131,17 @@ Result<Generation> generate(const LoadedModel& model, Session& session, std::vec
   DGQ_CHECK(session.append(made.tokens));
   made.prefill_s = now_s() - clock;
   clock = now_s();
-  for (std::size_t i = 0; i < limit; ++i) {
+  for (std::size_t i = 0; i < limits.tokens; ++i) {
     if (i > 0) DGQ_CHECK(session.append(made.tokens.back()));
     DGQ_TRY(const std::int32_t token, sampler.sample(session.logits(), made.tokens));
     const auto& eos = model.config().eos;
-    if (std::find(eos.begin(), eos.end(), token) != eos.end()) {
+    if (limits.stop_at_eos && std::find(eos.begin(), eos.end(), token) != eos.end()) {
       made.stop = "eos";
       break;
     }
     made.tokens.push_back(token);
     DGQ_CHECK(emit(detokenizer.push(token)));
-    if (session.position() == session.context() && i + 1 < limit) {
+    if (session.position() == session.context() && i + 1 < limits.tokens) {
       made.stop = "context";
       break;
     }
@@ -194,7 +200,7 @@ Result<int> run_generate(const Arguments& arguments) {
   const SamplerOptions sampling = sampler_options(options);
   DGQ_CHECK(check(sampling));
   if (options.get<int>("tokens") < 1) return Error{Errc::invalid, "--tokens must be at least 1"};
-  const auto limit = static_cast<std::size_t>(options.get<int>("tokens"));
+  const Limits limits{static_cast<std::size_t>(options.get<int>("tokens")), !options.get<bool>("ignore-eos")};
   DGQ_TRY(const Request request, read_request(options));
 
   DGQ_TRY(const LoadedModel model, LoadedModel::load(options, request.model));
@@ -202,11 +208,11 @@ Result<int> run_generate(const Arguments& arguments) {
   DGQ_TRY(const std::size_t allowed, check_context(model.config(), options.get<std::size_t>("context")));
   const std::size_t prompt_tokens = prompt.size();
   const auto decoder = model.make_decoder();
-  Session session(model.config(), model.weights(), *decoder, std::min(allowed, prompt_tokens + limit),
+  Session session(model.config(), model.weights(), *decoder, std::min(allowed, prompt_tokens + limits.tokens),
                   model.kv_type());
   const bool as_json = options.get<bool>("json");
   const auto sink = [&](const std::string& piece) { return as_json ? Result<void>{} : print(piece); };
-  DGQ_TRY(const Generation made, generate(model, session, std::move(prompt), sampling, limit, sink));
+  DGQ_TRY(const Generation made, generate(model, session, std::move(prompt), sampling, limits, sink));
   DGQ_CHECK(report(model, describe(model, session, made, prompt_tokens), options));
   return 0;
 }

@@ -18,6 +18,13 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// "dgq run" of "dgq run NAME[:TAG] PROMPT": the words before the first that stands for something.
+std::string command_words(const std::string& usage) {
+  std::size_t end = 0;
+  while (end < usage.size() && (usage[end] == ' ' || (usage[end] >= 'a' && usage[end] <= 'z'))) ++end;
+  return usage.substr(0, usage.find_last_not_of(' ', end - 1) + 1);
+}
+
 }  // namespace
 
 Result<bool> Options::parse(const Arguments& arguments) {
@@ -36,20 +43,22 @@ Result<bool> Options::parse(const Arguments& arguments) {
     }
     po::notify(values);
   } catch (const po::error& error) {
-    return Error{Errc::invalid, std::string(error.what()) + " (see " + usage.substr(0, usage.find_first_of("[ABCDEFGHIJKLMNOPQRSTUVWXYZ")) + "--help)"};
+    return Error{Errc::invalid, std::string(error.what()) + " (see " + command_words(usage) + " --help)"};
   }
   return true;
 }
 
 void add_registry_options(Options& options) {
-  options.named.add_options()                                                             //
+  options.named.add_options()  //
       ("registry", po::value<std::string>()->value_name("FILE"),
-       "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)")      //
-      ("cache", po::value<std::string>()->value_name("DIR"), "folder of the layer files (default: beside the registry)");
+       "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)")  //
+      ("cache", po::value<std::string>()->value_name("DIR"),
+       "folder of the layer files (default: beside the registry)");
 }
 
 std::filesystem::path registry_path(const Options& options) {
-  return options.has("registry") ? std::filesystem::path(options.get<std::string>("registry")) : default_registry_path();
+  return options.has("registry") ? std::filesystem::path(options.get<std::string>("registry"))
+                                 : default_registry_path();
 }
 
 std::filesystem::path cache_folder(const Options& options) {
@@ -57,7 +66,11 @@ std::filesystem::path cache_folder(const Options& options) {
                               : LayerCache::default_folder(registry_path(options));
 }
 
-Progress::Progress(bool quiet) : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet), started_(now_s()) {}
+Progress::Progress(bool quiet)
+    : terminal_(::isatty(STDERR_FILENO) == 1),
+      quiet_(quiet),
+      started_(now_s()),
+      last_(terminal_ ? 0 : started_) {}
 Progress::~Progress() { finish(); }
 
 void Progress::update(const std::string& label, double fraction) {

@@ -16,7 +16,7 @@ using Arguments = std::vector<std::string>;  // after the subcommand's name
 
 struct Command {
   const char* name;
-  const char* summary;  // one line of `dgq --help`
+  const char* summary;                   // one line of `dgq --help`
   Result<int> (*run)(const Arguments&);  // the exit code, or an Error that main prints as one line
 };
 
@@ -36,7 +36,9 @@ struct Options {
   Result<bool> parse(const Arguments& arguments);
   bool has(const char* name) const { return values.count(name) != 0 && !values[name].defaulted(); }
   template <class T>
-  const T& get(const char* name) const { return values[name].as<T>(); }
+  const T& get(const char* name) const {
+    return values[name].as<T>();
+  }
 };
 
 // --registry and --cache, the same everywhere.
@@ -54,7 +56,7 @@ class Progress {
 
  private:
   bool terminal_, quiet_, shown_ = false;
-  double started_, last_ = 0;
+  double started_, last_;
 };
 
 std::string human_bytes(double bytes);  // "12.3 MB" (decimal units)

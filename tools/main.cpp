@@ -28,7 +28,8 @@ constexpr Command kCommands[] = {
 };
 
 void print_help(std::ostream& out) {
-  out << "Usage: dgq COMMAND [options]\n\n4-bit language models on edge devices, straight out of a SQLite registry.\n\n"
+  out << "Usage: dgq COMMAND [options]\n\n4-bit language models on edge devices, straight out of a SQLite "
+         "registry.\n\n"
          "Commands:\n";
   for (const Command& command : kCommands) {
     char line[128];
@@ -68,7 +69,8 @@ int main(int argc, char** argv) {
 }  // namespace dgq::tools
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a reader that left is a write error, not a death in the middle of something
+  std::signal(SIGPIPE,
+              SIG_IGN);  // a reader that left is a write error, not a death in the middle of something
   try {
     return dgq::tools::main(argc, argv);
   } catch (const std::exception& error) {  // out of memory and the like

@@ -34,7 +34,8 @@ Registry new_registry(const std::filesystem::path& path) {
 
 Result<QuantizeResult> run(const std::filesystem::path& model, Registry& registry,
                            const QuantizeOptions& options = quick(), const char* isa = "") {
-  return quantize(model, registry, *ModelRef::parse("tiny"), options, *select_kernels(isa));
+  DGQ_TRY(const Checkpoint checkpoint, Checkpoint::open(model));
+  return quantize(checkpoint, registry, *ModelRef::parse("tiny"), options, *select_kernels(isa));
 }
 
 std::vector<std::byte> read_blob(Registry& registry, const Manifest& manifest, std::string_view name) {

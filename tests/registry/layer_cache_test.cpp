@@ -4,6 +4,11 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <array>
+#include <atomic>
+#include <optional>
+#include <thread>
+
 #include "tests/registry/fixture.h"
 
 namespace dgq::test {
@@ -54,6 +59,29 @@ TEST_F(LayerCacheTest, MaterialisesOnceAndReuses) {
   EXPECT_EQ(info.st_mode & 0777, 0444u);
   EXPECT_TRUE(materialise().reused);
   EXPECT_EQ(LayerCache::default_folder("/a/r.db"), fs::path("/a/r.db.layers"));
+}
+
+TEST_F(LayerCacheTest, ThoseWhoDecodeAtOnceMapOneFile) {
+  for (int round = 0; round < 20; ++round) {
+    fs::remove_all(scratch_ / "cache");
+    std::array<std::optional<LayerCache::Entry>, 4> entries;
+    std::vector<std::thread> threads;
+    std::atomic<int> ready = 0;
+    for (auto& entry : entries)
+      threads.emplace_back([&] {
+        Registry registry = open();
+        ++ready;
+        while (ready < 4) {
+        }
+        auto made = LayerCache(scratch_ / "cache").materialise(registry, blob_);
+        if (made) entry.emplace(std::move(*made));
+      });
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& entry : entries) ASSERT_TRUE(entry);
+    // A mapping of a file that another one was renamed over is called "(deleted)".
+    const std::string maps = file_text("/proc/self/maps");
+    EXPECT_EQ(maps.find(file(blob_).string() + " (deleted)"), std::string::npos) << "round " << round;
+  }
 }
 
 TEST_F(LayerCacheTest, FlippedByteIsFoundAndReplaced) {

@@ -39,7 +39,9 @@ void flip_byte(const std::filesystem::path& path, std::size_t at) {
 
 class BadInput : public ::testing::Test {
  protected:
-  std::string registry(const std::string& name = "r.db") const { return " --registry " + (scratch_ / name).string(); }
+  std::string registry(const std::string& name = "r.db") const {
+    return " --registry " + (scratch_ / name).string();
+  }
   std::string model() const { return (scratch_ / "model").string(); }
 
   Outcome quantize(const TinyCheckpoint& checkpoint, const std::string& more = "") {
@@ -54,7 +56,8 @@ class BadInput : public ::testing::Test {
   }
 
   std::string state() {
-    return run_dgq("registry list --json" + registry()).out + run_dgq("registry verify --json" + registry()).out;
+    return run_dgq("registry list --json" + registry()).out +
+           run_dgq("registry verify --json" + registry()).out;
   }
 
   // Quantizing what `damage` makes of a good folder is refused, and the registry with a good version stays as it was.
@@ -69,12 +72,14 @@ class BadInput : public ::testing::Test {
   }
 
   // The same for a damaged model.safetensors.
-  void expect_file_refused(const std::string& fragment, const std::function<std::string(std::string)>& damage) {
+  void expect_file_refused(const std::string& fragment,
+                           const std::function<std::string(std::string)>& damage) {
     add_good_version();
     const std::string before = state();
     const TinyCheckpoint checkpoint = test::tiny_checkpoint(2);
     checkpoint.write(scratch_ / "model");
-    test::write_text(scratch_ / "model" / "model.safetensors", damage(test::safetensors_bytes(checkpoint.tensors)));
+    test::write_text(scratch_ / "model" / "model.safetensors",
+                     damage(test::safetensors_bytes(checkpoint.tensors)));
     expect_refused(run_dgq("quantize " + model() + registry() + " --name tiny" + kQuick), fragment);
     EXPECT_EQ(state(), before);
   }
@@ -87,7 +92,8 @@ TEST_F(BadInput, TruncatedSafetensorsHeader) {
 }
 
 TEST_F(BadInput, TruncatedSafetensorsData) {
-  expect_file_refused("truncated", [](const std::string& bytes) { return bytes.substr(0, bytes.size() - 100); });
+  expect_file_refused("truncated",
+                      [](const std::string& bytes) { return bytes.substr(0, bytes.size() - 100); });
 }
 
 TEST_F(BadInput, OversizedSafetensorsHeader) {
@@ -99,7 +105,8 @@ TEST_F(BadInput, OversizedSafetensorsHeader) {
 
 TEST_F(BadInput, TensorOfWrongShape) {
   expect_damage_refused("k_proj.weight has shape [16, 64]", [](TinyCheckpoint& c) {
-    c.tensors["model.layers.1.self_attn.k_proj.weight"] = test::f32_tensor({16, 64}, std::vector<float>(1024));
+    c.tensors["model.layers.1.self_attn.k_proj.weight"] =
+        test::f32_tensor({16, 64}, std::vector<float>(1024));
   });
 }
 
@@ -124,7 +131,13 @@ TEST_F(BadInput, UnknownArchitecture) {
 }
 
 TEST_F(BadInput, LineBreaksInNamesFromFiles) {
-  expect_damage_refused("Evil", [](TinyCheckpoint& c) { c.config["architectures"] = {"Evil\nFor\x1b[2JCausalLM"}; });
+  expect_damage_refused("Evil",
+                        [](TinyCheckpoint& c) { c.config["architectures"] = {"Evil\nFor\x1b[2JCausalLM"}; });
+}
+
+TEST_F(BadInput, WrongFolderMakesNoRegistry) {
+  expect_refused(run_dgq("quantize /nonexistent --name tiny" + registry()), "/nonexistent");
+  EXPECT_FALSE(std::filesystem::exists(scratch_ / "r.db"));
 }
 
 TEST_F(BadInput, UnsupportedConfig) {
@@ -135,31 +148,38 @@ TEST_F(BadInput, UnsupportedConfig) {
 }
 
 TEST_F(BadInput, BrokenTokenizer) {
-  expect_damage_refused("tokenizer.json", [](TinyCheckpoint& c) { c.tokenizer.resize(c.tokenizer.size() / 2); });
+  expect_damage_refused("tokenizer.json",
+                        [](TinyCheckpoint& c) { c.tokenizer.resize(c.tokenizer.size() / 2); });
 }
 
 TEST_F(BadInput, EmptyCalibrationFile) {
   test::write_text(scratch_ / "empty.txt", "");
-  expect_damage_refused("empty.txt", [](TinyCheckpoint&) {}, " --calibration " + (scratch_ / "empty.txt").string());
+  expect_damage_refused(
+      "empty.txt", [](TinyCheckpoint&) {}, " --calibration " + (scratch_ / "empty.txt").string());
 }
 
 TEST_F(BadInput, CalibrationFileThatIsNotUtf8) {
   test::write_text(scratch_ / "latin1.txt", "caf\xe9 au lait, and so on");
-  expect_damage_refused("latin1.txt", [](TinyCheckpoint&) {}, " --calibration " + (scratch_ / "latin1.txt").string());
+  expect_damage_refused(
+      "latin1.txt", [](TinyCheckpoint&) {}, " --calibration " + (scratch_ / "latin1.txt").string());
 }
 
 TEST_F(BadInput, RegistryThatIsNotOurs) {
-  test::write_text(scratch_ / "r.db", "this is a letter to my aunt, long enough to look like a database header would");
+  test::write_text(scratch_ / "r.db",
+                   "this is a letter to my aunt, long enough to look like a database header would");
   expect_refused(quantize(test::tiny_checkpoint()), "r.db");
   EXPECT_TRUE(test::file_text(scratch_ / "r.db").starts_with("this is a letter"));
-  ASSERT_EQ(run_shell("sqlite3 " + (scratch_ / "other.db").string() + " 'CREATE TABLE cooking(recipe)'").exit_code, 0);
+  ASSERT_EQ(
+      run_shell("sqlite3 " + (scratch_ / "other.db").string() + " 'CREATE TABLE cooking(recipe)'").exit_code,
+      0);
   expect_refused(run_dgq("registry list" + registry("other.db")), "other.db");
   expect_refused(run_dgq("registry list" + registry("missing.db")), "missing.db");
 }
 
 TEST_F(BadInput, RegistryThatIsNewer) {
   add_good_version();
-  ASSERT_EQ(run_shell("sqlite3 " + (scratch_ / "r.db").string() + " 'PRAGMA user_version = 999'").exit_code, 0);
+  ASSERT_EQ(run_shell("sqlite3 " + (scratch_ / "r.db").string() + " 'PRAGMA user_version = 999'").exit_code,
+            0);
   expect_refused(run_dgq("registry list" + registry()), "newer");
   expect_refused(run_dgq("run tiny the" + registry()), "newer");
 }
@@ -209,7 +229,9 @@ class Mount {
     if (mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
   }
   explicit operator bool() const { return mounted_; }
-  bool make_read_only() { return ::mount("tmpfs", folder_.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) == 0; }
+  bool make_read_only() {
+    return ::mount("tmpfs", folder_.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) == 0;
+  }
 
  private:
   std::filesystem::path folder_;
@@ -246,7 +268,8 @@ TEST_F(BadInput, ReadOnlyRegistry) {
   expect_refused(run_dgq("registry tag tiny tiny:stable" + registry("disk/r.db")), "r.db");
   expect_refused(run_dgq(add + " --name other --force"), "r.db");
   EXPECT_EQ(run_dgq("registry list" + registry("disk/r.db")).exit_code, 0);
-  const Outcome run = run_dgq("run tiny the --tokens 2" + registry("disk/r.db") + " --cache " + (scratch_ / "cache").string());
+  const Outcome run = run_dgq("run tiny the --tokens 2" + registry("disk/r.db") + " --cache " +
+                              (scratch_ / "cache").string());
   EXPECT_EQ(run.exit_code, 0) << run.err;
 }
 
@@ -254,9 +277,11 @@ TEST_F(BadInput, TwoProcessesAddAtOnce) {
   test::tiny_checkpoint(4).write(scratch_ / "a");
   test::tiny_checkpoint(5).write(scratch_ / "b");
   const auto add = [&](const std::string& name) {
-    return test::dgq_command() + " quantize " + (scratch_ / name).string() + registry() + " --name " + name + kQuick;
+    return test::dgq_command() + " quantize " + (scratch_ / name).string() + registry() + " --name " + name +
+           kQuick;
   };
-  const Outcome both = run_shell("(" + add("a") + ") & first=$!; " + add("b") + "; second=$?; wait $first && exit $second");
+  const Outcome both =
+      run_shell("(" + add("a") + ") & first=$!; " + add("b") + "; second=$?; wait $first && exit $second");
   EXPECT_EQ(both.exit_code, 0) << both.err;
   EXPECT_EQ(run_dgq("run a the --tokens 2" + registry()).exit_code, 0);
   EXPECT_EQ(run_dgq("run b the --tokens 2" + registry()).exit_code, 0);
@@ -264,12 +289,14 @@ TEST_F(BadInput, TwoProcessesAddAtOnce) {
 }
 
 TEST_F(BadInput, CommandLines) {
-  for (const char* arguments : {"quantize", "run", "run nosuch the", "eval", "eval perplexity --text x", "registry",
-                                "registry nosuch", "tokenize --tokenizer /nonexistent x", "run tiny the --temperature -1",
-                                "quantize models --name 'bad name'", "kernels --no-such-option"}) {
+  for (const char* arguments :
+       {"quantize", "run", "run nosuch the", "eval", "eval perplexity --text x", "registry",
+        "registry nosuch", "tokenize --tokenizer /nonexistent x", "run tiny the --temperature -1",
+        "quantize models --name 'bad name'", "kernels --no-such-option"}) {
     const Outcome outcome = run_dgq(arguments + registry());
     EXPECT_NE(outcome.exit_code, 0) << arguments;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << arguments << ": " << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1)
+        << arguments << ": " << outcome.err;
   }
   EXPECT_EQ(run_shell("DGQ_ISA=pentium " + test::dgq_command() + " kernels").exit_code, 1);
   for (const char* command : {"quantize", "run", "eval", "registry", "tokenize", "kernels"}) {

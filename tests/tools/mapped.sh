@@ -16,7 +16,7 @@ limit_kib=$((48 * 1024)) context=512
 kv_kib=$((context * 12 * 4 * 2 * (64 + 4) / 1024))
 
 start() {
-  "$dgq" run "$model" "Once upon a time" --registry "$registry" --tokens 480 --repeat-penalty 1.3 --seed "$1" >/dev/null 2>&1 &
+  "$dgq" run "$model" "Once upon a time" --registry "$registry" --tokens 500 --ignore-eos --seed "$1" >/dev/null 2>&1 &
 }
 # layers PID FIELD: KiB of FIELD over the mappings of layer files.
 layers() {
@@ -25,13 +25,13 @@ layers() {
 
 start 1; first=$!
 start 2; second=$!
-trap 'kill $first $second 2>/dev/null || true' EXIT
+trap 'kill -KILL $first $second 2>/dev/null || true' EXIT
 # Every weight is read for every token, the tied embedding included.
 all_read() { [ "$(layers "$1" Size)" -gt 0 ] && [ "$(($(layers "$1" Rss) * 10))" -ge "$(($(layers "$1" Size) * 9))" ]; }
-for _ in $(seq 400); do
+for _ in $(seq 1000); do
   all_read $first && all_read $second && break
-  sleep 0.05
 done
+kill -STOP $first $second
 rss=$(layers $first Rss) shared_clean=$(layers $first Shared_Clean)
 private=$(($(layers $first Private_Dirty) + $(layers $first Anonymous)))
 writable=$(grep '\.layers/' "/proc/$first/maps" | grep -cv ' r--s ' || true)
