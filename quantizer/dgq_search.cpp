@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/ops.h"
 #include "runtime/parallel.h"
 
 namespace dgq {
@@ -26,19 +27,6 @@ float round_even(float x) {
 }
 
 float clamp(float x, float low, float high) { return std::min(std::max(x, low), high); }
-
-// sum a * b in 16 lanes and a fixed tree: the same bits everywhere, and vectors on every CPU.
-float dot(const float* a, const float* b, std::size_t n) {
-  constexpr std::size_t kLanes = 16;
-  float lane[kLanes] = {};
-  std::size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (std::size_t l = 0; l < kLanes; ++l) lane[l] += a[i + l] * b[i + l];
-  for (std::size_t l = 0; i < n; ++i, ++l) lane[l] += a[i] * b[i];
-  for (std::size_t width = kLanes / 2; width > 0; width /= 2)
-    for (std::size_t l = 0; l < width; ++l) lane[l] += lane[l + width];
-  return lane[0];
-}
 
 // max |w| / 127: the coarse scale with which the row just fits. Rows too small for float reciprocals count as zero.
 float unit_of(const float* w, std::size_t n) {

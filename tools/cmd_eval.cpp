@@ -134,19 +134,15 @@ Result<int> eval_hash(const Arguments& arguments) {
   return finish(json.dump());
 }
 
+constexpr Command kCommands[] = {
+    {"perplexity", "perplexity of a model or checkpoint on a text", eval_perplexity},
+    {"hash", "hash of the logits: the same on every kernel, thread count and CPU", eval_hash},
+};
+constexpr CommandGroup kEval = {"dgq eval", "Measures a model of the registry, or a checkpoint in fp32.",
+                                kExamples, kCommands};
+
 }  // namespace
 
-Result<int> run_eval(const Arguments& arguments) {
-  const std::string what = arguments.empty() ? "" : arguments[0];
-  const Arguments rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
-  if (what == "perplexity") return eval_perplexity(rest);
-  if (what == "hash") return eval_hash(rest);
-  if (what == "--help" || what == "-h") {
-    const std::string usage =
-        std::string("Usage: dgq eval perplexity|hash [options]\n\nExamples:\n") + kExamples;
-    return finish(usage);
-  }
-  return Error{Errc::invalid, "say what to measure: perplexity or hash (see dgq eval --help)"};
-}
+Result<int> run_eval(const Arguments& arguments) { return dispatch(kEval, arguments); }
 
 }  // namespace dgq::tools

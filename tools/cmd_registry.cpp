@@ -239,7 +239,7 @@ Result<int> verify(const Arguments& arguments) {
   return faults.empty() ? 0 : 1;
 }
 
-const Command kCommands[] = {
+constexpr Command kCommands[] = {
     {"init", "make an empty registry", init},
     {"list", "list the models", list},
     {"show", "show a version: blobs, provenance, recipe, per-layer report", registry_show},
@@ -249,31 +249,12 @@ const Command kCommands[] = {
     {"gc", "free what no name needs", gc},
 };
 
-void print_help(std::ostream& out) {
-  out << "Usage: dgq registry COMMAND [options]\n\nManages the registry of models: one SQLite "
-         "file.\n\nCommands:\n";
-  for (const Command& command : kCommands)
-    out << "  " << command.name << std::string(8 - std::string(command.name).size(), ' ') << command.summary
-        << '\n';
-  out << "\nExamples:\n  dgq registry list\n  dgq registry show demo\n  dgq registry verify\n"
-         "\n`dgq registry COMMAND --help` shows options and examples.\n";
-}
+constexpr CommandGroup kRegistry = {"dgq registry", "Manages the registry of models: one SQLite file.",
+                                    "  dgq registry list\n  dgq registry show demo\n  dgq registry verify\n",
+                                    kCommands};
 
 }  // namespace
 
-Result<int> run_registry(const Arguments& arguments) {
-  const std::string name = arguments.empty() ? "" : arguments.front();
-  if (name == "--help" || name == "-h" || name == "help") {
-    print_help(std::cout);
-    return 0;
-  }
-  for (const Command& command : kCommands)
-    if (name == command.name) return command.run(Arguments(arguments.begin() + 1, arguments.end()));
-  if (name.empty())
-    print_help(std::cerr);
-  else
-    std::cerr << "dgq registry: no command '" << name << "' (see dgq registry --help)\n";
-  return kExitUsage;
-}
+Result<int> run_registry(const Arguments& arguments) { return dispatch(kRegistry, arguments); }
 
 }  // namespace dgq::tools

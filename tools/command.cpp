@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <iomanip>
 #include <iostream>
 
 #include "registry/layer_cache.h"
@@ -46,6 +47,30 @@ Result<bool> Options::parse(const Arguments& arguments) {
     return Error{Errc::invalid, std::string(error.what()) + " (see " + command_words(usage) + " --help)"};
   }
   return true;
+}
+
+Result<int> dispatch(const CommandGroup& group, const Arguments& arguments) {
+  const std::string name = arguments.empty() ? "" : arguments.front();
+  for (const Command& command : group.commands)
+    if (name == command.name) return command.run(Arguments(arguments.begin() + 1, arguments.end()));
+  const bool help = name == "--help" || name == "-h" || name == "help";
+  if (!help && !name.empty()) {
+    std::cerr << group.name << ": no command '" << one_line(name) << "' (see " << group.name << " --help)\n";
+    return kExitUsage;
+  }
+  std::ostream& out = help ? std::cout : std::cerr;
+  out << "Usage: " << group.name << " COMMAND [options]\n\n" << group.about << "\n\nCommands:\n";
+  for (const Command& command : group.commands)
+    out << "  " << std::left << std::setw(11) << command.name << command.summary << "\n";
+  out << "\n`" << group.name << " COMMAND --help` shows options and examples.\n\nExamples:\n"
+      << group.examples;
+  return help ? 0 : kExitUsage;
+}
+
+std::string one_line(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
+  return text;
 }
 
 void add_registry_options(Options& options) {

@@ -4,6 +4,7 @@
 #include <boost/program_options.hpp>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,21 @@ struct Command {
   const char* summary;                   // one line of `dgq --help`
   Result<int> (*run)(const Arguments&);  // the exit code, or an Error that main prints as one line
 };
+
+// A command made of subcommands, as `dgq` itself is.
+struct CommandGroup {
+  const char* name;      // "dgq registry"
+  const char* about;     // a sentence
+  const char* examples;  // indented lines
+  std::span<const Command> commands;
+};
+
+// Runs the subcommand that the first argument names. --help lists them; no or an unknown name says so on stderr and gives
+// kExitUsage.
+Result<int> dispatch(const CommandGroup& group, const Arguments& arguments);
+
+// Text from files and flags in a message of one line: control characters become '?'.
+std::string one_line(std::string text);
 
 // Exit codes: 0 done; 1 failed (one line on stderr); 2 there is no such command.
 inline constexpr int kExitUsage = 2;

@@ -290,7 +290,7 @@ TEST_F(BadInput, TwoProcessesAddAtOnce) {
 
 TEST_F(BadInput, CommandLines) {
   for (const char* arguments :
-       {"quantize", "run", "run nosuch the", "eval", "eval perplexity --text x", "registry",
+       {"quantize", "run", "run nosuch the", "eval nosuch", "eval perplexity --text x", "nosuch",
         "registry nosuch", "tokenize --tokenizer /nonexistent x", "run tiny the --temperature -1",
         "quantize models --name 'bad name'", "kernels --no-such-option"}) {
     const Outcome outcome = run_dgq(arguments + registry());

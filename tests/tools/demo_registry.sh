@@ -4,10 +4,11 @@
 # few calibration tokens: then the search must beat plain min-max rounding on every linear layer.
 set -euo pipefail
 registry=$1 source=$2; shift 3
-rm -rf "$registry" "$registry".*
+rm -rf "$registry" "$registry"[.-]*
 if [ -n "${DGQ_TEST_REGISTRY:-}" ] && [ "$DGQ_TEST_REGISTRY" != "$registry" ]; then
-  cp "$DGQ_TEST_REGISTRY" "$registry"
-  [ ! -f "$DGQ_TEST_REGISTRY.hash" ] || cp "$DGQ_TEST_REGISTRY.hash" "$registry.hash"
+  for part in "" -wal .hash; do
+    [ ! -f "$DGQ_TEST_REGISTRY$part" ] || cp "$DGQ_TEST_REGISTRY$part" "$registry$part"
+  done
 else
   "$@" quantize "$source/models/demo" --registry "$registry" --name demo --calibration-tokens 2048 \
     --report "$registry.report" 2> "$registry.log" || { cat "$registry.log"; exit 1; }
