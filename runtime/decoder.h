@@ -32,7 +32,7 @@ using Tap = std::function<void(TapPoint point, const float* x, std::size_t m, st
 
 class Decoder {
  public:
-  // threads: OpenMP threads per step, >= 1. Kernels as chosen at load. act_block: kActBlock, or 0 for one
+  // threads: threads per step, >= 1. Kernels as chosen at load. act_block: kActBlock, or 0 for one
   // scale per row.
   Decoder(const ModelConfig& config, const Kernels& kernels, int threads, std::size_t act_block = kActBlock);
   ~Decoder();
