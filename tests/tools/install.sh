@@ -26,6 +26,6 @@ int main() {
   std::printf("%s %d\n", kernels ? kernels->isa.c_str() : "none", static_cast<int>(config.has_value()));
 }
 EOF
-cmake -S "$work/consumer" -B "$work/consumer/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_COMPILER="$cxx" > "$work/configure.log"
+cmake -G Ninja -S "$work/consumer" -B "$work/consumer/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_COMPILER="$cxx" > "$work/configure.log"
 cmake --build "$work/consumer/build" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
 [ "$("$work/consumer/build/consumer")" = "ref 0" ]
