@@ -11,27 +11,29 @@ if [ -d "$shared/models/eval" ]; then
 else
   echo "not covered: mapped memory of the 44M model (needs shared/models/eval)" | tee -a "${DGQ_NOT_COVERED:-/dev/null}"
 fi
-limit_kib=$((48 * 1024)) context=512
+limit_kib=$((48 * 1024)) context=1024
 # The largest model here: 12 layers, 4 kv heads of 64, K and V, int8 and one float scale.
 kv_kib=$((context * 12 * 4 * 2 * (64 + 4) / 1024))
 
+work=$(mktemp -d)
+# start SEED: runs the model until it has written text, and so has read every weight; then holds it there.
 start() {
-  "$dgq" run "$model" "Once upon a time" --registry "$registry" --tokens 500 --ignore-eos --seed "$1" >/dev/null 2>&1 &
+  "$dgq" run "$model" "Once upon a time" --registry "$registry" --tokens 1000 --ignore-eos --seed "$1" >"$work/$1" 2>&1 &
+  pid=$!
+  for _ in $(seq 2000); do
+    [ ! -s "$work/$1" ] || break
+    sleep 0.01
+  done
+  kill -STOP $pid || { cat "$work/$1"; return 1; }
 }
 # layers PID FIELD: KiB of FIELD over the mappings of layer files.
 layers() {
   awk -v field="$2:" '/^[0-9a-f]+-[0-9a-f]+ /{layer = /\.layers\//} layer && $1 == field {sum += $2} END {print sum + 0}' "/proc/$1/smaps"
 }
 
-start 1; first=$!
-start 2; second=$!
-trap 'kill -KILL $first $second 2>/dev/null || true' EXIT
-# Every weight is read for every token, the tied embedding included.
-all_read() { [ "$(layers "$1" Size)" -gt 0 ] && [ "$(($(layers "$1" Rss) * 10))" -ge "$(($(layers "$1" Size) * 9))" ]; }
-for _ in $(seq 1000); do
-  all_read $first && all_read $second && break
-done
-kill -STOP $first $second
+trap 'kill -KILL ${first:-} ${second:-} 2>/dev/null || true; rm -rf "$work"' EXIT
+start 1; first=$pid
+start 2; second=$pid
 rss=$(layers $first Rss) shared_clean=$(layers $first Shared_Clean)
 private=$(($(layers $first Private_Dirty) + $(layers $first Anonymous)))
 writable=$(grep '\.layers/' "/proc/$first/maps" | grep -cv ' r--s ' || true)
