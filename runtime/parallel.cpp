@@ -17,7 +17,8 @@ namespace {
 // microseconds, and sleeping and waking costs more than the step; on a busy one a thread that spins takes the time that
 // the one it waits for needs. So: look for long, but after a wait that was longer than that, for the next waits only
 // briefly. Decoding the 14M demo model with 2 threads on 2 cores, tokens/s on an idle machine / beside one busy
-// process: always long 2700 / 700, always brief 330 / 1350, this 2600 / 850, libgomp's threads 2158 / 36 to 69, one thread 1950 / 1950.
+// process: always long 2700 / 700, always brief 330 / 1350, this 2600 / 850, libgomp's
+// threads 2158 / 12, one thread 1950 / 1950.
 class Patience {
  public:
   int looks() const { return brief_ > 0 ? kBrief : kLong; }
