@@ -1,5 +1,4 @@
 // tools/cmd_quantize.cpp - `dgq quantize`: a checkpoint folder becomes a version in a registry.
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 
@@ -26,11 +25,10 @@ Options describe() {
   options.examples =
       "  dgq quantize models/demo --registry demo.db --name demo\n"
       "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n";
-  options.named.add_options()                                                               //
-      ("model", po::value<std::string>()->value_name("DIR"), "the checkpoint folder")       //
-      ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")  //
-      ("registry", po::value<std::string>()->value_name("FILE"),
-       "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)")            //
+  add_registry_option(options);
+  options.named.add_options()                                                                   //
+      ("model", po::value<std::string>()->value_name("DIR"), "the checkpoint folder")           //
+      ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")      //
       ("group", po::value<int>()->default_value(128), "weights per fine scale: 32, 64 or 128")  //
       ("calibration", po::value<std::string>()->value_name("FILE"),
        "UTF-8 text to calibrate on, documents separated by <|endoftext|> (default: sampled)")  //
@@ -121,13 +119,13 @@ Result<int> run_quantize(const Arguments& arguments) {
   const std::filesystem::path path = registry_path(options);
   DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
 
-  const auto start = std::chrono::steady_clock::now();
+  const double start = now_s();
   Progress progress(options.has("json"));
   DGQ_TRY(const QuantizeResult result,
           quantize(checkpoint, registry, name, settings, kernels,
                    [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = now_s() - start;
 
   Json json = {{"name", name.text()},
                {"version", result.version.hex()},

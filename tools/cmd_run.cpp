@@ -1,6 +1,5 @@
 // tools/cmd_run.cpp - `dgq run`: text from a prompt, streamed.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -21,10 +20,6 @@ constexpr const char* kExamples =
     "  dgq run demo \"The old king\" --tokens 100\n"
     "  dgq run demo:latest - --greedy --json < prompt.txt\n"
     "  dgq run --checkpoint models/demo \"The old king\"\n";
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void add_options(Options& options) {
   const SamplerOptions base;

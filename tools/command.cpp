@@ -15,10 +15,6 @@ namespace po = boost::program_options;
 
 namespace {
 
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // "dgq run" of "dgq run NAME[:TAG] PROMPT": the words before the first that stands for something.
 std::string command_words(const std::string& usage) {
   std::size_t end = 0;
@@ -67,18 +63,25 @@ Result<int> dispatch(const CommandGroup& group, const Arguments& arguments) {
   return help ? 0 : kExitUsage;
 }
 
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 std::string one_line(std::string text) {
   for (char& c : text)
     if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
   return text;
 }
 
+void add_registry_option(Options& options) {
+  options.named.add_options()("registry", po::value<std::string>()->value_name("FILE"),
+                              "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)");
+}
+
 void add_registry_options(Options& options) {
-  options.named.add_options()  //
-      ("registry", po::value<std::string>()->value_name("FILE"),
-       "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)")  //
-      ("cache", po::value<std::string>()->value_name("DIR"),
-       "folder of the layer files (default: beside the registry)");
+  add_registry_option(options);
+  options.named.add_options()("cache", po::value<std::string>()->value_name("DIR"),
+                              "folder of the layer files (default: beside the registry)");
 }
 
 std::filesystem::path registry_path(const Options& options) {

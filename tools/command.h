@@ -33,6 +33,8 @@ struct CommandGroup {
 // kExitUsage.
 Result<int> dispatch(const CommandGroup& group, const Arguments& arguments);
 
+double now_s();  // seconds of a steady clock
+
 // Text from files and flags in a message of one line: control characters become '?'.
 std::string one_line(std::string text);
 
@@ -57,7 +59,8 @@ struct Options {
   }
 };
 
-// --registry and --cache, the same everywhere.
+// --registry, and with it --cache where layer files are used: the same everywhere.
+void add_registry_option(Options& options);
 void add_registry_options(Options& options);
 std::filesystem::path registry_path(const Options& options);  // --registry, else default_registry_path()
 std::filesystem::path cache_folder(const Options& options);   // --cache, else beside the registry
