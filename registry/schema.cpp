@@ -3,7 +3,9 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <iterator>
+#include <thread>
 
 #include "registry/audit.h"
 
@@ -134,6 +136,17 @@ constexpr const char* kWriterSettings =
     "OFF;"
     "PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 256;";
 
+// Changing an empty database to WAL needs it for oneself, and there SQLite gives up at once instead of waiting
+// (it cannot tell the wait from a deadlock). Two processes that init at once meet here, so the wait is ours.
+Result<void> apply_writer_settings(Db& db) {
+  constexpr int kPauseMs = 5;
+  for (int waited_ms = 0;; waited_ms += kPauseMs) {
+    auto done = db.script(kWriterSettings);
+    if (done || db.last_code() != SQLITE_BUSY || waited_ms >= kBusyTimeoutMs) return done;
+    std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs));
+  }
+}
+
 Result<std::unique_ptr<Db>> open_writable(const std::filesystem::path& path, bool create) {
   DGQ_TRY(auto db, Db::open(path, create ? Db::Access::create : Db::Access::read_write, kBusyTimeoutMs));
   if (db->read_only())
@@ -148,7 +161,7 @@ Result<std::unique_ptr<Db>> open_writable(const std::filesystem::path& path, boo
   // Both only take effect before the first table. Incremental vacuum lets gc give space back without copying
   // the rest.
   if (*version == 0) DGQ_CHECK(db->script("PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;"));
-  DGQ_CHECK(db->script(kWriterSettings));
+  DGQ_CHECK(apply_writer_settings(*db));
   if (*version < kSchemaVersion) DGQ_CHECK(migrate(*db, path));
   return db;
 }
