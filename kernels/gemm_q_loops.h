@@ -1,13 +1,16 @@
 // kernels/gemm_q_loops.h - what the vector kernels of gemm_q.h share: the loops around the integer sums, and
-// the floats after them. A kernel file brings the integers:
+// the floats after them. Columns go in chunks of 128, the activation block. A kernel file brings the integers:
 //
-//   Dot::run(w, row_block, q, sums, begin, end, acc)
-//       decode: acc[r] = sum over columns [begin, end) of q * w8[r]
-//   Panel::load(w, row_block, begin, columns)
-//       prefill: unpacks 16 rows x 128 columns of weights once ...
-//   Panel::add<rows>(x, i, begin, acc)
-//       ... and adds their sums with `rows` rows of x, from row i on, to acc
+//   Fold::kTileRows                          few rows of x: straight from the packed weights
+//   Fold::add<rows>(w, row_block, x, i, chunk, columns, acc)
+//       acc[r] += the chunk's sums of row i + r of x with 16 output rows, for r < rows <= kTileRows
 //
+//   Panel::kTileRows, kBlocks                many rows of x: unpacks 16 * kBlocks output rows once per chunk ...
+//   Panel::load(w, row_block, chunk, columns)
+//   Panel::add<rows, Sum>(x, i, chunk, state)
+//       ... and adds their sums with rows i .. i + rows of x to state[r * kBlocks + block], by Sum::add below or as it does
+//
+// kTileRows are powers of two times 1 or 3: what is left of a tile goes in tiles of powers of two.
 // Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
 #pragma once
 
@@ -16,9 +19,8 @@
 namespace dgq {
 namespace {
 
-constexpr std::size_t kPanelColumns = kActBlock;
-constexpr std::size_t kPanelRows = 64;  // rows of x that share an unpacked panel; 8 KiB of sums on the stack
-constexpr std::size_t kTileRows = 4;
+constexpr std::size_t kPanelRows =
+    256;  // rows of x that share an unpacked panel; 64 bytes each and block on the stack
 
 DGQ_INLINE std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
@@ -50,66 +52,132 @@ struct alignas(64) Chain {
   }
 };
 
-template <class Dot, class Matrix>
-void decode(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
-            std::size_t ldy) {
-  const std::size_t columns = w.padded_k();
-  for (std::size_t block = block_begin; block < block_end; ++block) {
-    for (std::size_t i = 0; i < x.m; ++i) {
-      const float* scale = x.scale + i * (x.stride / x.block);
-      Chain chain;
-      chain.clear();
-      for (std::size_t begin = 0; begin < columns; begin += x.block) {
-        Acc acc;
-        Dot::run(w, block, x.q + i * x.stride, x.sums + i * (x.stride / kSumGroup), begin,
-                 smaller(begin + x.block, columns), acc);
-        chain.add(*scale++, acc);
-      }
-      chain.finish(w, block, y + i * ldy);
-    }
-  }
+// Calls body.run<rows>(i) for tiles of kTile rows that make up [0, m), then for what is left in powers of two.
+template <std::size_t kTile, class Body>
+DGQ_INLINE void for_each_tile(std::size_t m, const Body& body) {
+  static_assert(kTile <= 16);
+  std::size_t i = 0;
+  for (; i + kTile <= m; i += kTile) body.template run<kTile>(i);
+  if constexpr (kTile > 8)
+    if (i + 8 <= m) body.template run<8>(i), i += 8;
+  if constexpr (kTile > 4)
+    if (i + 4 <= m) body.template run<4>(i), i += 4;
+  if constexpr (kTile > 2)
+    if (i + 2 <= m) body.template run<2>(i), i += 2;
+  if constexpr (kTile > 1)
+    if (i < m) body.template run<1>(i);
 }
 
-// Adds the panel's sums for `rows` rows of x from row i on, in tiles of 4 and one smaller tile.
-template <class Panel>
-void add_panel(const Panel& panel, const QuantizedRows& x, std::size_t i, std::size_t rows, std::size_t begin,
-               Acc* acc) {
-  std::size_t r = 0;
-  for (; r + kTileRows <= rows; r += kTileRows) panel.template add<kTileRows>(x, i + r, begin, acc + r);
-  switch (rows - r) {
-    case 3:
-      return panel.template add<3>(x, i + r, begin, acc + r);
-    case 2:
-      return panel.template add<2>(x, i + r, begin, acc + r);
-    case 1:
-      return panel.template add<1>(x, i + r, begin, acc + r);
-    default:
-      return;
+template <class Fold, class Matrix>
+struct FoldTile {
+  const Matrix& w;
+  const QuantizedRows& x;
+  std::size_t block;
+  float* y;
+  std::size_t ldy;
+
+  template <std::size_t kRows>
+  DGQ_INLINE void run(std::size_t i) const {
+    const std::size_t columns = w.padded_k();
+    Acc acc[kRows] = {};
+    Chain chain[kRows] = {};
+    for (std::size_t begin = 0, b = 0; begin < columns; begin += kActBlock) {
+      Fold::template add<kRows>(w, block, x, i, begin / kActBlock, smaller(kActBlock, columns - begin), acc);
+      if (x.block != kActBlock && begin + kActBlock < columns) continue;  // one scale per row: sum on
+      for (std::size_t r = 0; r < kRows; ++r) chain[r].add(x.scale_of(i + r, b), acc[r]), acc[r] = Acc{};
+      ++b;
+    }
+    for (std::size_t r = 0; r < kRows; ++r) chain[r].finish(w, block, y + (i + r) * ldy);
+  }
+};
+
+template <class Fold, class Matrix>
+void decode(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
+            std::size_t ldy) {
+  for (std::size_t block = block_begin; block < block_end; ++block)
+    for_each_tile<Fold::kTileRows>(x.m, FoldTile<Fold, Matrix>{w, x, block, y, ldy});
+}
+
+// Of one row of x and 16 output rows, while the chunks go by: with a scale per chunk the float chain, with one
+// per row the integer sum.
+union State {
+  Acc acc;
+  Chain chain;
+};
+
+// What a chunk's sums do to the state.
+struct IntoChain {
+  static constexpr bool kChain = true;
+  DGQ_INLINE static void add(State& state, const Acc& sums, const QuantizedRows& x, std::size_t i,
+                             std::size_t chunk) {
+    state.chain.add(x.scale_of(i, chunk), sums);
+  }
+};
+struct IntoSum {
+  static constexpr bool kChain = false;
+  DGQ_INLINE static void add(State& state, const Acc& sums, const QuantizedRows&, std::size_t, std::size_t) {
+    for (std::size_t r = 0; r < kRowBlock; ++r) state.acc.lane[r] += sums.lane[r];
+  }
+};
+
+template <class Panel, class Into>
+struct PanelTile {
+  const Panel& panel;
+  const QuantizedRows& x;
+  std::size_t first, chunk;
+  State* state;
+
+  template <std::size_t kRows>
+  DGQ_INLINE void run(std::size_t i) const {
+    panel.template add<kRows, Into>(x, first + i, chunk, state + i * Panel::kBlocks);
+  }
+};
+
+template <class Panel, class Into, class Matrix>
+void prefill_blocks(const Matrix& w, const QuantizedRows& x, std::size_t block, float* y, std::size_t ldy) {
+  const std::size_t columns = w.padded_k();
+  for (std::size_t first = 0; first < x.m; first += kPanelRows) {
+    const std::size_t rows = smaller(kPanelRows, x.m - first);
+    State state[kPanelRows * Panel::kBlocks];
+    for (std::size_t s = 0; s < rows * Panel::kBlocks; ++s)
+      state[s].chain.clear();  // all bits 0: the sums as well
+    for (std::size_t begin = 0; begin < columns; begin += kActBlock) {
+      Panel panel;
+      panel.load(w, block, begin / kActBlock, smaller(kActBlock, columns - begin));
+      for_each_tile<Panel::kTileRows>(rows,
+                                      PanelTile<Panel, Into>{panel, x, first, begin / kActBlock, state});
+    }
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t b = 0; b < Panel::kBlocks; ++b) {
+        Chain chain = state[r * Panel::kBlocks + b].chain;
+        if constexpr (!Into::kChain) {
+          chain.clear();
+          chain.add(x.scale_of(first + r, 0), state[r * Panel::kBlocks + b].acc);
+        }
+        chain.finish(w, block + b, y + (first + r) * ldy);
+      }
+    }
   }
 }
 
 template <class Panel, class Matrix>
+DGQ_INLINE void prefill_blocks(const Matrix& w, const QuantizedRows& x, std::size_t block, float* y,
+                               std::size_t ldy) {
+  if (x.block == kActBlock)
+    prefill_blocks<Panel, IntoChain>(w, x, block, y, ldy);
+  else
+    prefill_blocks<Panel, IntoSum>(w, x, block, y, ldy);
+}
+
+// Single: a panel of one block, for the last one of an odd number.
+template <class Panel, class Single, class Matrix>
 void prefill(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
              float* y, std::size_t ldy) {
-  const std::size_t columns = w.padded_k(), scales = x.stride / x.block;
-  for (std::size_t block = block_begin; block < block_end; ++block) {
-    for (std::size_t i = 0; i < x.m; i += kPanelRows) {
-      const std::size_t rows = smaller(kPanelRows, x.m - i);
-      Acc acc[kPanelRows];
-      Chain chain[kPanelRows];
-      for (std::size_t r = 0; r < rows; ++r) acc[r] = Acc{}, chain[r].clear();
-      for (std::size_t begin = 0; begin < columns; begin += kPanelColumns) {
-        Panel panel;
-        panel.load(w, block, begin, smaller(kPanelColumns, columns - begin));
-        add_panel(panel, x, i, rows, begin, acc);
-        if (x.block != kPanelColumns && begin + kPanelColumns < columns)
-          continue;  // one scale per row: sum on
-        const float* scale = x.scale + i * scales + begin / x.block;
-        for (std::size_t r = 0; r < rows; ++r) chain[r].add(scale[r * scales], acc[r]), acc[r] = Acc{};
-      }
-      for (std::size_t r = 0; r < rows; ++r) chain[r].finish(w, block, y + (i + r) * ldy);
-    }
-  }
+  static_assert(Single::kBlocks == 1);
+  std::size_t block = block_begin;
+  for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks)
+    prefill_blocks<Panel>(w, x, block, y, ldy);
+  for (; block < block_end; ++block) prefill_blocks<Single>(w, x, block, y, ldy);
 }
 
 }  // namespace

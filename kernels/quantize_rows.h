@@ -20,26 +20,40 @@ namespace dgq {
 inline constexpr std::size_t kActBlock = 128;  // columns per scale; every row is padded to a multiple of it
 inline constexpr std::size_t kSumGroup = 32;   // columns per sum; divides every weight group size
 
+// The rows of one chunk of 128 columns stand side by side, 128 bytes each, whatever the number of columns: a tile of rows
+// is a dense piece of memory, where rows as far apart as a power of two would compete for the same cache lines.
+inline constexpr std::size_t kSumsPerChunk = kActBlock / kSumGroup;
+
 struct QuantizedRows {
   std::size_t m;             // rows
   std::size_t stride;        // columns per row including padding; a multiple of kActBlock
   std::size_t block;         // columns per scale: kActBlock, or stride for one scale per row
-  const std::int8_t* q;      // [m][stride], -127..127, 64-byte aligned
-  const float* scale;        // [m][stride / block], >= 0 (or NaN, see above)
-  const std::int16_t* sums;  // [m][stride / kSumGroup], |sum| <= 127 * 32
+  const std::int8_t* q;      // [stride / kActBlock][m][kActBlock], -127..127, 64-byte aligned
+  const float* scale;        // [stride / block][m], >= 0 (or NaN, see above)
+  const std::int16_t* sums;  // [stride / kActBlock][m][kSumsPerChunk], |sum| <= 127 * 32
+
+  // Of row i: its columns in a chunk of 128, their sums, the scale of a block.
+  DGQ_INLINE const std::int8_t* q_of(std::size_t i, std::size_t chunk) const {
+    return q + (chunk * m + i) * kActBlock;
+  }
+  DGQ_INLINE const std::int16_t* sums_of(std::size_t i, std::size_t chunk) const {
+    return sums + (chunk * m + i) * kSumsPerChunk;
+  }
+  DGQ_INLINE float scale_of(std::size_t i, std::size_t b) const { return scale[b * m + i]; }
 };
 
-// Where to put them; same shapes. All overwritten.
+// Where to put them; same shapes.
 struct QuantizedRowsOut {
+  std::size_t m, stride, block;
   std::int8_t* q;
   float* scale;
   std::int16_t* sums;
 };
 
-// x: [m][ldx] floats, k of each row used; any bits. block is kActBlock or round_up(k, kActBlock). Rows are
-// independent: callers split m over threads. k > 0; m may be 0.
-using QuantizeRows = void(const float* x, std::size_t ldx, std::size_t m, std::size_t k, std::size_t block,
-                          const QuantizedRowsOut& out) noexcept;
+// Quantizes `rows` rows of x to the rows [first, first + rows) of out, and writes all of these: callers split the rows
+// over threads. x: [rows][ldx] floats, k of each used, 0 < k <= out.stride; any bits. rows may be 0.
+using QuantizeRows = void(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                          std::size_t first, std::size_t rows) noexcept;
 
 struct QuantizeRowsKernel {
   const char* isa;

@@ -21,11 +21,12 @@ DGQ_INLINE const float* run_of(const float* x, std::size_t begin, std::size_t k,
   return spare;
 }
 
+// Columns [begin, begin + block) of row i, whose floats are at x.
 template <class Run>
-void quantize_block(const float* x, std::size_t begin, std::size_t k, std::size_t block, std::int8_t* q,
-                    float* scale, std::int16_t* sums) {
+void quantize_block(const float* x, std::size_t begin, std::size_t k, const QuantizedRowsOut& out,
+                    std::size_t i) {
   float spare[kSumGroup];
-  const std::size_t end = begin + block;
+  const std::size_t end = begin + out.block;
   typename Run::Largest seen;
   for (std::size_t j = begin; j < end && j < k; j += kSumGroup) seen.take(run_of(x, j, k, spare));
   const std::uint32_t bits = seen.bits();
@@ -34,25 +35,25 @@ void quantize_block(const float* x, std::size_t begin, std::size_t k, std::size_
   __builtin_memcpy(&largest, &bits, sizeof largest);
   const float inverse = 127.0f / largest;
   const bool usable = finite && __builtin_isfinite(inverse);
-  *scale = !finite ? __builtin_nanf("") : usable ? largest / 127.0f : 0;
+  out.scale[begin / out.block * out.m + i] = !finite ? __builtin_nanf("") : usable ? largest / 127.0f : 0;
   for (std::size_t j = begin; j < end; j += kSumGroup) {
+    const std::size_t at = (j / kActBlock * out.m + i) * kActBlock + j % kActBlock;
     if (usable && j < k) {
-      sums[j / kSumGroup] = static_cast<std::int16_t>(Run::quantize(run_of(x, j, k, spare), inverse, q + j));
+      out.sums[at / kSumGroup] =
+          static_cast<std::int16_t>(Run::quantize(run_of(x, j, k, spare), inverse, out.q + at));
     } else {
-      __builtin_memset(q + j, 0, kSumGroup);
-      sums[j / kSumGroup] = 0;
+      __builtin_memset(out.q + at, 0, kSumGroup);
+      out.sums[at / kSumGroup] = 0;
     }
   }
 }
 
 template <class Run>
-void quantize(const float* x, std::size_t ldx, std::size_t m, std::size_t k, std::size_t block,
-              const QuantizedRowsOut& out) {
-  const std::size_t stride = round_up(k, kActBlock), scales = stride / block;
-  for (std::size_t i = 0; i < m; ++i)
-    for (std::size_t b = 0; b < scales; ++b)
-      quantize_block<Run>(x + i * ldx, b * block, k, block, out.q + i * stride, out.scale + i * scales + b,
-                          out.sums + i * (stride / kSumGroup));
+void quantize(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out, std::size_t first,
+              std::size_t rows) {
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t begin = 0; begin < out.stride; begin += out.block)
+      quantize_block<Run>(x + i * ldx, begin, k, out, first + i);
 }
 
 }  // namespace

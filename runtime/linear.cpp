@@ -37,10 +37,10 @@ LinearInput InputQuantizer::prepare(const float* x, std::size_t m, std::size_t k
   if (!quantize) return {x, m, k, {}};
   const std::size_t stride = round_up(k, kActBlock), block = act_block_ == 0 ? stride : act_block_;
   const std::size_t scales = stride / block, sums = stride / kSumGroup;
-  const QuantizedRowsOut out{q_.at_least(m * stride), scale_.at_least(m * scales), sums_.at_least(m * sums)};
+  const QuantizedRowsOut out{
+      m, stride, block, q_.at_least(m * stride), scale_.at_least(m * scales), sums_.at_least(m * sums)};
   parallel_ranges(threads, m, [&](std::size_t begin, std::size_t end, int) {
-    kernel_.run(x + begin * k, k, end - begin, k, block,
-                {out.q + begin * stride, out.scale + begin * scales, out.sums + begin * sums});
+    kernel_.run(x + begin * k, k, k, out, begin, end - begin);
   });
   return {x, m, k, {m, stride, block, out.q, out.scale, out.sums}};
 }

@@ -40,21 +40,29 @@ DGQ_INLINE void tile_step(int32x4_t (&sum)[kRows][kVectors], const std::int8_t* 
   for (std::size_t row = 0; row < kRows; ++row) add_step<kLane>(sum[row], weights, x16[row]);
 }
 
-// acc[row] += 16 output rows of weights (n16k4) times kRows rows of x; columns is a multiple of 16.
+// acc[r] += 16 output rows of weights (n16k4) times kRows rows of x, 128 bytes apart; columns is a multiple of 16.
 template <std::size_t kRows>
-DGQ_INLINE void add_tile(const std::int8_t* w, std::size_t columns, const std::int8_t* xq, std::size_t stride,
-                         Acc* acc) {
+DGQ_INLINE void add_tile(const std::int8_t* w, std::size_t columns, const std::int8_t* xq, Acc* acc) {
   int32x4_t sum[kRows][kVectors];
   for (std::size_t row = 0; row < kRows; ++row) load_acc(acc[row], sum[row]);
   for (std::size_t k = 0; k < columns; k += 16, w += 256) {
     int8x16_t x16[kRows];
-    for (std::size_t row = 0; row < kRows; ++row) x16[row] = vld1q_s8(xq + row * stride + k);
+    for (std::size_t row = 0; row < kRows; ++row) x16[row] = vld1q_s8(xq + row * kActBlock + k);
     tile_step<0>(sum, w, x16);
     tile_step<1>(sum, w, x16);
     tile_step<2>(sum, w, x16);
     tile_step<3>(sum, w, x16);
   }
   for (std::size_t row = 0; row < kRows; ++row) store_acc(sum[row], acc[row]);
+}
+
+// The Panel::add of gemm_q_loops.h for expanded weights.
+template <std::size_t kRows, class Into>
+DGQ_INLINE void add_expanded(const std::int8_t* w, std::size_t columns, const QuantizedRows& x, std::size_t i,
+                             std::size_t chunk, State* state) {
+  Acc acc[kRows] = {};
+  add_tile<kRows>(w, columns, x.q_of(i, chunk), acc);
+  for (std::size_t row = 0; row < kRows; ++row) Into::add(state[row], acc[row], x, i + row, chunk);
 }
 
 }  // namespace

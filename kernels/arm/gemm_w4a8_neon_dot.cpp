@@ -20,12 +20,15 @@ DGQ_INLINE void load_nibbles(const std::uint8_t* q, int8x16_t (&low)[kVectors], 
   }
 }
 
-template <int kLowLane>
-DGQ_INLINE void add_packed(int32x4_t (&acc)[kVectors], const std::uint8_t* q, int8x16_t x16) {
+template <int kLowLane, std::size_t kRows>
+DGQ_INLINE void add_packed(int32x4_t (&acc)[kRows][kVectors], const std::uint8_t* q,
+                           const int8x16_t (&x16)[kRows]) {
   int8x16_t low[kVectors], high[kVectors];
   load_nibbles(q, low, high);
-  add_step<kLowLane>(acc, low, x16);
-  add_step<kLowLane + 1>(acc, high, x16);
+  for (std::size_t r = 0; r < kRows; ++r) {
+    add_step<kLowLane>(acc[r], low, x16[r]);
+    add_step<kLowLane + 1>(acc[r], high, x16[r]);
+  }
 }
 
 // 16 bytes, one per output row, to int32.
@@ -37,43 +40,53 @@ DGQ_INLINE void widen(int8x16_t v, int32x4_t (&out)[kVectors]) {
   out[3] = vmovl_high_s16(high);
 }
 
-struct Dot {
-  DGQ_INLINE static void run(const W4Matrix& w, std::size_t row_block, const std::int8_t* xq,
-                             const std::int16_t* sums, std::size_t begin, std::size_t end, Acc& acc) {
-    const std::uint8_t* q = w.q + (row_block * w.padded_k() + begin) * (kRowBlock / 2);
-    const std::size_t fine = (row_block * w.padded_k() + begin) / w.group * kRowBlock;
-    const std::uint8_t* s2 = w.s2 + fine;
-    const std::int8_t* o = w.o + fine;
-    const std::int16_t* sum = sums + begin / kSumGroup;
-    acc = Acc{};
-    int32x4_t total[kVectors];
-    load_acc(acc, total);
-    for (std::size_t g = begin; g < end; g += w.group, s2 += kRowBlock, o += kRowBlock) {
-      int32x4_t dot[kVectors] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+struct Fold {
+  static constexpr std::size_t kTileRows = 4;
+
+  template <std::size_t kRows>
+  DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
+                             std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
+    const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
+    const std::uint8_t* q = w.q + begin * (kRowBlock / 2);
+    const std::uint8_t* s2 = w.s2 + begin / w.group * kRowBlock;
+    const std::int8_t* o = w.o + begin / w.group * kRowBlock;
+    for (std::size_t g = 0; g < columns; g += w.group, s2 += kRowBlock, o += kRowBlock) {
+      int32x4_t dot[kRows][kVectors];
+      for (auto& row : dot)
+        for (auto& v : row) v = vdupq_n_s32(0);
       for (std::size_t k = g; k < g + w.group; k += 16, q += 2 * kStepBytes) {
-        const int8x16_t x16 = vld1q_s8(xq + k);
+        int8x16_t x16[kRows];
+        for (std::size_t r = 0; r < kRows; ++r) x16[r] = vld1q_s8(x.q_of(i + r, chunk) + k);
         add_packed<0>(dot, q, x16);
         add_packed<2>(dot, q + kStepBytes, x16);
       }
-      int group_sum = 0;
-      for (std::size_t k = 0; k < w.group; k += kSumGroup) group_sum += *sum++;
       int32x4_t scale[kVectors], offset[kVectors];
       widen(vreinterpretq_s8_u8(vld1q_u8(s2)), scale);  // s2 <= 127
       widen(vld1q_s8(o), offset);
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        total[v] = vmlaq_s32(total[v], dot[v], scale[v]);
-        total[v] = vmlaq_n_s32(total[v], offset[v], group_sum);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        int group_sum = 0;
+        for (std::size_t k = g; k < g + w.group; k += kSumGroup)
+          group_sum += x.sums_of(i + r, chunk)[k / kSumGroup];
+        int32x4_t total[kVectors];
+        load_acc(acc[r], total);
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          total[v] = vmlaq_s32(total[v], dot[r][v], scale[v]);
+          total[v] = vmlaq_n_s32(total[v], offset[v], group_sum);
+        }
+        store_acc(total, acc[r]);
       }
     }
-    store_acc(total, acc);
   }
 };
 
 // w8 = s2 * q + o, in the order n16k4.
 class Panel {
  public:
-  void load(const W4Matrix& w, std::size_t row_block, std::size_t begin, std::size_t columns) {
+  static constexpr std::size_t kTileRows = 4, kBlocks = 1;
+
+  void load(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
     columns_ = columns;
+    const std::size_t begin = chunk * kActBlock;
     const std::uint8_t* q = w.q + (row_block * w.padded_k() + begin) * (kRowBlock / 2);
     const std::size_t fine = (row_block * w.padded_k() + begin) / w.group * kRowBlock;
     for (std::size_t k = 0; k < columns; k += w.group)
@@ -81,9 +94,9 @@ class Panel {
                  w.o + fine + k / w.group * kRowBlock, q_ + k * kRowBlock);
   }
 
-  template <std::size_t kRows>
-  void add(const QuantizedRows& x, std::size_t i, std::size_t begin, Acc* acc) const {
-    add_tile<kRows>(q_, columns_, x.q + i * x.stride + begin, x.stride, acc);
+  template <std::size_t kRows, class Into>
+  DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
+    add_expanded<kRows, Into>(q_, columns_, x, i, chunk, state);
   }
 
  private:
@@ -106,7 +119,7 @@ class Panel {
     }
   }
 
-  alignas(64) std::int8_t q_[kPanelColumns * kRowBlock];
+  alignas(64) std::int8_t q_[kActBlock * kRowBlock];
   std::size_t columns_;
 };
 
@@ -114,12 +127,12 @@ class Panel {
 
 void gemm_w4a8_1x16_neon_dot(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                              std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Dot>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w4a8_4x16_neon_dot(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                              std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -7,25 +7,30 @@
 namespace dgq {
 namespace {
 
-struct Dot {
-  DGQ_INLINE static void run(const W8Matrix& w, std::size_t row_block, const std::int8_t* xq,
-                             const std::int16_t*, std::size_t begin, std::size_t end, Acc& acc) {
-    acc = Acc{};
-    add_tile<1>(w.q + (row_block * w.padded_k() + begin) * kRowBlock, end - begin, xq + begin, 0, &acc);
+struct Fold {
+  static constexpr std::size_t kTileRows = 4;
+
+  template <std::size_t kRows>
+  DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
+                             std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
+    add_tile<kRows>(w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock, columns,
+                    x.q_of(i, chunk), acc);
   }
 };
 
 // The packed weights themselves.
 class Panel {
  public:
-  void load(const W8Matrix& w, std::size_t row_block, std::size_t begin, std::size_t columns) {
-    q_ = w.q + (row_block * w.padded_k() + begin) * kRowBlock;
+  static constexpr std::size_t kTileRows = 4, kBlocks = 1;
+
+  void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
+    q_ = w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
     columns_ = columns;
   }
 
-  template <std::size_t kRows>
-  void add(const QuantizedRows& x, std::size_t i, std::size_t begin, Acc* acc) const {
-    add_tile<kRows>(q_, columns_, x.q + i * x.stride + begin, x.stride, acc);
+  template <std::size_t kRows, class Into>
+  DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
+    add_expanded<kRows, Into>(q_, columns_, x, i, chunk, state);
   }
 
  private:
@@ -37,12 +42,12 @@ class Panel {
 
 void gemm_w8a8_1x16_neon_dot(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                              std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Dot>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w8a8_4x16_neon_dot(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                              std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

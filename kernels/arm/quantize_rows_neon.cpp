@@ -35,9 +35,9 @@ struct Run {
 
 }  // namespace
 
-void quantize_rows_neon(const float* x, std::size_t ldx, std::size_t m, std::size_t k, std::size_t block,
-                        const QuantizedRowsOut& out) noexcept {
-  quantize<Run>(x, ldx, m, k, block, out);
+void quantize_rows_neon(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                        std::size_t first, std::size_t rows) noexcept {
+  quantize<Run>(x, ldx, k, out, first, rows);
 }
 
 }  // namespace dgq

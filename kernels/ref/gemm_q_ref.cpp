@@ -13,8 +13,8 @@ float output(const Matrix& w, const QuantizedRows& x, std::size_t i, std::size_t
   for (std::size_t b = 0; b * x.block < w.padded_k(); ++b) {
     std::int32_t sum = 0;
     for (std::size_t k = b * x.block; k < std::min((b + 1) * x.block, w.padded_k()); ++k)
-      sum += x.q[i * x.stride + k] * w8_at(w, j, k);
-    t = std::fma(x.scale[i * (x.stride / x.block) + b], static_cast<float>(sum), t);
+      sum += x.q_of(i, k / kActBlock)[k % kActBlock] * w8_at(w, j, k);
+    t = std::fma(x.scale_of(i, b), static_cast<float>(sum), t);
   }
   return w.bias ? std::fma(w.s1[j], t, w.bias[j]) : w.s1[j] * t;
 }

@@ -29,51 +29,70 @@ DGQ_INLINE __m256i load_s2(const std::uint8_t* s2) {
 DGQ_INLINE __m256i load_o(const std::int8_t* o) { return _mm256_cvtepi8_epi32(load64(o)); }
 
 // 8 output rows x 8 columns: adds the products of both nibbles with x to the int16 pairs.
-DGQ_INLINE __m256i add_step(__m256i pairs16, __m256i packed, __m256i x_low, __m256i x_high) {
-  pairs16 = _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(low_nibbles(packed), x_low));
-  return _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(high_nibbles(packed), x_high));
+DGQ_INLINE __m256i add_step(__m256i pairs16, __m256i low, __m256i high, __m256i x_low, __m256i x_high) {
+  pairs16 = _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(low, x_low));
+  return _mm256_add_epi16(pairs16, _mm256_maddubs_epi16(high, x_high));
 }
 
-struct Dot {
-  DGQ_INLINE static void run(const W4Matrix& w, std::size_t row_block, const std::int8_t* xq,
-                             const std::int16_t* sums, std::size_t begin, std::size_t end, Acc& acc) {
-    const std::size_t group = w.group, runs = group / kSumGroup;
-    const std::uint8_t* q = w.q + (row_block * w.padded_k() + begin) * (kRowBlock / 2);
-    const std::size_t fine = (row_block * w.padded_k() + begin) / group * kRowBlock;
-    const std::uint8_t* s2 = w.s2 + fine;
-    const std::int8_t* o = w.o + fine;
-    const std::int8_t* x = xq + begin;
-    const std::int16_t* sum = sums + begin / kSumGroup;
-    __m256i acc0 = _mm256_setzero_si256(), acc1 = acc0;
-    for (std::size_t g = begin; g < end; g += group, s2 += kRowBlock, o += kRowBlock) {
+DGQ_INLINE void add_to(std::int32_t* lanes, __m256i v) {
+  store256(lanes, _mm256_add_epi32(load256(lanes), v));
+}
+
+struct Fold {
+  static constexpr std::size_t kTileRows = 4;
+
+  template <std::size_t kRows>
+  DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
+                             std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
+    const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
+    const std::uint8_t* q = w.q + begin * (kRowBlock / 2);
+    const std::uint8_t* s2 = w.s2 + begin / w.group * kRowBlock;
+    const std::int8_t* o = w.o + begin / w.group * kRowBlock;
+    for (std::size_t k = 0; k < columns; k += w.group, s2 += kRowBlock, o += kRowBlock) {
       const __m256i scale0 = load_s2(s2), scale1 = load_s2(s2 + 8);
-      int group_sum = 0;
-      for (std::size_t r = 0; r < runs; ++r, q += kRunBytes, x += kSumGroup) {
-        __m256i run0 = _mm256_setzero_si256(), run1 = run0;
+      int group_sum[kRows] = {};
+      for (std::size_t run = k; run < k + w.group; run += kSumGroup, q += kRunBytes) {
+        __m256i run0[kRows], run1[kRows];
+        for (std::size_t r = 0; r < kRows; ++r) run0[r] = run1[r] = _mm256_setzero_si256();
+#pragma GCC unroll 4
         for (std::size_t s = 0; s < 4; ++s) {
           prefetch(q + s * kStepBytes);
-          const __m256i x_low = broadcast32(x + 8 * s), x_high = broadcast32(x + 8 * s + 4);
-          run0 = add_step(run0, load256(q + s * kStepBytes), x_low, x_high);
-          run1 = add_step(run1, load256(q + s * kStepBytes + 32), x_low, x_high);
+          const __m256i packed0 = load256(q + s * kStepBytes), packed1 = load256(q + s * kStepBytes + 32);
+          const __m256i low0 = low_nibbles(packed0), high0 = high_nibbles(packed0);
+          const __m256i low1 = low_nibbles(packed1), high1 = high_nibbles(packed1);
+#pragma GCC unroll 4
+          for (std::size_t r = 0; r < kRows; ++r) {
+            const std::int8_t* xq = x.q_of(i + r, chunk) + run + 8 * s;
+            const __m256i x_low = broadcast32(xq), x_high = broadcast32(xq + 4);
+            run0[r] = pinned(add_step(run0[r], low0, high0, x_low, x_high));
+            run1[r] = pinned(add_step(run1[r], low1, high1, x_low, x_high));
+          }
         }
-        acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(run0, scale0));
-        acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(run1, scale1));
-        group_sum += *sum++;
+#pragma GCC unroll 4
+        for (std::size_t r = 0; r < kRows; ++r) {
+          add_to(acc[r].lane, _mm256_madd_epi16(run0[r], scale0));
+          add_to(acc[r].lane + 8, _mm256_madd_epi16(run1[r], scale1));
+          group_sum[r] += x.sums_of(i + r, chunk)[run / kSumGroup];
+        }
       }
-      // |group_sum| <= 127 * 128 fits the low int16; the high one is 0, whatever stands beside o.
-      const __m256i pair = _mm256_set1_epi32(group_sum & 0xffff);
-      acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(load_o(o), pair));
-      acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(load_o(o + 8), pair));
+      const __m256i o0 = load_o(o), o1 = load_o(o + 8);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        // |group_sum| <= 127 * 128 fits the low int16; the high one is 0, whatever stands beside o.
+        const __m256i pair = _mm256_set1_epi32(group_sum[r] & 0xffff);
+        add_to(acc[r].lane, _mm256_madd_epi16(o0, pair));
+        add_to(acc[r].lane + 8, _mm256_madd_epi16(o1, pair));
+      }
     }
-    store256(acc.lane, acc0);
-    store256(acc.lane + 8, acc1);
   }
 };
 
 // One nibble per byte, and s2 and o ready for vpmaddwd, for every 32 columns, whatever the group size.
 class Panel {
  public:
-  void load(const W4Matrix& w, std::size_t row_block, std::size_t begin, std::size_t columns) {
+  static constexpr std::size_t kTileRows = 4, kBlocks = 1;
+
+  void load(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
+    const std::size_t begin = chunk * kActBlock;
     const std::uint8_t* packed = w.q + (row_block * w.padded_k() + begin) * (kRowBlock / 2);
     for (std::size_t s = 0; s < columns / 8; ++s) {
       for (std::size_t half = 0; half < 2; ++half) {
@@ -96,30 +115,28 @@ class Panel {
     }
   }
 
-  template <std::size_t kRows>
-  void add(const QuantizedRows& x, std::size_t i, std::size_t begin, Acc* acc) const {
-    for (std::size_t r = 0; r < runs_; ++r) add_run<kRows>(x, i, begin, r, acc);
-    const std::int16_t* sums = x.sums + i * (x.stride / kSumGroup) + begin / kSumGroup;
-    for (std::size_t row = 0; row < kRows; ++row, sums += x.stride / kSumGroup) {
-      __m256i acc0 = load256(acc[row].lane), acc1 = load256(acc[row].lane + 8);
+  template <std::size_t kRows, class Into>
+  DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
+    Acc acc[kRows];
+    for (std::size_t r = 0; r < runs_; ++r) add_run<kRows>(x.q_of(i, chunk) + r * kSumGroup, r, acc);
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const std::int16_t* sums = x.sums_of(i + row, chunk);
       for (std::size_t r = 0; r < runs_; r += 2) {
         const __m256i pair = broadcast32(sums + r);
-        acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(o_[r / 2][0], pair));
-        acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(o_[r / 2][1], pair));
+        add_to(acc[row].lane, _mm256_madd_epi16(o_[r / 2][0], pair));
+        add_to(acc[row].lane + 8, _mm256_madd_epi16(o_[r / 2][1], pair));
       }
-      store256(acc[row].lane, acc0);
-      store256(acc[row].lane + 8, acc1);
+      Into::add(state[row], acc[row], x, i + row, chunk);
     }
   }
 
  private:
-  static constexpr std::size_t kRuns = kPanelColumns / kSumGroup;
+  static constexpr std::size_t kRuns = kSumsPerChunk;
 
-  // 32 columns: 8 int16 accumulators for 4 rows of x, 2 registers of weights, 1 of x.
+  // 32 columns, from xq on: 8 int16 accumulators for 4 rows of x, 2 registers of weights, 1 of x. The first run
+  // sets acc.
   template <std::size_t kRows>
-  DGQ_INLINE void add_run(const QuantizedRows& x, std::size_t i, std::size_t begin, std::size_t r,
-                          Acc* acc) const {
-    const std::int8_t* xq = x.q + i * x.stride + begin + r * kSumGroup;
+  DGQ_INLINE void add_run(const std::int8_t* xq, std::size_t r, Acc* acc) const {
     const std::uint8_t* q = q_ + r * 2 * kRunBytes;
     __m256i run[kRows][2];
     for (auto& pair : run) pair[0] = pair[1] = _mm256_setzero_si256();
@@ -128,7 +145,7 @@ class Panel {
       const __m256i w0 = load256(q + s * kStepBytes), w1 = load256(q + s * kStepBytes + 32);
 #pragma GCC unroll 4
       for (std::size_t row = 0; row < kRows; ++row) {
-        const __m256i x4 = broadcast32(xq + row * x.stride + 4 * s);
+        const __m256i x4 = broadcast32(xq + row * kActBlock + 4 * s);
         run[row][0] = pinned(_mm256_add_epi16(run[row][0], _mm256_maddubs_epi16(w0, x4)));
         run[row][1] = pinned(_mm256_add_epi16(run[row][1], _mm256_maddubs_epi16(w1, x4)));
       }
@@ -136,13 +153,16 @@ class Panel {
 #pragma GCC unroll 4
     for (std::size_t row = 0; row < kRows; ++row) {
       for (std::size_t half = 0; half < 2; ++half) {
-        std::int32_t* lane = acc[row].lane + 8 * half;
-        store256(lane, _mm256_add_epi32(load256(lane), _mm256_madd_epi16(run[row][half], s2_[r][half])));
+        const __m256i sums = _mm256_madd_epi16(run[row][half], s2_[r][half]);
+        if (r == 0)
+          store256(acc[row].lane + 8 * half, sums);
+        else
+          add_to(acc[row].lane + 8 * half, sums);
       }
     }
   }
 
-  alignas(32) std::uint8_t q_[kPanelColumns * kRowBlock];  // n16k4: byte 4*r + j of each 64
+  alignas(32) std::uint8_t q_[kActBlock * kRowBlock];  // n16k4: byte 4*r + j of each 64
   __m256i s2_[kRuns][2];
   __m256i o_[kRuns / 2][2];
   std::size_t runs_;
@@ -152,12 +172,12 @@ class Panel {
 
 void gemm_w4a8_1x16_avx2(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Dot>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w4a8_4x16_avx2(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -16,19 +16,28 @@ DGQ_INLINE __m256i add_step(__m256i acc, __m256i w, __m256i x) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs16, _mm256_set1_epi16(1)));
 }
 
-struct Dot {
-  DGQ_INLINE static void run(const W8Matrix& w, std::size_t row_block, const std::int8_t* xq,
-                             const std::int16_t*, std::size_t begin, std::size_t end, Acc& acc) {
-    const std::int8_t* q = w.q + (row_block * w.padded_k() + begin) * kRowBlock;
-    __m256i acc0 = _mm256_setzero_si256(), acc1 = acc0;
-    for (std::size_t k = begin; k < end; k += 4, q += kStepBytes) {
+struct Fold {
+  static constexpr std::size_t kTileRows = 4;
+
+  template <std::size_t kRows>
+  DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
+                             std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
+    const std::int8_t* q = w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
+    __m256i acc0[kRows], acc1[kRows];
+    for (std::size_t r = 0; r < kRows; ++r)
+      acc0[r] = load256(acc[r].lane), acc1[r] = load256(acc[r].lane + 8);
+    for (std::size_t k = 0; k < columns; k += 4, q += kStepBytes) {
       prefetch(q);
-      const __m256i x4 = broadcast32(xq + k);
-      acc0 = add_step(acc0, load256(q), x4);
-      acc1 = add_step(acc1, load256(q + 32), x4);
+      const __m256i w0 = load256(q), w1 = load256(q + 32);
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const __m256i x4 = broadcast32(x.q_of(i + r, chunk) + k);
+        acc0[r] = add_step(acc0[r], w0, x4);
+        acc1[r] = add_step(acc1[r], w1, x4);
+      }
     }
-    store256(acc.lane, acc0);
-    store256(acc.lane + 8, acc1);
+    for (std::size_t r = 0; r < kRows; ++r)
+      store256(acc[r].lane, acc0[r]), store256(acc[r].lane + 8, acc1[r]);
   }
 };
 
@@ -37,9 +46,11 @@ struct Dot {
 // more ports take.
 class Panel {
  public:
-  void load(const W8Matrix& w, std::size_t row_block, std::size_t begin, std::size_t columns) {
+  static constexpr std::size_t kTileRows = 4, kBlocks = 1;
+
+  void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
     columns_ = columns;
-    const std::int8_t* packed = w.q + (row_block * w.padded_k() + begin) * kRowBlock;
+    const std::int8_t* packed = w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
     for (std::size_t part = 0; part < columns / 4 * 2; ++part) {  // 8 rows x 4 columns each
       const std::int8_t* bytes = packed + 32 * part;
       const __m256i a = _mm256_cvtepi8_epi16(load128(bytes));       // rows 0-3, a pair of pairs each
@@ -50,15 +61,14 @@ class Panel {
     }
   }
 
-  template <std::size_t kRows>
-  void add(const QuantizedRows& x, std::size_t i, std::size_t begin, Acc* acc) const {
-    alignas(32) std::int16_t xq[kRows][kPanelColumns];
+  template <std::size_t kRows, class Into>
+  DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
+    alignas(32) std::int16_t xq[kRows][kActBlock];
     for (std::size_t row = 0; row < kRows; ++row)
       for (std::size_t k = 0; k < columns_; k += 16)
-        store256(xq[row] + k, _mm256_cvtepi8_epi16(load128(x.q + (i + row) * x.stride + begin + k)));
+        store256(xq[row] + k, _mm256_cvtepi8_epi16(load128(x.q_of(i + row, chunk) + k)));
     __m256i sum[kRows][2];
-    for (std::size_t row = 0; row < kRows; ++row)
-      for (std::size_t half = 0; half < 2; ++half) sum[row][half] = load256(acc[row].lane + 8 * half);
+    for (auto& row : sum) row[0] = row[1] = _mm256_setzero_si256();
     for (std::size_t k = 0; k < columns_; k += 2) {
       const __m256i w0 = load256(q_ + k * kRowBlock), w1 = load256(q_ + k * kRowBlock + 16);
 #pragma GCC unroll 4
@@ -68,8 +78,11 @@ class Panel {
         sum[row][1] = pinned(_mm256_add_epi32(sum[row][1], _mm256_madd_epi16(w1, x2)));
       }
     }
-    for (std::size_t row = 0; row < kRows; ++row)
-      for (std::size_t half = 0; half < 2; ++half) store256(acc[row].lane + 8 * half, sum[row][half]);
+    for (std::size_t row = 0; row < kRows; ++row) {
+      Acc acc;
+      for (std::size_t half = 0; half < 2; ++half) store256(acc.lane + 8 * half, sum[row][half]);
+      Into::add(state[row], acc, x, i + row, chunk);
+    }
   }
 
  private:
@@ -80,7 +93,7 @@ class Panel {
     return _mm256_permute4x64_epi64(_mm256_castps_si256(mixed), 0xd8);
   }
 
-  alignas(32) std::int16_t q_[kPanelColumns * kRowBlock];
+  alignas(32) std::int16_t q_[kActBlock * kRowBlock];
   std::size_t columns_;
 };
 
@@ -88,12 +101,12 @@ class Panel {
 
 void gemm_w8a8_1x16_avx2(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Dot>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w8a8_4x16_avx2(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

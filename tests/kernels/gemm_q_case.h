@@ -53,15 +53,16 @@ class Activations {
     for (std::size_t i = 0; i < m_; ++i) {
       for (std::size_t k = 0; k < shape.k; ++k) {
         const int value = one(shape.fill, random);
-        q[i * stride_ + k] = static_cast<std::int8_t>(value);
-        sums[(i * stride_ + k) / kSumGroup] =
-            static_cast<std::int16_t>(sums[(i * stride_ + k) / kSumGroup] + value);
+        const std::size_t at = (k / kActBlock * m_ + i) * kActBlock + k % kActBlock;
+        q[at] = static_cast<std::int8_t>(value);
+        sums[at / kSumGroup] = static_cast<std::int16_t>(sums[at / kSumGroup] + value);
       }
     }
     if (shape.unit_scales) return;
     for (std::size_t i = 0; i < scale.size(); ++i)
       scale[i] = random() % 8 == 0 ? 0.0f : pick_float(random, 1e-4f, 3.0f);
   }
+  int at(std::size_t i, std::size_t k) const { return view().q_of(i, k / kActBlock)[k % kActBlock]; }
   QuantizedRows view() const { return {m_, stride_, block_, q.data(), scale.data(), sums.data()}; }
 
  private:

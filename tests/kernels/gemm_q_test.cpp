@@ -85,7 +85,7 @@ void expect_equal_to_ref(const Shape& shape) {
 
 TYPED_TEST(GemmQ, EqualsRefAroundTileEdges) {
   for (const std::size_t group : TypeParam::kGroups)
-    for (const std::size_t m : {0, 1, 2, 3, 4, 5, 7, 9})
+    for (const std::size_t m : {0, 1, 2, 3, 4, 5, 7, 9, 13, 23})
       for (const std::size_t n : {1, 15, 16, 17, 33})
         for (const bool row_scale : {false, true})
           expect_equal_to_ref<TypeParam>(
@@ -93,7 +93,7 @@ TYPED_TEST(GemmQ, EqualsRefAroundTileEdges) {
 }
 
 TYPED_TEST(GemmQ, EqualsRefAroundPanelEdges) {
-  for (const std::size_t m : {63, 64, 65, 129})
+  for (const std::size_t m : {63, 64, 65, 255, 256, 257})
     for (const bool row_scale : {false, true})
       expect_equal_to_ref<TypeParam>({m, 17, 160, 32, row_scale, true, Fill::random});
 }
@@ -138,7 +138,7 @@ TYPED_TEST(GemmQ, IntegerSumsAreExact) {
     for (std::size_t i = 0; i < shape.m; ++i) {
       for (std::size_t j = 0; j < shape.n; ++j) {
         std::int64_t sum = 0;
-        for (std::size_t k = 0; k < shape.k; ++k) sum += x.q[i * x.view().stride + k] * weights.w8(j, k);
+        for (std::size_t k = 0; k < shape.k; ++k) sum += x.at(i, k) * weights.w8(j, k);
         sums[i * (shape.n + 3) + j] = static_cast<float>(sum);
       }
     }
@@ -164,8 +164,8 @@ TYPED_TEST(GemmQ, RefIsTheFormula) {
       for (std::size_t j = 0; j < shape.n; ++j) {
         double value = 0, magnitude = 0;
         for (std::size_t k = 0; k < shape.k; ++k) {
-          const double term = double(x.scale[(i * view.stride + k) / view.block]) * x.q[i * view.stride + k] *
-                              weights.w8(j, k) * weights.coarse.s1[j];
+          const double term =
+              double(view.scale_of(i, k / view.block)) * x.at(i, k) * weights.w8(j, k) * weights.coarse.s1[j];
           value += term;
           magnitude += std::abs(term);
         }

@@ -29,7 +29,9 @@ Outcome run(const QuantizeRowsKernel& row, const test::Guarded<float>& x, std::s
   test::Guarded<std::int8_t> q(m * stride, 99);
   test::Guarded<float> scale(m * (stride / block), -1.0f);
   test::Guarded<std::int16_t> sums(m * (stride / kSumGroup), 9999);
-  row.run(x.data(), ldx, m, k, block, {q.data(), scale.data(), sums.data()});
+  const QuantizedRowsOut to{m, stride, block, q.data(), scale.data(), sums.data()};
+  row.run(x.data(), ldx, k, to, 0, m / 2);  // in two calls, as two threads would
+  row.run(x.data() + m / 2 * ldx, ldx, k, to, m / 2, m - m / 2);
   Outcome out{{q.data(), q.data() + q.size()}, {}, {sums.data(), sums.data() + sums.size()}};
   for (const float value : scale.span()) out.scale_bits.push_back(std::bit_cast<std::uint32_t>(value));
   return out;
