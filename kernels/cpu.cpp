@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -21,15 +23,29 @@ std::uint64_t read_xcr0() {
   return static_cast<std::uint64_t>(high) << 32 | low;
 }
 
+// Tile registers are 8 KiB that Linux saves only for processes that asked (Linux 5.16, arch_prctl(2)); threads that
+// start later inherit the permission.
+bool request_amx() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 Features detect() {
   std::uint32_t a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
   const bool osxsave = c & bit_OSXSAVE;
   const bool fma_f16c = (c & bit_FMA) && (c & bit_F16C) && (c & bit_AVX);
-  constexpr std::uint64_t kYmmState = 0b110;  // the OS saves xmm and ymm
-  if (!osxsave || !fma_f16c || (read_xcr0() & kYmmState) != kYmmState) return 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-  return (b & bit_AVX2) ? Features{kAvx2} : 0;
+  if (!osxsave || !fma_f16c) return 0;
+  const std::uint64_t saved = read_xcr0();  // what the OS saves
+  const auto saves = [&](std::uint64_t state) { return (saved & state) == state; };
+  constexpr std::uint64_t kYmm = 0b110, kZmm = 0b1110'0110, kTiles = 0b11 << 17;
+  if (!saves(kYmm) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return 0;
+  Features features = kAvx2;
+  const bool avx512 = (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512VL);
+  if (saves(kZmm) && avx512 && (c & bit_AVX512VNNI)) features |= kAvx512Vnni;
+  if (saves(kTiles) && (d & bit_AMX_TILE) && (d & bit_AMX_INT8) && request_amx()) features |= kAmxInt8;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVXVNNI)) features |= kAvxVnni;
+  return features;
 }
 
 std::string detect_name() {
@@ -87,7 +103,8 @@ std::string feature_names(Features features) {
   static constexpr struct {
     Feature bit;
     const char* name;
-  } kNames[] = {{kAvx2, "avx2"}, {kNeon, "neon"}, {kDotprod, "dotprod"}};
+  } kNames[] = {{kAvx2, "avx2"},        {kAvxVnni, "avx_vnni"}, {kAvx512Vnni, "avx512_vnni"},
+                {kAmxInt8, "amx_int8"}, {kNeon, "neon"},        {kDotprod, "dotprod"}};
   std::string names;
   for (const auto& [bit, name] : kNames)
     if (features & bit) names += (names.empty() ? "" : " ") + std::string(name);

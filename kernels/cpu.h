@@ -13,6 +13,9 @@ enum Feature : std::uint32_t {
   kNeon =
       1u
       << 2,  // Advanced SIMD. Every AArch64 CPU has it; a bit all the same, so that DGQ_ISA=ref excludes it
+  kAvxVnni = 1u << 4,     // VPDPBUSD on 256 bits, VEX-encoded
+  kAvx512Vnni = 1u << 5,  // AVX-512 F, BW, VL and VNNI
+  kAmxInt8 = 1u << 6,     // AMX tiles of int8, and Linux lets this process use them
 };
 using Features = std::uint32_t;
 

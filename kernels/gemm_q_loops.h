@@ -7,8 +7,9 @@
 //
 //   Panel::kTileRows, kBlocks                many rows of x: unpacks 16 * kBlocks output rows once per chunk ...
 //   Panel::load(w, row_block, chunk, columns)
-//   Panel::add<rows, Sum>(x, i, chunk, state)
-//       ... and adds their sums with rows i .. i + rows of x to state[r * kBlocks + block], by Sum::add below or as it does
+//   Panel::add<rows, Into>(x, i, chunk, state)
+//       ... and adds their sums with rows i .. i + rows of x to state[r * kBlocks + block], by Into::add below or as
+//       that does; or, instead, Panel::add_rows<Into>(x, i, rows, chunk, state) for any number of rows at once
 //
 // kTileRows are powers of two times 1 or 3: what is left of a tile goes in tiles of powers of two.
 // Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
@@ -19,8 +20,9 @@
 namespace dgq {
 namespace {
 
-constexpr std::size_t kPanelRows =
-    256;  // rows of x that share an unpacked panel; 64 bytes each and block on the stack
+// Rows of x that share an unpacked panel. 128 rows of a chunk, their states (64 bytes each and block, on the stack) and
+// the panel stay in L1 together.
+constexpr std::size_t kPanelRows = 128;
 
 DGQ_INLINE std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
@@ -133,51 +135,56 @@ struct PanelTile {
   }
 };
 
+// Rows [first, first + rows) of x, at most kPanelRows.
 template <class Panel, class Into, class Matrix>
-void prefill_blocks(const Matrix& w, const QuantizedRows& x, std::size_t block, float* y, std::size_t ldy) {
+void prefill_panel(const Matrix& w, const QuantizedRows& x, std::size_t first, std::size_t rows,
+                   std::size_t block, float* y, std::size_t ldy) {
   const std::size_t columns = w.padded_k();
-  for (std::size_t first = 0; first < x.m; first += kPanelRows) {
-    const std::size_t rows = smaller(kPanelRows, x.m - first);
-    State state[kPanelRows * Panel::kBlocks];
-    for (std::size_t s = 0; s < rows * Panel::kBlocks; ++s)
-      state[s].chain.clear();  // all bits 0: the sums as well
-    for (std::size_t begin = 0; begin < columns; begin += kActBlock) {
-      Panel panel;
-      panel.load(w, block, begin / kActBlock, smaller(kActBlock, columns - begin));
-      for_each_tile<Panel::kTileRows>(rows,
-                                      PanelTile<Panel, Into>{panel, x, first, begin / kActBlock, state});
-    }
-    for (std::size_t r = 0; r < rows; ++r) {
-      for (std::size_t b = 0; b < Panel::kBlocks; ++b) {
-        Chain chain = state[r * Panel::kBlocks + b].chain;
-        if constexpr (!Into::kChain) {
-          chain.clear();
-          chain.add(x.scale_of(first + r, 0), state[r * Panel::kBlocks + b].acc);
-        }
-        chain.finish(w, block + b, y + (first + r) * ldy);
+  State state[kPanelRows * Panel::kBlocks];
+  for (std::size_t s = 0; s < rows * Panel::kBlocks; ++s)
+    state[s].chain.clear();  // all bits 0: the sums as well
+  for (std::size_t begin = 0; begin < columns; begin += kActBlock) {
+    Panel panel;
+    const std::size_t chunk = begin / kActBlock;
+    panel.load(w, block, chunk, smaller(kActBlock, columns - begin));
+    if constexpr (requires { panel.template add_rows<Into>(x, first, rows, chunk, state); })
+      panel.template add_rows<Into>(x, first, rows, chunk, state);
+    else
+      for_each_tile<Panel::kTileRows>(rows, PanelTile<Panel, Into>{panel, x, first, chunk, state});
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t b = 0; b < Panel::kBlocks; ++b) {
+      Chain chain = state[r * Panel::kBlocks + b].chain;
+      if constexpr (!Into::kChain) {
+        chain.clear();
+        chain.add(x.scale_of(first + r, 0), state[r * Panel::kBlocks + b].acc);
       }
+      chain.finish(w, block + b, y + (first + r) * ldy);
     }
   }
 }
 
-template <class Panel, class Matrix>
-DGQ_INLINE void prefill_blocks(const Matrix& w, const QuantizedRows& x, std::size_t block, float* y,
-                               std::size_t ldy) {
-  if (x.block == kActBlock)
-    prefill_blocks<Panel, IntoChain>(w, x, block, y, ldy);
-  else
-    prefill_blocks<Panel, IntoSum>(w, x, block, y, ldy);
+template <class Panel, class Single, class Into, class Matrix>
+void prefill_rows(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
+                  float* y, std::size_t ldy) {
+  static_assert(Single::kBlocks == 1);
+  for (std::size_t first = 0; first < x.m; first += kPanelRows) {  // outermost: these rows of x stay in L2
+    const std::size_t rows = smaller(kPanelRows, x.m - first);
+    std::size_t block = block_begin;
+    for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks)
+      prefill_panel<Panel, Into>(w, x, first, rows, block, y, ldy);
+    for (; block < block_end; ++block) prefill_panel<Single, Into>(w, x, first, rows, block, y, ldy);
+  }
 }
 
 // Single: a panel of one block, for the last one of an odd number.
 template <class Panel, class Single, class Matrix>
 void prefill(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
              float* y, std::size_t ldy) {
-  static_assert(Single::kBlocks == 1);
-  std::size_t block = block_begin;
-  for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks)
-    prefill_blocks<Panel>(w, x, block, y, ldy);
-  for (; block < block_end; ++block) prefill_blocks<Single>(w, x, block, y, ldy);
+  if (x.block == kActBlock)
+    prefill_rows<Panel, Single, IntoChain>(w, x, block_begin, block_end, y, ldy);
+  else
+    prefill_rows<Panel, Single, IntoSum>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace

@@ -5,7 +5,10 @@
 
 #include "kernels/ref/ref.h"
 #if defined(__x86_64__)
+#include "kernels/x86/amx_int8.h"
 #include "kernels/x86/avx2.h"
+#include "kernels/x86/avx512vnni.h"
+#include "kernels/x86/avxvnni.h"
 #elif defined(__aarch64__)
 #include "kernels/arm/neon.h"
 #endif
@@ -15,6 +18,9 @@ namespace {
 
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
+    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_12x32_avx512vnni},
+    {"avxvnni", kAvx2 | kAvxVnni, gemm_w4a8_1x16_avxvnni, gemm_w4a8_6x16_avxvnni},
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2},
 #elif defined(__aarch64__)
     {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_4x16_neon_dot},
@@ -23,6 +29,9 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 };
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
+    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_32x32_amx_int8},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_12x32_avx512vnni},
+    {"avxvnni", kAvx2 | kAvxVnni, gemm_w8a8_1x16_avxvnni, gemm_w8a8_6x16_avxvnni},
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2},
 #elif defined(__aarch64__)
     {"neon_dot", kNeon | kDotprod, gemm_w8a8_1x16_neon_dot, gemm_w8a8_4x16_neon_dot},
@@ -50,7 +59,8 @@ constexpr GemmF32Kernel kGemmF32[] = {
 constexpr struct {
   const char* isa;
   const char* architecture;
-} kIsaWords[] = {{"avx2", "x86-64"}, {"neon_dot", "aarch64"}, {"neon", "aarch64"}};
+} kIsaWords[] = {{"amx_int8", "x86-64"}, {"avx512vnni", "x86-64"}, {"avxvnni", "x86-64"},
+                 {"avx2", "x86-64"},     {"neon_dot", "aarch64"},  {"neon", "aarch64"}};
 
 bool has_needs(Features needs, Features features) { return (needs & features) == needs; }
 

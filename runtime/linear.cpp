@@ -7,9 +7,6 @@
 namespace dgq {
 namespace {
 
-// Up to here rows share one pass over the packed nibbles; above, unpacking a panel once pays.
-constexpr std::size_t kDecodeRows = 8;
-
 struct RunBlocks {
   const LinearInput& input;
   const Kernels& kernels;
@@ -21,12 +18,11 @@ struct RunBlocks {
     kernels.gemm_f32->run(w, input.x, input.k, input.m, std::min(w.n, begin * kRowBlock),
                           std::min(w.n, end * kRowBlock), y, ldy);
   }
-  void operator()(const W4Matrix& w) const { run_quantized(*kernels.gemm_w4a8, w); }
-  void operator()(const W8Matrix& w) const { run_quantized(*kernels.gemm_w8a8, w); }
-
-  template <class Kernel, class Matrix>
-  void run_quantized(const Kernel& kernel, const Matrix& w) const {
-    (input.m <= kDecodeRows ? kernel.decode : kernel.prefill)(w, input.rows, begin, end, y, ldy);
+  void operator()(const W4Matrix& w) const {
+    run_gemm(*kernels.gemm_w4a8, w, input.rows, begin, end, y, ldy);
+  }
+  void operator()(const W8Matrix& w) const {
+    run_gemm(*kernels.gemm_w8a8, w, input.rows, begin, end, y, ldy);
   }
 };
 

@@ -1,0 +1,14 @@
+// kernels/x86/avx512vnni.h - the kernels built with -mavx512f -mavx512bw -mavx512vl -mavx512vnni; they run only where
+// kAvx512Vnni is set.
+#pragma once
+
+#include "kernels/gemm_q.h"
+
+namespace dgq {
+
+GemmW4A8 gemm_w4a8_1x16_avx512vnni;
+GemmW4A8 gemm_w4a8_12x32_avx512vnni;
+GemmW8A8 gemm_w8a8_1x16_avx512vnni;
+GemmW8A8 gemm_w8a8_12x32_avx512vnni;
+
+}  // namespace dgq

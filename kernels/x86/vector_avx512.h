@@ -1,0 +1,104 @@
+// kernels/x86/vector_avx512.h - what the AVX-512 kernel files share, each with its own copy.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/gemm_q_loops.h"
+
+#if !defined(__AVX512BW__) || !defined(__AVX512VNNI__)
+#error "build this file with -mavx512bw -mavx512vnni"
+#endif
+
+namespace dgq {
+namespace {
+
+constexpr std::size_t kStepBytes = 64;  // 16 rows x 8 columns of nibbles, or x 4 columns of bytes
+
+DGQ_INLINE __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
+DGQ_INLINE void store512(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
+DGQ_INLINE __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+
+// Four bytes of x, sixteen times.
+DGQ_INLINE __m512i broadcast32(const void* p) {
+  int bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return _mm512_set1_epi32(bits);
+}
+
+// The same value, but to the compiler a new one in a register: keeps GCC 12 from reordering sums until they spill.
+DGQ_INLINE __m512i pinned(__m512i v) {
+  __asm__("" : "+v"(v));
+  return v;
+}
+
+// Adds the sums of 16 output rows and one row of x to its state.
+template <class Into>
+DGQ_INLINE void add_sums(State& state, __m512i sums, const QuantizedRows& x, std::size_t i,
+                         std::size_t chunk) {
+  if constexpr (Into::kChain) {
+    const __m512 t = _mm512_loadu_ps(state.chain.t);
+    _mm512_storeu_ps(state.chain.t,
+                     _mm512_fmadd_ps(_mm512_set1_ps(x.scale_of(i, chunk)), _mm512_cvtepi32_ps(sums), t));
+  } else {
+    store512(state.acc.lane, _mm512_add_epi32(load512(state.acc.lane), sums));
+  }
+}
+
+// Decode reads every weight once, in order, and is bound by memory: the prefetch runs ahead across the page
+// borders where the hardware's stops.
+constexpr std::size_t kPrefetchBytes = 2048;
+DGQ_INLINE void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p) + kPrefetchBytes, _MM_HINT_T0);
+}
+
+DGQ_INLINE __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+DGQ_INLINE __m512i high_nibbles(__m512i v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+
+// One byte for each of 16 output rows, four times each.
+DGQ_INLINE __m512i row_bytes(const void* p) {
+  const __m512i rows = _mm512_cvtepu8_epi32(load128(p));
+  return _mm512_mullo_epi32(rows, _mm512_set1_epi32(0x01010101));
+}
+
+// w8 = s2 * q + o of one group in the order n16k4, plus `bias` in every byte, everything modulo 256.
+DGQ_INLINE void expand_group(const std::uint8_t* q, const std::uint8_t* s2, const std::int8_t* o,
+                             std::size_t group, char bias, std::int8_t* out) {
+  const __m512i offset = _mm512_add_epi8(row_bytes(o), _mm512_set1_epi8(bias));
+  const __m512i rows = _mm512_cvtepu8_epi32(load128(s2));
+  const __m512i scale = _mm512_or_si512(rows, _mm512_slli_epi32(rows, 16));
+  const __m512i even = _mm512_set1_epi16(0x000f), odd = _mm512_set1_epi16(0x0f00);
+  const auto times_scale = [&](__m512i v) {  // the byte products s2 * q stay under 256
+    const __m512i low = _mm512_mullo_epi16(_mm512_and_si512(v, even), scale);
+    const __m512i high = _mm512_mullo_epi16(_mm512_and_si512(v, odd), scale);
+    return _mm512_add_epi8(_mm512_or_si512(low, high), offset);
+  };
+  for (std::size_t k = 0; k < group; k += 8, q += kStepBytes, out += 2 * kStepBytes) {
+    const __m512i packed = load512(q);
+    store512(out, times_scale(packed));
+    store512(out + kStepBytes, times_scale(_mm512_srli_epi16(packed, 4)));
+  }
+}
+
+// One chunk of 16 output rows as expand_group does. out: 128 x 16 bytes, the ones past `columns` untouched.
+DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
+                       char bias, std::int8_t* out) {
+  const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
+  for (std::size_t k = 0; k < columns; k += w.group) {
+    const std::size_t fine = (begin + k) / w.group * kRowBlock;
+    expand_group(w.q + (begin + k) * (kRowBlock / 2), w.s2 + fine, w.o + fine, w.group, bias,
+                 out + k * kRowBlock);
+  }
+}
+
+DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
+  return w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
+}
+DGQ_INLINE void expand(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
+                       char bias, std::int8_t* out) {
+  const std::int8_t* q = packed_chunk(w, row_block, chunk);
+  for (std::size_t at = 0; at < columns * kRowBlock; at += kStepBytes)
+    store512(out + at, _mm512_add_epi8(load512(q + at), _mm512_set1_epi8(bias)));
+}
+
+}  // namespace
+}  // namespace dgq
