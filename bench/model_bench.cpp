@@ -20,8 +20,6 @@ std::size_t working_bytes(const ModelConfig& c, const ModelBenchOptions& options
 }
 
 Result<void> check(const ModelBenchOptions& options) {
-  if (options.group != 32 && options.group != 64 && options.group != 128)
-    return Error{Errc::invalid, "the group must be 32, 64 or 128"};
   if (options.prompt == 0 && options.generate == 0)
     return Error{Errc::invalid, "there is nothing to do: no prompt and no tokens to generate"};
   if (options.repetitions < 1 || options.threads.empty())
@@ -48,7 +46,7 @@ std::string ModelBenchRow::test() const {
 }
 
 Result<ModelBenchReport> bench_model(const Shape& shape, const ModelBenchOptions& options,
-                                     const Kernels& kernels, const BenchProgress& progress) {
+                                     const Kernels& kernels, const Progress& progress) {
   DGQ_CHECK(check(options));
   const ModelConfig& config = shape.config;
   DGQ_TRY(const std::size_t context, check_context(config, std::max(options.prompt, options.generate)));

@@ -4,11 +4,11 @@
 // cache. Each test has a warm-up run that does not count; every repetition starts empty.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "bench/progress.h"
 #include "bench/shapes.h"
 #include "bench/synthetic_model.h"
 #include "kernels/table.h"
@@ -37,11 +37,8 @@ struct ModelBenchReport {
   std::vector<ModelBenchRow> rows;
 };
 
-// What is being done, and how much of the whole is: 0..1.
-using BenchProgress = std::function<void(const std::string& label, double done)>;
-
 // invalid: options out of range, more positions than the model knows, more memory than there is (found before any is used).
 Result<ModelBenchReport> bench_model(const Shape& shape, const ModelBenchOptions& options,
-                                     const Kernels& kernels, const BenchProgress& progress);
+                                     const Kernels& kernels, const Progress& progress);
 
 }  // namespace dgq::bench

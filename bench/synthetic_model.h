@@ -34,7 +34,7 @@ class SyntheticModel {
   ModelWeights weights_;
 };
 
-// A section of random weights at `section` (64-byte aligned, packed_*_bytes long, zeroed).
+// A section of random weights at `section` (64-byte aligned, packed_*_bytes long).
 W4Matrix random_w4(std::byte* section, std::size_t n, std::size_t k, std::size_t group, bool bias,
                    int threads);
 W8Matrix random_w8(std::byte* section, std::size_t n, std::size_t k, bool bias, int threads);

@@ -1,20 +1,15 @@
 // tools/cmd_bench_model.cpp - `dgq bench model`: prefill and decode of a synthetic model, in the columns of llama-bench.
-#include <algorithm>
 #include <cstdio>
-#include <sstream>
 
 #include "bench/model_bench.h"
 #include "bench/statistics.h"
 #include "kernels/cpu.h"
-#include "runtime/parallel.h"
-#include "tools/command.h"
+#include "tools/cmd_bench.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
 
 namespace {
-
-constexpr int kMaxThreads = 256, kMaxRepetitions = 10000;
 
 constexpr const char* kExamples =
     "  dgq bench model --shape llama-3.2-1b\n"
@@ -45,41 +40,15 @@ void add_options(Options& options) {
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
 }
 
-Result<std::vector<int>> thread_counts(const Options& options) {
-  if (!options.has("threads")) return std::vector{physical_cores()};
-  std::vector<int> counts;
-  std::istringstream list(options.get<std::string>("threads"));
-  for (std::string word; std::getline(list, word, ',');) {
-    const bool digits = !word.empty() && word.size() <= 3 &&
-                        std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
-    const int count = digits ? std::stoi(word) : 0;
-    if (count < 1 || count > kMaxThreads)
-      return Error{Errc::invalid, "--threads must be numbers from 1 to " + std::to_string(kMaxThreads) +
-                                      " with commas between, not '" + word + "'"};
-    counts.push_back(count);
-  }
-  if (counts.empty()) return Error{Errc::invalid, "--threads is empty"};
-  return counts;
-}
-
-Result<bool> either(const Options& options, const char* name, const std::string& no, const std::string& yes) {
-  const auto& value = options.get<std::string>(name);
-  if (value == no || value == yes) return value == yes;
-  return Error{Errc::invalid,
-               "--" + std::string(name) + " must be " + no + " or " + yes + ", not '" + value + "'"};
-}
-
 Result<bench::ModelBenchOptions> read_options(const Options& options) {
   bench::ModelBenchOptions chosen;
   chosen.prompt = options.get<std::size_t>("prompt");
   chosen.generate = options.get<std::size_t>("gen");
-  chosen.repetitions = options.get<int>("repetitions");
-  if (chosen.repetitions < 1 || chosen.repetitions > kMaxRepetitions)
-    return Error{Errc::invalid, "--repetitions must be from 1 to " + std::to_string(kMaxRepetitions)};
-  chosen.group = options.get<std::size_t>("group");
-  DGQ_TRY(chosen.threads, thread_counts(options));
-  DGQ_TRY(const bool row_scale, either(options, "act-block", "128", "row"));
-  chosen.act_block = row_scale ? 0 : kActBlock;
+  DGQ_TRY(chosen.repetitions, repetitions_option(options));
+  DGQ_TRY(chosen.group, group_option(options));
+  DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
+  chosen.threads.assign(threads.begin(), threads.end());
+  DGQ_TRY(chosen.act_block, act_block_option(options));
   DGQ_TRY(const bool f32, either(options, "kv", "int8", "f32"));
   chosen.kv = f32 ? KvType::f32 : KvType::int8;
   return chosen;
@@ -137,7 +106,7 @@ void print_json(const std::string& model, const std::string& backend, const benc
 
 }  // namespace
 
-Result<int> bench_model_command(const Arguments& arguments) {
+Result<int> bench_model(const Arguments& arguments) {
   Options options{
       "dgq bench model --shape NAME",
       "Tokens per second of a model with the given sizes and random weights (linears W4, embedding and head\n"
