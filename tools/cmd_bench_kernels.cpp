@@ -131,8 +131,8 @@ void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
   for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
     std::printf("ceiling  %6.0f GMAC/s of %s (%s)\n", limit.macs_per_s * 1e-9, limit.isa.c_str(),
                 limit.instructions.c_str());
-  std::printf("\n%-13s %-10s %-8s %4s %6s %6s %10s %7s %8s %7s %10s\n", "operation", "isa", "linear", "n",
-              "m", "k", "time", "GB/s", "of read", "GMAC/s", "of ceiling");
+  std::printf("\n%-13s %-10s %-8s %4s %6s %6s %10s %7s %8s %7s %10s\n", "operation", "isa", "linear", "m",
+              "n", "k", "time", "GB/s", "of read", "GMAC/s", "of ceiling");
   for (const bench::KernelBenchRow& row : report.rows) {
     char macs[16] = "-";
     if (row.macs_per_s > 0) std::snprintf(macs, sizeof macs, "%.1f", row.macs_per_s * 1e-9);
