@@ -7,6 +7,7 @@
 
 namespace dgq::tools {
 
+Result<int> run_bench(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
 Result<int> run_registry(const Arguments&);
@@ -21,6 +22,7 @@ constexpr Command kCommands[] = {
     {"run", "generate text with a model of the registry", run_generate},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
     {"tokenize", "text to token ids and back", run_tokenize},
+    {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
     {"registry", "manage the registry: init, list, show, tag, verify, remove, gc", run_registry},
     {"kernels", "list the kernels, what this CPU has, and which are chosen", run_kernels},
 };

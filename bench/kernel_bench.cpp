@@ -1,0 +1,231 @@
+#include "bench/kernel_bench.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "bench/memory.h"
+#include "bench/synthetic_model.h"
+#include "runtime/linear.h"
+#include "runtime/parallel.h"
+
+namespace dgq::bench {
+namespace {
+
+std::size_t section_bytes(const KernelCase& c, std::size_t group) {
+  switch (c.operation) {
+    case Operation::gemm_w4a8:
+      return round_up(packed_w4_bytes(c.n, c.k, group, false), 64);
+    case Operation::gemm_w8a8:
+      return round_up(packed_w8_bytes(c.n, c.k, false), 64);
+    case Operation::gemm_f32:
+      return round_up(c.n * c.k * sizeof(float), 64);
+    case Operation::quantize_rows:
+      return 0;
+  }
+  return 0;
+}
+
+void fill_random(float* values, std::size_t count, float largest) {
+  std::minstd_rand random(1);
+  for (std::size_t i = 0; i < count; ++i)
+    values[i] = largest * (static_cast<float>(random() % 65537) / 32768.0f - 1);
+}
+
+void make_section(std::byte* at, const KernelCase& c, std::size_t group, int threads) {
+  if (c.operation == Operation::gemm_w4a8) random_w4(at, c.n, c.k, group, false, threads);
+  if (c.operation == Operation::gemm_w8a8) random_w8(at, c.n, c.k, false, threads);
+  if (c.operation == Operation::gemm_f32)
+    fill_random(reinterpret_cast<float*>(at), c.n * c.k, 1 / std::sqrt(static_cast<float>(c.k)));
+}
+
+Linear linear_at(const std::byte* at, const KernelCase& c, std::size_t group) {
+  if (c.operation == Operation::gemm_w4a8) return bind_w4(at, c.n, c.k, group, false);
+  if (c.operation == Operation::gemm_w8a8) return bind_w8(at, c.n, c.k, false);
+  return F32Matrix{c.n, c.k, reinterpret_cast<const float*>(at), nullptr};
+}
+
+// A linear as often as it fits into `memory`; next() goes round.
+class Copies {
+ public:
+  Copies(std::span<std::byte> memory, const KernelCase& c, const KernelBenchOptions& options)
+      : first_(memory.data()),
+        bytes_(section_bytes(c, options.group)),
+        count_(std::max<std::size_t>(1, memory.size() / bytes_)),
+        case_(c),
+        group_(options.group) {
+    make_section(first_, c, group_, options.threads);
+    parallel_ranges(options.threads, count_ - 1, [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t copy = begin + 1; copy <= end; ++copy)
+        std::memcpy(first_ + copy * bytes_, first_, bytes_);
+    });
+  }
+  Linear next() {
+    at_ = (at_ + 1) % count_;
+    return linear_at(first_ + at_ * bytes_, case_, group_);
+  }
+
+ private:
+  std::byte* first_;
+  std::size_t bytes_, count_, at_ = 0;
+  const KernelCase& case_;
+  std::size_t group_;
+};
+
+// One run over all cases.
+class Run {
+ public:
+  Run(const KernelBenchOptions& options, std::span<std::byte> memory, const Progress& progress)
+      : options_(options), memory_(memory), progress_(progress) {}
+
+  KernelBenchReport run(const KernelRows& rows, const std::vector<KernelCase>& cases) {
+    progress_("limits", 0);
+    measure_limits(rows);
+    for (const KernelCase& c : cases) total_ += c.m.size() * rows_of(rows, c.operation);
+    for (const KernelCase& c : cases) run_case(rows, c);
+    return std::move(report_);
+  }
+
+ private:
+  static std::size_t rows_of(const KernelRows& rows, Operation operation) {
+    switch (operation) {
+      case Operation::gemm_w4a8:
+        return rows.gemm_w4a8.size();
+      case Operation::gemm_w8a8:
+        return rows.gemm_w8a8.size();
+      case Operation::gemm_f32:
+        return rows.gemm_f32.size();
+      case Operation::quantize_rows:
+        return rows.quantize_rows.size();
+    }
+    return 0;
+  }
+
+  void measure_limits(const KernelRows& rows) {
+    std::memset(memory_.data(), 1,
+                memory_.size());  // pages that were never written are all the same page of zeros
+    report_.read = measure_read(memory_, options_.threads, options_.timer);
+    std::vector<std::string> isas;
+    for (const GemmW4A8Kernel& row : rows.gemm_w4a8) isas.push_back(row.isa);
+    for (const GemmW8A8Kernel& row : rows.gemm_w8a8) isas.push_back(row.isa);
+    report_.multiply_adds = measure_multiply_adds(isas, options_.threads, options_.timer);
+  }
+
+  void run_case(const KernelRows& rows, const KernelCase& c) {
+    if (c.operation == Operation::quantize_rows) {
+      for (const QuantizeRowsKernel& row : rows.quantize_rows)
+        for (const std::size_t m : c.m) time_quantize(c, row, m);
+      return;
+    }
+    Copies copies(memory_, c, options_);
+    const QuantizeRowsKernel& quantize = quantize_rows_kernels().back();  // not timed here
+    const auto time_rows = [&](const auto& table, auto Kernels::*which) {
+      for (const auto& row : table) {
+        Kernels kernels{};
+        kernels.*which = &row;
+        for (const std::size_t m : c.m) time_gemm(c, copies, kernels, quantize, row.isa, m);
+      }
+    };
+    if (c.operation == Operation::gemm_w4a8) time_rows(rows.gemm_w4a8, &Kernels::gemm_w4a8);
+    if (c.operation == Operation::gemm_w8a8) time_rows(rows.gemm_w8a8, &Kernels::gemm_w8a8);
+    if (c.operation == Operation::gemm_f32) time_rows(rows.gemm_f32, &Kernels::gemm_f32);
+  }
+
+  void time_gemm(const KernelCase& c, Copies& copies, const Kernels& kernels,
+                 const QuantizeRowsKernel& quantize, const char* isa, std::size_t m) {
+    const bool f32 = c.operation == Operation::gemm_f32;
+    const std::vector<float> x = activations(m * c.k);
+    std::vector<float> y(m * c.n);
+    InputQuantizer quantizer(quantize, options_.act_block);
+    const LinearInput input = quantizer.prepare(x.data(), m, c.k, !f32, options_.threads);
+    const double seconds = time(c, isa, m, [&] {
+      const Linear linear = copies.next();
+      parallel_ranges(options_.threads, output_blocks(linear), [&](std::size_t begin, std::size_t end, int) {
+        run_blocks(linear, input, kernels, begin, end, y.data(), c.n);
+      });
+    });
+    const double bytes_per_s = static_cast<double>(section_bytes(c, options_.group)) / seconds;
+    const double macs_per_s = static_cast<double>(m * c.n * c.k) / seconds;
+    double ceiling = 0;
+    for (const MultiplyAddLimit& limit : report_.multiply_adds)
+      if (!f32 && limit.isa == isa) ceiling = limit.macs_per_s;
+    report_.rows.push_back({c.operation, isa, c.linear, m, c.n, c.k, seconds, bytes_per_s, macs_per_s,
+                            bytes_per_s / report_.read.back().bytes_per_s,
+                            ceiling > 0 ? macs_per_s / ceiling : 0});
+  }
+
+  void time_quantize(const KernelCase& c, const QuantizeRowsKernel& row, std::size_t m) {
+    const std::vector<float> x = activations(m * c.k);
+    InputQuantizer quantizer(row, options_.act_block);
+    const double seconds =
+        time(c, row.isa, m, [&] { (void)quantizer.prepare(x.data(), m, c.k, true, options_.threads); });
+    const double bytes_per_s = static_cast<double>(m * c.k * sizeof(float)) / seconds;
+    report_.rows.push_back({c.operation, row.isa, c.linear, m, 1, c.k, seconds, bytes_per_s, 0, 0, 0});
+  }
+
+  double time(const KernelCase& c, const char* isa, std::size_t m, const std::function<void()>& operation) {
+    progress_(std::string(name_of(c.operation)) + " " + isa + ", m " + std::to_string(m),
+              static_cast<double>(done_++) / static_cast<double>(total_));
+    return options_.timer.median(operation);
+  }
+
+  static std::vector<float> activations(std::size_t count) {
+    std::vector<float> x(count);
+    fill_random(x.data(), count, 1);
+    return x;
+  }
+
+  const KernelBenchOptions& options_;
+  std::span<std::byte> memory_;
+  const Progress& progress_;
+  KernelBenchReport report_;
+  std::size_t done_ = 0, total_ = 0;
+};
+
+// Largest need of memory over the cases, beside the weights: x and its int8 form, y.
+std::size_t working_bytes(const std::vector<KernelCase>& cases) {
+  std::size_t bytes = 0;
+  for (const KernelCase& c : cases)
+    for (const std::size_t m : c.m) bytes = std::max(bytes, m * (c.k * 6 + c.n * sizeof(float)));
+  return bytes;
+}
+
+}  // namespace
+
+const char* name_of(Operation operation) {
+  constexpr const char* kNames[] = {"gemm_w4a8", "gemm_w8a8", "gemm_f32", "quantize_rows"};
+  return kNames[static_cast<std::size_t>(operation)];
+}
+
+std::vector<KernelCase> cases_of(const ModelConfig& c) {
+  const std::vector<std::size_t> all = {1, 2, 4, 8, 128, 512}, few = {1, 4}, ends = {1, 512};
+  const std::size_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+  std::vector<KernelCase> cases;
+  const auto add = [&](const char* linear, std::size_t n, std::size_t k) {
+    for (KernelCase& same : cases)
+      if (same.n == n && same.k == k) return void(same.linear += std::string(" ") + linear);
+    cases.push_back({Operation::gemm_w4a8, linear, n, k, all});
+  };
+  add("q", q, c.hidden);
+  add("k v", kv, c.hidden);
+  add("o", c.hidden, q);
+  add("gate up", c.ffn, c.hidden);
+  add("down", c.hidden, c.ffn);
+  cases.push_back({Operation::gemm_w8a8, "head", c.vocab, c.hidden, few});
+  cases.push_back({Operation::gemm_f32, "q", q, c.hidden, ends});
+  cases.push_back({Operation::quantize_rows, "hidden", 1, c.hidden, ends});
+  cases.push_back({Operation::quantize_rows, "ffn", 1, c.ffn, ends});
+  return cases;
+}
+
+Result<KernelBenchReport> bench_kernels(const KernelRows& rows, const std::vector<KernelCase>& cases,
+                                        const KernelBenchOptions& options, const Progress& progress) {
+  std::size_t bytes = options.cold_bytes;
+  for (const KernelCase& c : cases) bytes = std::max(bytes, section_bytes(c, options.group));
+  DGQ_CHECK(check_memory("this benchmark", bytes + working_bytes(cases)));
+  DGQ_TRY(const Pages pages, Pages::map(bytes));
+  return Run(options, pages.bytes(), progress).run(rows, cases);
+}
+
+}  // namespace dgq::bench

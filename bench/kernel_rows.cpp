@@ -1,0 +1,150 @@
+#include "bench/kernel_rows.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <span>
+#include <string>
+
+#include "bench/memory.h"
+#include "bench/synthetic_model.h"
+#include "runtime/linear.h"
+
+namespace dgq::bench {
+namespace {
+
+template <class Row>
+std::vector<Row> runnable(std::span<const Row> table) {
+  std::vector<Row> rows;
+  for (const Row& row : table)
+    if ((row.needs & cpu_features()) == row.needs) rows.push_back(row);
+  return rows;
+}
+
+template <class Row>
+std::vector<Row> named(const std::vector<Row>& rows, std::string_view isa) {
+  std::vector<Row> found;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(found),
+               [&](const Row& row) { return row.isa == isa; });
+  return found;
+}
+
+struct Size {
+  std::size_t m, n, k, group, act_block;
+};
+
+std::string text(const char* operation, const char* isa, const Size& size) {
+  return std::string(operation) + ", row " + isa + ", m " + std::to_string(size.m) + ", n " +
+         std::to_string(size.n) + ", k " + std::to_string(size.k) + ", group " + std::to_string(size.group);
+}
+
+// Normal numbers of very different size, and a row of zeros.
+std::vector<float> activations(std::size_t m, std::size_t k) {
+  std::mt19937 random(static_cast<unsigned>(m * 131 + k));
+  std::vector<float> x(m * k);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = i / k == 1 ? 0.0f
+                      : (static_cast<float>(random() % 65537) / 32768.0f - 1) *
+                            static_cast<float>(1 + i % 97 * (i % 89));
+  return x;
+}
+
+class Comparison {
+ public:
+  explicit Comparison(const KernelRows& rows) : rows_(rows) {}
+
+  Result<std::size_t> run() {
+    for (const std::size_t m : {1, 3, 8, 9, 65})
+      for (const std::size_t n : {1, 16, 50})
+        for (const std::size_t k : {32, 129, 392})
+          for (const std::size_t group : {32, 64, 128})
+            for (const std::size_t act_block : {kActBlock, std::size_t{0}})
+              DGQ_CHECK(compare({m, n, k, group, act_block}));
+    return compared_;
+  }
+
+ private:
+  Result<void> compare(const Size& size) {
+    const std::vector<float> x = activations(size.m, size.k);
+    InputQuantizer quantizer(rows_.quantize_rows.back(), size.act_block);
+    const QuantizedRows input = quantizer.prepare(x.data(), size.m, size.k, true, 1).rows;
+    const bool bias = size.n % 2 == 0;
+    AlignedBuffer<std::byte> section;
+    DGQ_CHECK(compare_gemm("gemm_w4a8", rows_.gemm_w4a8,
+                           random_w4(section.at_least(packed_w4_bytes(size.n, size.k, size.group, bias)),
+                                     size.n, size.k, size.group, bias, 1),
+                           input, size));
+    if (size.group != 32) return {};  // the rest knows no groups
+    DGQ_CHECK(compare_gemm(
+        "gemm_w8a8", rows_.gemm_w8a8,
+        random_w8(section.at_least(packed_w8_bytes(size.n, size.k, bias)), size.n, size.k, bias, 1), input,
+        size));
+    DGQ_CHECK(compare_f32(x, size));
+    return compare_quantized(x, input, size);
+  }
+
+  template <class Row, class Matrix>
+  Result<void> compare_gemm(const char* operation, const std::vector<Row>& rows, const Matrix& w,
+                            const QuantizedRows& x, const Size& size) {
+    std::vector<float> expected(size.m * size.n), y(size.m * size.n);
+    rows.back().decode(w, x, 0, w.blocks(), expected.data(), size.n);
+    for (const Row& row : rows)
+      for (auto* run : {row.decode, row.prefill}) {
+        run(w, x, 0, w.blocks(), y.data(), size.n);
+        DGQ_CHECK(expect_same(y.data(), expected.data(), y.size(), text(operation, row.isa, size)));
+      }
+    return {};
+  }
+
+  Result<void> compare_f32(const std::vector<float>& x, const Size& size) {
+    const std::vector<float> weights = activations(size.n, size.k);
+    const F32Matrix w{size.n, size.k, weights.data(), nullptr};
+    std::vector<float> expected(size.m * size.n), y(size.m * size.n);
+    rows_.gemm_f32.back().run(w, x.data(), size.k, size.m, 0, size.n, expected.data(), size.n);
+    for (const GemmF32Kernel& row : rows_.gemm_f32) {
+      row.run(w, x.data(), size.k, size.m, 0, size.n, y.data(), size.n);
+      DGQ_CHECK(expect_same(y.data(), expected.data(), y.size(), text("gemm_f32", row.isa, size)));
+    }
+    return {};
+  }
+
+  Result<void> compare_quantized(const std::vector<float>& x, const QuantizedRows& expected,
+                                 const Size& size) {
+    for (const QuantizeRowsKernel& row : rows_.quantize_rows) {
+      InputQuantizer quantizer(row, size.act_block);
+      const QuantizedRows got = quantizer.prepare(x.data(), size.m, size.k, true, 1).rows;
+      const std::string what = text("quantize_rows", row.isa, size);
+      const std::size_t columns = expected.m * expected.stride;
+      DGQ_CHECK(expect_same(got.q, expected.q, columns, what));
+      DGQ_CHECK(expect_same(got.scale, expected.scale, columns / expected.block, what));
+      DGQ_CHECK(expect_same(got.sums, expected.sums, columns / kSumGroup, what));
+    }
+    return {};
+  }
+
+  template <class T>
+  Result<void> expect_same(const T* got, const T* expected, std::size_t count, const std::string& what) {
+    ++compared_;
+    if (std::memcmp(got, expected, count * sizeof(T)) == 0) return {};
+    return Error{Errc::corrupt, what + ": other bits than ref; results on this CPU cannot be trusted"};
+  }
+
+  const KernelRows& rows_;
+  std::size_t compared_ = 0;
+};
+
+}  // namespace
+
+KernelRows runnable_rows() {
+  return {runnable(gemm_w4a8_kernels()), runnable(gemm_w8a8_kernels()), runnable(quantize_rows_kernels()),
+          runnable(gemm_f32_kernels())};
+}
+
+KernelRows rows_named(const KernelRows& rows, std::string_view isa) {
+  return {named(rows.gemm_w4a8, isa), named(rows.gemm_w8a8, isa), named(rows.quantize_rows, isa),
+          named(rows.gemm_f32, isa)};
+}
+
+Result<std::size_t> check_against_ref(const KernelRows& rows) { return Comparison(rows).run(); }
+
+}  // namespace dgq::bench

@@ -1,0 +1,42 @@
+// bench/synthetic_model.h - a model of given sizes with random weights that hold every invariant of kernels/packed.h.
+//
+// The quantizer's recipe: linears of the layers W4, embedding and head W8, norms f32. Speed depends on sizes, not on
+// values; values are scaled so that activations keep their size from layer to layer.
+#pragma once
+
+#include <cstddef>
+
+#include "base/result.h"
+#include "bench/memory.h"
+#include "kernels/packed.h"
+#include "runtime/config.h"
+#include "runtime/weights.h"
+
+namespace dgq::bench {
+
+struct ModelSize {
+  std::size_t bytes = 0;       // of all sections, as in layer files (headers left out)
+  std::size_t parameters = 0;  // a tied head counts once
+};
+ModelSize synthetic_model_size(const ModelConfig& config, std::size_t group);
+
+class SyntheticModel {
+ public:
+  // group: 32, 64 or 128. Pages are touched first by the thread (of `threads`) that a decoder with as many would read
+  // them with. invalid: more than the available memory.
+  static Result<SyntheticModel> make(const ModelConfig& config, std::size_t group, int threads);
+  const ModelWeights& weights() const { return weights_; }
+
+ private:
+  SyntheticModel(Pages pages, ModelWeights weights)
+      : pages_(std::move(pages)), weights_(std::move(weights)) {}
+  Pages pages_;
+  ModelWeights weights_;
+};
+
+// A section of random weights at `section` (64-byte aligned, packed_*_bytes long).
+W4Matrix random_w4(std::byte* section, std::size_t n, std::size_t k, std::size_t group, bool bias,
+                   int threads);
+W8Matrix random_w8(std::byte* section, std::size_t n, std::size_t k, bool bias, int threads);
+
+}  // namespace dgq::bench

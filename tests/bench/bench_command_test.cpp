@@ -1,0 +1,155 @@
+// `dgq bench` as a user runs it, on tiny sizes. No time is asserted.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/json.h"
+#include "kernels/table.h"
+#include "tests/support/command.h"
+
+namespace dgq {
+namespace {
+
+using test::Outcome;
+using test::run_dgq;
+
+constexpr const char* kTiny = " --cold-mib 4 --min-time 0.0001 --repetitions 2";
+
+// Odd sizes, so that nothing is a whole number of tiles.
+constexpr const char* kTinyShape = R"({
+  "architectures": ["LlamaForCausalLM"], "hidden_size": 72, "intermediate_size": 200, "num_hidden_layers": 2,
+  "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10, "vocab_size": 301,
+  "max_position_embeddings": 64, "attention_bias": true
+})";
+
+class BenchCommand : public testing::Test {
+ protected:
+  BenchCommand() { write("tiny.json", kTinyShape); }
+  std::string path(const std::string& name) const { return (scratch_ / name).string(); }
+  void write(const std::string& name, const std::string& text) const { std::ofstream(path(name)) << text; }
+
+ private:
+  test::ScratchFolder scratch_;
+};
+
+void expect_refused(const Outcome& outcome, const std::string& words) {
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
+}
+
+TEST_F(BenchCommand, KernelsMeasuresEveryRow) {
+  const Outcome outcome = run_dgq("bench kernels --json --m 1,5 --shape " + path("tiny.json") + kTiny);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  EXPECT_GT(report["equal_to_ref"].get<std::size_t>(), 0u);
+  for (const Json& limit : report["read"]) EXPECT_GT(limit["gb_per_s"].get<double>(), 0);
+  for (const Json& limit : report["multiply_add"]) EXPECT_GT(limit["gmac_per_s"].get<double>(), 0);
+  std::set<std::string> operations, isas;
+  for (const Json& row : report["rows"]) {
+    EXPECT_GT(row["seconds"].get<double>(), 0);
+    EXPECT_GT(row["gb_per_s"].get<double>(), 0);
+    operations.insert(row["operation"]);
+    if (row["operation"] == "gemm_w4a8") isas.insert(row["isa"]);
+  }
+  EXPECT_EQ(operations, (std::set<std::string>{"gemm_f32", "gemm_w4a8", "gemm_w8a8", "quantize_rows"}));
+  std::set<std::string> runnable;
+  for (const GemmW4A8Kernel& row : gemm_w4a8_kernels())
+    if ((row.needs & cpu_features()) == row.needs && row.needs != 0) runnable.insert(row.isa);
+  EXPECT_EQ(isas, runnable.empty() ? std::set<std::string>{"ref"} : runnable);
+}
+
+TEST_F(BenchCommand, KernelsOfOneSizeAndRow) {
+  const Outcome outcome = run_dgq(
+      std::string(
+          "bench kernels --json --isa ref --n 20 --k 40 --m 3 --threads 2 --weights w8 --act-block row") +
+      kTiny);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  ASSERT_EQ(report["rows"].size(), 1u);
+  const Json& row = report["rows"][0];
+  EXPECT_EQ(row["operation"], "gemm_w8a8");
+  EXPECT_EQ(row["isa"], "ref");
+  EXPECT_EQ(row["m"], 3);
+  EXPECT_EQ(row["n"], 20);
+  EXPECT_EQ(row["k"], 40);
+}
+
+TEST_F(BenchCommand, KernelsTableHasALineForEachRow) {
+  const Outcome outcome = run_dgq(std::string("bench kernels --isa ref --n 20 --k 40 --m 1,2") + kTiny);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::size_t lines = 0;
+  for (std::size_t at = 0; (at = outcome.out.find("\ngemm_w", at)) != std::string::npos; ++at) ++lines;
+  EXPECT_EQ(lines, 4u) << outcome.out;
+}
+
+TEST_F(BenchCommand, ModelReportsBothTests) {
+  const Outcome outcome = run_dgq(
+      "bench model --json --prompt 9 --gen 3 --repetitions 2 --threads 1,2 --shape " + path("tiny.json"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  EXPECT_EQ(report["model"], "tiny");
+  ASSERT_EQ(report["rows"].size(), 4u);
+  const char* const tests[] = {"pp9", "tg3", "pp9", "tg3"};
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Json& row = report["rows"][i];
+    EXPECT_EQ(row["test"], tests[i]);
+    EXPECT_EQ(row["n_threads"], i / 2 + 1);
+    EXPECT_EQ(row["samples_ts"].size(), 2u);
+    for (const char* key : {"avg_ts", "median_ts"}) EXPECT_GT(row[key].get<double>(), 0) << key;
+  }
+}
+
+TEST_F(BenchCommand, ModelPrintsTheColumnsOfLlamaBench) {
+  const Outcome outcome = run_dgq(
+      "bench model --prompt 4 --gen 0 --repetitions 1 --threads 1 --kv f32 --act-block row --group 32 "
+      "--shape " +
+      path("tiny.json"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::string words = outcome.out.substr(0, outcome.out.find('\n'));
+  words.erase(std::remove(words.begin(), words.end(), ' '), words.end());
+  EXPECT_EQ(words, "|model|size|params|backend|threads|test|t/s|");
+  EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 3) << outcome.out;
+  EXPECT_NE(outcome.out.find(" ± "), std::string::npos) << outcome.out;
+}
+
+TEST_F(BenchCommand, ModelListsItsShapes) {
+  const Outcome outcome = run_dgq("bench model --list-shapes");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_NE(outcome.out.find("llama-3.2-1b\n"), std::string::npos) << outcome.out;
+}
+
+TEST_F(BenchCommand, BadRequestsAreOneLine) {
+  const std::string shape = " --shape " + path("tiny.json");
+  expect_refused(run_dgq("bench model"), "--shape");
+  expect_refused(run_dgq("bench model --shape nosuch"), "llama-3.2-1b");
+  expect_refused(run_dgq("bench model --shape /nonexistent.json"), "/nonexistent.json");
+  expect_refused(run_dgq("bench model --threads 0" + shape), "--threads");
+  expect_refused(run_dgq("bench model --threads 1,,2" + shape), "--threads");
+  expect_refused(run_dgq("bench model --group 48" + shape), "--group");
+  expect_refused(run_dgq("bench model --act-block 64" + shape), "--act-block");
+  expect_refused(run_dgq("bench model --kv int4" + shape), "--kv");
+  expect_refused(run_dgq("bench model --repetitions 0" + shape), "--repetitions");
+  expect_refused(run_dgq("bench model --prompt 0 --gen 0" + shape), "nothing to do");
+  expect_refused(run_dgq("bench model --prompt 65" + shape), "64");
+  expect_refused(run_dgq("bench kernels --n 5"), "--k");
+  expect_refused(run_dgq("bench kernels --n 5 --k 999999"), "--k");
+  expect_refused(run_dgq("bench kernels --m 0"), "--m");
+  expect_refused(run_dgq("bench kernels --weights w5"), "--weights");
+  expect_refused(run_dgq("bench kernels --isa pentium"), "pentium");
+  expect_refused(run_dgq("bench kernels --min-time 0"), "--min-time");
+  expect_refused(run_dgq("bench nosuch"), "nosuch");
+}
+
+TEST_F(BenchCommand, WhatDoesNotFitIsRefusedBeforeItIsTouched) {
+  write("huge.json",
+        R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 65536, "intermediate_size": 131072,
+    "num_hidden_layers": 1024, "num_attention_heads": 512, "vocab_size": 1000000, "max_position_embeddings": 512})");
+  expect_refused(run_dgq("bench model --shape " + path("huge.json")), "of memory");
+  expect_refused(run_dgq("bench kernels --n 16 --k 16 --m 1 --cold-mib 1048576"), "of memory");
+}
+
+}  // namespace
+}  // namespace dgq

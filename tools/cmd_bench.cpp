@@ -1,0 +1,73 @@
+// tools/cmd_bench.cpp - `dgq bench`: how fast this machine is.
+#include "tools/cmd_bench.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "kernels/quantize_rows.h"
+#include "runtime/parallel.h"
+
+namespace dgq::tools {
+namespace {
+
+constexpr std::size_t kMaxThreads = 256;
+constexpr int kMaxRepetitions = 10000;
+
+constexpr Command kCommands[] = {
+    {"kernels", "every kernel on the linears of a model, beside what the machine can do at most",
+     bench_kernels},
+    {"model", "tokens per second of a synthetic model, in the columns of llama-bench", bench_model},
+};
+constexpr CommandGroup kBench = {"dgq bench", "Measures speed on this machine. Nothing is downloaded.",
+                                 "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n", kCommands};
+
+}  // namespace
+
+Result<std::vector<std::size_t>> number_list(const Options& options, const char* name, std::size_t most) {
+  std::vector<std::size_t> numbers;
+  std::istringstream list(options.get<std::string>(name) + ",");
+  for (std::string word; std::getline(list, word, ',');) {
+    const bool digits = !word.empty() && word.size() <= 9 &&
+                        std::all_of(word.begin(), word.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const std::size_t number = digits ? std::stoul(word) : 0;
+    if (number < 1 || number > most)
+      return Error{Errc::invalid, "--" + std::string(name) + " takes numbers from 1 to " +
+                                      std::to_string(most) + ", with commas between them, not '" + word +
+                                      "'"};
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+Result<std::vector<std::size_t>> thread_counts(const Options& options) {
+  if (options.has("threads")) return number_list(options, "threads", kMaxThreads);
+  return std::vector{static_cast<std::size_t>(physical_cores())};
+}
+
+Result<bool> either(const Options& options, const char* name, const std::string& no, const std::string& yes) {
+  const auto& value = options.get<std::string>(name);
+  if (value == no || value == yes) return value == yes;
+  return Error{Errc::invalid,
+               "--" + std::string(name) + " must be " + no + " or " + yes + ", not '" + value + "'"};
+}
+
+Result<std::size_t> group_option(const Options& options) {
+  const auto group = options.get<std::size_t>("group");
+  if (group == 32 || group == 64 || group == 128) return group;
+  return Error{Errc::invalid, "--group must be 32, 64 or 128"};
+}
+
+Result<std::size_t> act_block_option(const Options& options) {
+  DGQ_TRY(const bool row, either(options, "act-block", "128", "row"));
+  return row ? std::size_t{0} : kActBlock;
+}
+
+Result<int> repetitions_option(const Options& options) {
+  const int repetitions = options.get<int>("repetitions");
+  if (repetitions >= 1 && repetitions <= kMaxRepetitions) return repetitions;
+  return Error{Errc::invalid, "--repetitions must be from 1 to " + std::to_string(kMaxRepetitions)};
+}
+
+Result<int> run_bench(const Arguments& arguments) { return dispatch(kBench, arguments); }
+
+}  // namespace dgq::tools

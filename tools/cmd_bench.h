@@ -1,0 +1,23 @@
+// tools/cmd_bench.h - options that `dgq bench kernels` and `dgq bench model` share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tools/command.h"
+
+namespace dgq::tools {
+
+Result<int> bench_kernels(const Arguments& arguments);
+Result<int> bench_model(const Arguments& arguments);
+
+// Of options that were added under these names. Errors name the option.
+Result<std::vector<std::size_t>> number_list(const Options& options, const char* name, std::size_t most);
+Result<std::vector<std::size_t>> thread_counts(
+    const Options& options);  // --threads, else one per physical core
+Result<bool> either(const Options& options, const char* name, const std::string& no, const std::string& yes);
+Result<std::size_t> group_option(const Options& options);      // --group
+Result<std::size_t> act_block_option(const Options& options);  // --act-block: as runtime/decoder.h takes it
+Result<int> repetitions_option(const Options& options);        // --repetitions
+
+}  // namespace dgq::tools

@@ -1,0 +1,211 @@
+// tools/cmd_bench_kernels.cpp - `dgq bench kernels`: every kernel that this CPU runs, beside what the machine can do at most.
+#include <cstdio>
+
+#include "bench/kernel_bench.h"
+#include "bench/memory.h"
+#include "bench/shapes.h"
+#include "kernels/cpu.h"
+#include "tools/cmd_bench.h"
+
+namespace dgq::tools {
+namespace po = boost::program_options;
+
+namespace {
+
+constexpr std::size_t kMaxRows = 65536;
+
+constexpr const char* kExamples =
+    "  dgq bench kernels\n"
+    "  dgq bench kernels --shape llama2-7b --threads 1 --weights w4 --m 1,512\n"
+    "  dgq bench kernels --n 4096 --k 11008 --m 1 --group 32 --json\n"
+    "  dgq bench kernels --isa ref --m 1\n";
+
+void add_options(Options& options) {
+  options.named.add_options()  //
+      ("shape", po::value<std::string>()->default_value("llama-3.2-1b")->value_name("NAME|FILE.json"),
+       "the model whose linears are measured (dgq bench model --list-shapes)")                //
+      ("n", po::value<std::size_t>()->value_name("N"), "instead: one linear with N outputs")  //
+      ("k", po::value<std::size_t>()->value_name("K"), "and K inputs")                        //
+      ("m", po::value<std::string>()->value_name("M[,M...]"),
+       "rows of activations (default: 1 decodes, 2 to 8 are small batches, 128 and 512 prompts)")  //
+      ("weights", po::value<std::string>()->value_name("TYPE"),
+       "only gemms, all linears with these weights: w4 or w8")  //
+      ("group", po::value<std::size_t>()->default_value(128)->value_name("G"),
+       "w4 weights per group scale: 32, 64 or 128")  //
+      ("act-block", po::value<std::string>()->default_value("128")->value_name("B"),
+       "columns per activation scale: 128 or row")  //
+      ("isa", po::value<std::string>()->value_name("NAME"),
+       "only the rows of this name (default: all but ref, which is for reading)")  //
+      ("threads", po::value<std::string>()->value_name("T"),
+       "threads (default: one per physical core)")  //
+      ("min-time", po::value<double>()->default_value(0.05, "0.05")->value_name("S"),
+       "seconds of one repetition")  //
+      ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
+       "repetitions; the median counts")  //
+      ("cold-mib", po::value<std::size_t>()->value_name("MIB"),
+       "memory that calls go through, so that weights are in no cache (default: twice the last-level\n"
+       "cache, at least 256, at most half of what is available)")  //
+      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+}
+
+Result<std::vector<bench::KernelCase>> read_cases(const Options& options) {
+  std::vector<bench::KernelCase> cases;
+  if (options.has("n") != options.has("k")) return Error{Errc::invalid, "--n and --k belong together"};
+  if (options.has("n")) {
+    const std::size_t n = options.get<std::size_t>("n"), k = options.get<std::size_t>("k");
+    if (n < 1 || n > kMaxN || k < 1 || k > kMaxK)
+      return Error{Errc::invalid,
+                   "--n must be from 1 to " + std::to_string(kMaxN) + ", --k to " + std::to_string(kMaxK)};
+    for (const auto operation : {bench::Operation::gemm_w4a8, bench::Operation::gemm_w8a8})
+      cases.push_back({operation, "-", n, k, {1, 2, 4, 8, 128, 512}});
+  } else {
+    DGQ_TRY(const bench::Shape shape, bench::load_shape(options.get<std::string>("shape")));
+    cases = bench::cases_of(shape.config);
+  }
+  if (options.has("weights")) {
+    DGQ_TRY(const bool w8, either(options, "weights", "w4", "w8"));
+    const auto operation = w8 ? bench::Operation::gemm_w8a8 : bench::Operation::gemm_w4a8;
+    std::erase_if(cases, [&](const bench::KernelCase& c) {
+      return options.has("n") ? c.operation != operation : c.operation > bench::Operation::gemm_w8a8;
+    });
+    for (bench::KernelCase& c : cases) c.operation = operation;
+  }
+  if (options.has("m")) {
+    DGQ_TRY(const std::vector<std::size_t> rows, number_list(options, "m", kMaxRows));
+    for (bench::KernelCase& c : cases) c.m = rows;
+  }
+  return cases;
+}
+
+Result<bench::KernelBenchOptions> read_options(const Options& options) {
+  bench::KernelBenchOptions chosen{};
+  DGQ_TRY(chosen.group, group_option(options));
+  DGQ_TRY(chosen.act_block, act_block_option(options));
+  DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
+  if (threads.size() != 1) return Error{Errc::invalid, "--threads must be one number"};
+  chosen.threads = static_cast<int>(threads.front());
+  DGQ_TRY(chosen.timer.repetitions, repetitions_option(options));
+  chosen.timer.min_time_s = options.get<double>("min-time");
+  if (!(chosen.timer.min_time_s > 0 && chosen.timer.min_time_s <= 60))
+    return Error{Errc::invalid, "--min-time must be above 0 and at most 60 seconds"};
+  if (options.has("cold-mib")) {
+    constexpr std::size_t kMost = std::size_t{1} << 20;  // 1 TiB
+    const auto mib = options.get<std::size_t>("cold-mib");
+    if (mib < 1 || mib > kMost)
+      return Error{Errc::invalid, "--cold-mib must be from 1 to " + std::to_string(kMost)};
+    chosen.cold_bytes = mib << 20;
+  } else {
+    DGQ_TRY(const std::uint64_t available, bench::available_memory_bytes());
+    chosen.cold_bytes = std::min<std::size_t>(bench::cold_bytes(), available / 2);
+  }
+  return chosen;
+}
+
+Result<bench::KernelRows> choose_rows(const Options& options, const bench::KernelRows& runnable) {
+  if (options.has("isa")) {
+    const auto& isa = options.get<std::string>("isa");
+    DGQ_TRY([[maybe_unused]] const Kernels known, select_kernels(isa));
+    return bench::rows_named(runnable, isa);
+  }
+  bench::KernelRows rows = runnable;
+  const auto drop_ref = [](auto& table) {
+    if (table.size() > 1) table.pop_back();
+  };
+  drop_ref(rows.gemm_w4a8), drop_ref(rows.gemm_w8a8), drop_ref(rows.quantize_rows), drop_ref(rows.gemm_f32);
+  return rows;
+}
+
+std::string fraction(double value) {
+  char text[16] = "-";
+  if (value > 0) std::snprintf(text, sizeof text, "%.0f%%", 100 * value);
+  return text;
+}
+
+void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
+                 const bench::KernelBenchReport& report) {
+  std::printf("CPU      %s (%s), %d thread(s)\n", cpu_name().c_str(), kArchitecture, options.threads);
+  std::printf("checked  %zu comparisons with ref: same bits\n", compared);
+  for (const bench::ReadLimit& limit : report.read)
+    std::printf("read     %6.1f GB/s with %d thread(s), %.0f MiB\n", limit.bytes_per_s * 1e-9, limit.threads,
+                static_cast<double>(options.cold_bytes) / (1 << 20));
+  for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
+    std::printf("ceiling  %6.0f GMAC/s of %s (%s)\n", limit.macs_per_s * 1e-9, limit.isa.c_str(),
+                limit.instructions.c_str());
+  std::printf("\n%-13s %-10s %-8s %4s %6s %6s %10s %7s %8s %7s %10s\n", "operation", "isa", "linear", "m",
+              "n", "k", "time", "GB/s", "of read", "GMAC/s", "of ceiling");
+  for (const bench::KernelBenchRow& row : report.rows) {
+    char macs[16] = "-";
+    if (row.macs_per_s > 0) std::snprintf(macs, sizeof macs, "%.1f", row.macs_per_s * 1e-9);
+    std::printf("%-13s %-10s %-8s %4zu %6zu %6zu %7.0f us %7.2f %8s %7s %10s\n",
+                bench::name_of(row.operation), row.isa.c_str(), row.linear.c_str(), row.n, row.m, row.k,
+                row.seconds * 1e6, row.bytes_per_s * 1e-9, fraction(row.of_read).c_str(), macs,
+                fraction(row.of_multiply_add).c_str());
+  }
+}
+
+void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
+                const bench::KernelBenchReport& report) {
+  OrderedJson read = OrderedJson::array(), ceilings = OrderedJson::array(), rows = OrderedJson::array();
+  for (const bench::ReadLimit& limit : report.read)
+    read.push_back({{"threads", limit.threads}, {"gb_per_s", limit.bytes_per_s * 1e-9}});
+  for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
+    ceilings.push_back(
+        {{"isa", limit.isa}, {"instructions", limit.instructions}, {"gmac_per_s", limit.macs_per_s * 1e-9}});
+  for (const bench::KernelBenchRow& row : report.rows)
+    rows.push_back({{"operation", bench::name_of(row.operation)},
+                    {"isa", row.isa},
+                    {"linear", row.linear},
+                    {"m", row.m},
+                    {"n", row.n},
+                    {"k", row.k},
+                    {"seconds", row.seconds},
+                    {"gb_per_s", row.bytes_per_s * 1e-9},
+                    {"of_read", row.of_read},
+                    {"gmac_per_s", row.macs_per_s * 1e-9},
+                    {"of_multiply_add", row.of_multiply_add}});
+  const OrderedJson json = {{"cpu", cpu_name()},
+                            {"architecture", kArchitecture},
+                            {"features", feature_names(cpu_features())},
+                            {"compiler", __VERSION__},
+                            {"threads", options.threads},
+                            {"group", options.group},
+                            {"cold_bytes", options.cold_bytes},
+                            {"equal_to_ref", compared},
+                            {"read", std::move(read)},
+                            {"multiply_add", std::move(ceilings)},
+                            {"rows", std::move(rows)}};
+  std::printf("%s\n", json.dump(2).c_str());
+}
+
+}  // namespace
+
+Result<int> bench_kernels(const Arguments& arguments) {
+  Options options{
+      "dgq bench kernels [options]",
+      "Checks every kernel that this CPU runs against ref, bit by bit, then measures it on the linears of a\n"
+      "model, beside what was measured of the machine in the same run: bandwidth of reading, and the rate "
+      "of\n"
+      "the ISA's own multiply-adds.",
+      kExamples,
+      {},
+      {},
+      {}};
+  add_options(options);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  DGQ_TRY(const auto cases, read_cases(options));
+  DGQ_TRY(const bench::KernelBenchOptions chosen, read_options(options));
+  const bench::KernelRows runnable = bench::runnable_rows();
+  DGQ_TRY(const bench::KernelRows rows, choose_rows(options, runnable));
+  Progress progress;
+  progress.update("checking against ref", 0);
+  DGQ_TRY(const std::size_t compared, bench::check_against_ref(runnable));
+  DGQ_TRY(const bench::KernelBenchReport report,
+          bench::bench_kernels(rows, cases, chosen,
+                               [&](const std::string& label, double done) { progress.update(label, done); }));
+  progress.finish();
+  options.get<bool>("json") ? print_json(chosen, compared, report) : print_table(chosen, compared, report);
+  return 0;
+}
+
+}  // namespace dgq::tools
