@@ -137,12 +137,13 @@ class Run {
     const bool f32 = c.operation == Operation::gemm_f32;
     const std::vector<float> x = activations(m * c.k);
     std::vector<float> y(m * c.n);
-    InputQuantizer quantizer(quantize, options_.act_block);
-    const LinearInput input = quantizer.prepare(x.data(), m, c.k, !f32, options_.threads);
+    QuantizedBuffer buffer(options_.act_block);
+    LinearInput input{x.data(), m, c.k, {}};
+    if (!f32) input = quantize_input(x.data(), m, c.k, quantize, buffer, options_.threads);
     const double seconds = time(c, isa, m, [&] {
       const Linear linear = copies.next();
       parallel_ranges(options_.threads, output_blocks(linear), [&](std::size_t begin, std::size_t end, int) {
-        run_blocks(linear, input, kernels, begin, end, y.data(), c.n);
+        run_blocks(linear, input, kernels, begin, end, y.data() + begin * kRowBlock, c.n);
       });
     });
     const double bytes_per_s = static_cast<double>(section_bytes(c, options_.group)) / seconds;
@@ -157,9 +158,9 @@ class Run {
 
   void time_quantize(const KernelCase& c, const QuantizeRowsKernel& row, std::size_t m) {
     const std::vector<float> x = activations(m * c.k);
-    InputQuantizer quantizer(row, options_.act_block);
+    QuantizedBuffer buffer(options_.act_block);
     const double seconds =
-        time(c, row.isa, m, [&] { (void)quantizer.prepare(x.data(), m, c.k, true, options_.threads); });
+        time(c, row.isa, m, [&] { (void)quantize_input(x.data(), m, c.k, row, buffer, options_.threads); });
     const double bytes_per_s = static_cast<double>(m * c.k * sizeof(float)) / seconds;
     report_.rows.push_back({c.operation, row.isa, c.linear, m, 1, c.k, seconds, bytes_per_s, 0, 0, 0});
   }

@@ -66,8 +66,9 @@ class Comparison {
  private:
   Result<void> compare(const Size& size) {
     const std::vector<float> x = activations(size.m, size.k);
-    InputQuantizer quantizer(rows_.quantize_rows.back(), size.act_block);
-    const QuantizedRows input = quantizer.prepare(x.data(), size.m, size.k, true, 1).rows;
+    QuantizedBuffer buffer(size.act_block);
+    const QuantizedRows input =
+        quantize_input(x.data(), size.m, size.k, rows_.quantize_rows.back(), buffer, 1).rows;
     const bool bias = size.n % 2 == 0;
     AlignedBuffer<std::byte> section;
     DGQ_CHECK(compare_gemm("gemm_w4a8", rows_.gemm_w4a8,
@@ -111,8 +112,8 @@ class Comparison {
   Result<void> compare_quantized(const std::vector<float>& x, const QuantizedRows& expected,
                                  const Size& size) {
     for (const QuantizeRowsKernel& row : rows_.quantize_rows) {
-      InputQuantizer quantizer(row, size.act_block);
-      const QuantizedRows got = quantizer.prepare(x.data(), size.m, size.k, true, 1).rows;
+      QuantizedBuffer buffer(size.act_block);
+      const QuantizedRows got = quantize_input(x.data(), size.m, size.k, row, buffer, 1).rows;
       const std::string what = text("quantize_rows", row.isa, size);
       const std::size_t columns = expected.m * expected.stride;
       DGQ_CHECK(expect_same(got.q, expected.q, columns, what));

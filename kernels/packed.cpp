@@ -45,7 +45,7 @@ std::size_t q4_byte(const W4Matrix& w, std::size_t i, std::size_t j) {
 }
 
 std::size_t q8_byte(const W8Matrix& w, std::size_t i, std::size_t j) {
-  return (i / kRowBlock * (w.padded_k() / 4) + j / 4) * 64 + i % kRowBlock * 4 + j % 4;
+  return (i / kRowBlock * (w.stride / 4) + j / 4) * 64 + i % kRowBlock * 4 + j % 4;
 }
 
 // s2 and o of row i, group g stand at this index of their parts.
@@ -117,7 +117,7 @@ W4Matrix bind_w4(const std::byte* section, std::size_t n, std::size_t k, std::si
 
 W8Matrix bind_w8(const std::byte* section, std::size_t n, std::size_t k, bool bias) {
   const PartsW8 parts = parts_w8(n, k, bias);
-  return {n, k, reinterpret_cast<const std::int8_t*>(section),
+  return {n, k, round_up(k, kColumnPad), reinterpret_cast<const std::int8_t*>(section),
           reinterpret_cast<const float*>(section + parts.s1),
           bias ? reinterpret_cast<const float*>(section + parts.bias) : nullptr};
 }

@@ -53,7 +53,9 @@ struct W4Matrix {
 
 struct W8Matrix {
   std::size_t n, k;
-  const std::int8_t* q;  // [n16][padded_k / 4][64], n16k4, -127..127; 64-byte aligned; borrowed
+  std::size_t
+      stride;  // columns from one block of rows to the next: padded_k() in a section, more in a KV cache
+  const std::int8_t* q;  // [n16][stride / 4][64], n16k4, -127..127; 64-byte aligned; borrowed
   const float* s1;       // [n16 * 16], finite, >= 0
   const float* bias;     // [n16 * 16] or null
   DGQ_INLINE std::size_t padded_k() const { return round_up(k, kColumnPad); }

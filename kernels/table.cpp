@@ -55,6 +55,16 @@ constexpr GemmF32Kernel kGemmF32[] = {
     {"ref", 0, gemm_f32_ref},
 };
 
+constexpr FloatOpsKernel kFloatOps[] = {
+#if defined(__x86_64__)
+    {"avx512vnni", kAvx2 | kAvx512Vnni, &float_ops_avx512vnni},
+    {"avx2", kAvx2, &float_ops_avx2},
+#elif defined(__aarch64__)
+    {"neon", kNeon, &float_ops_neon},
+#endif
+    {"ref", 0, &float_ops_ref},
+};
+
 // Every name of every architecture, so that one that is right elsewhere gets a better answer than "unknown".
 constexpr struct {
   const char* isa;
@@ -71,6 +81,7 @@ void for_each_table(Visit visit) {
   visit("gemm_w8a8", gemm_w8a8_kernels());
   visit("quantize_rows", quantize_rows_kernels());
   visit("gemm_f32", gemm_f32_kernels());
+  visit("float_ops", float_ops_kernels());
 }
 
 template <class Row>
@@ -137,6 +148,7 @@ std::span<const GemmW4A8Kernel> gemm_w4a8_kernels() { return kGemmW4A8; }
 std::span<const GemmW8A8Kernel> gemm_w8a8_kernels() { return kGemmW8A8; }
 std::span<const QuantizeRowsKernel> quantize_rows_kernels() { return kQuantizeRows; }
 std::span<const GemmF32Kernel> gemm_f32_kernels() { return kGemmF32; }
+std::span<const FloatOpsKernel> float_ops_kernels() { return kFloatOps; }
 
 Result<Kernels> select_kernels(std::string_view isa) {
   DGQ_TRY(const Features features, features_of(isa));
@@ -145,6 +157,7 @@ Result<Kernels> select_kernels(std::string_view isa) {
   kernels.gemm_w8a8 = first_runnable(gemm_w8a8_kernels(), features);
   kernels.quantize_rows = first_runnable(quantize_rows_kernels(), features);
   kernels.gemm_f32 = first_runnable(gemm_f32_kernels(), features);
+  kernels.float_ops = first_runnable(float_ops_kernels(), features);
   kernels.isa = kernels.gemm_w4a8->isa;
   return kernels;
 }
@@ -167,6 +180,7 @@ std::vector<KernelListing> list_kernels(const Kernels& chosen) {
   list("gemm_w8a8", gemm_w8a8_kernels(), *chosen.gemm_w8a8);
   list("quantize_rows", quantize_rows_kernels(), *chosen.quantize_rows);
   list("gemm_f32", gemm_f32_kernels(), *chosen.gemm_f32);
+  list("float_ops", float_ops_kernels(), *chosen.float_ops);
   return listing;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
 #include "kernels/quantize_rows.h"
@@ -20,6 +21,7 @@ std::span<const GemmW4A8Kernel> gemm_w4a8_kernels();
 std::span<const GemmW8A8Kernel> gemm_w8a8_kernels();
 std::span<const QuantizeRowsKernel> quantize_rows_kernels();
 std::span<const GemmF32Kernel> gemm_f32_kernels();
+std::span<const FloatOpsKernel> float_ops_kernels();
 
 // The rows a model runs with. Chosen once, when it is loaded.
 struct Kernels {
@@ -28,6 +30,7 @@ struct Kernels {
   const GemmW8A8Kernel* gemm_w8a8;
   const QuantizeRowsKernel* quantize_rows;
   const GemmF32Kernel* gemm_f32;
+  const FloatOpsKernel* float_ops;
 };
 
 // The first row of each table that this CPU can run. `isa` empty: the best. Otherwise a name that occurs in a

@@ -1,17 +1,20 @@
-// runtime/attention.h - causal attention of some rows of one sequence over the keys and values of one kv
-// head.
+// runtime/attention.h - causal attention of some rows of one sequence over the keys and values of one kv head.
 //
-//   s[t] = (q . k[t]) * (k_scale[t] / sqrt(head_dim)),  t = 0..position      (q . k as ops.h dot)
-//   out  = ( sum over t ascending of (e^(s[t] - max s) * v_scale[t]) * v[t] ) * (1 / sum over t of e^(s[t] -
-//   max s))
+//   s[t] = q . k[t],  t = 0..position          p[t] = e^((s[t] - max s) / sqrt(head_dim))
+//   out  = ( sum over t of p[t] * v[t] ) * (1 / sum over t of p[t])
 //
-// The query heads that share the kv head are done together, so that a key or value is widened to float once
-// for all.
+// Over an int8 cache both products are W8A8 (kernels/gemm_q.h), exact in integers and so the same bits on every CPU:
+// q is quantized per head, and p[t] * v_scale[t] per 128 positions. On the 44M model that moves the perplexity from
+// 22.193 (the same in float) to 22.199. Over an f32 cache everything is float, sums as in ops.h.
+//
+// The query heads that share the kv head are done together: they are rows of one product.
 #pragma once
 
 #include <cstddef>
-#include <vector>
+#include <cstdint>
 
+#include "kernels/table.h"
+#include "runtime/buffer.h"
 #include "runtime/kv_cache.h"
 
 namespace dgq {
@@ -25,19 +28,20 @@ struct AttentionRows {
   std::size_t stride;  // floats
 };
 
-class AttentionScratch {
- public:
-  // Room for `queries` (rows * heads) over `positions` positions. Grows only.
-  void grow(std::size_t queries, std::size_t positions, std::size_t head_dim);
-  float* scores(std::size_t query) { return &scores_[query * stride_]; }
-  float& sum(std::size_t query) { return sums_[query]; }
-  float* block() { return block_.data(); }
+// Of one thread.
+struct AttentionScratch {
+  AlignedBuffer<float> scores, sums, scale, mixed;
+  AlignedBuffer<std::int8_t> q;
+  AlignedBuffer<std::int16_t> q_sums;
 
- private:
-  std::size_t stride_ = 0;
-  std::vector<float> scores_, sums_, block_;
+  // Room for `queries` (rows * heads) over `positions` positions.
+  void grow(std::size_t queries, std::size_t positions, std::size_t head_dim);
 };
 
-void attend(const KvHead& keys, const KvHead& values, const AttentionRows& rows, AttentionScratch& scratch);
+// Rows that one call should take, so that its scores stay in the cache: at least 1. The result does not depend on it.
+std::size_t attention_rows(std::size_t heads, std::size_t positions);
+
+void attend(const KvCache& cache, std::size_t layer, std::size_t kv_head, std::size_t head_dim,
+            const AttentionRows& rows, const Kernels& kernels, AttentionScratch& scratch);
 
 }  // namespace dgq

@@ -10,7 +10,7 @@ namespace dgq {
 namespace {
 
 // Above every model there is, and low enough that no product of two of them overflows 64 bits.
-constexpr std::int64_t kMaxHidden = 65536, kMaxLayers = 1024, kMaxHeads = 1024, kMaxHeadDim = 1024;
+constexpr std::int64_t kMaxHidden = 65536, kMaxLayers = 1024, kMaxHeads = 1024;
 constexpr std::int64_t kMaxVocab = 1 << 20;
 constexpr std::int64_t kMaxPositions = 1 << 20;  // runtime/math.h reduces RoPE angles exactly up to here
 constexpr std::int64_t kMistralWindow =
@@ -170,9 +170,10 @@ Result<void> parse_sizes(const Json& config, std::string_view where, ModelConfig
     return corrupt(
         where, "\"hidden_size\" must be a multiple of \"num_attention_heads\" when there is no \"head_dim\"");
   const auto quotient = static_cast<std::int64_t>(out.hidden / out.heads);
-  DGQ_TRY(const std::int64_t head_dim, json_int_or(config, "head_dim", quotient, 1, kMaxHeadDim, where));
+  DGQ_TRY(const std::int64_t head_dim,
+          json_int_or(config, "head_dim", quotient, 1, std::int64_t{kMaxHeadDim}, where));
   out.head_dim = static_cast<std::size_t>(head_dim);
-  if (head_dim < 2 || head_dim > kMaxHeadDim || head_dim % 2 != 0)
+  if (head_dim < 2 || head_dim > std::int64_t{kMaxHeadDim} || head_dim % 2 != 0)
     return corrupt(where, "the head dimension (" + std::to_string(head_dim) +
                               ") must be even and from 2 to " + std::to_string(kMaxHeadDim));
   if (out.heads * out.head_dim > kMaxK)

@@ -18,6 +18,8 @@ struct RopeScaling {
   std::size_t original_max_positions = 8192;
 };
 
+inline constexpr int kMaxHeadDim = 1024;
+
 struct ModelConfig {
   std::size_t hidden, ffn, layers, heads, kv_heads, head_dim, vocab, max_positions;  // all > 0
   double rms_eps, rope_theta;

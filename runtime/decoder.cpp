@@ -3,18 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <initializer_list>
 
 #include "runtime/attention.h"
 #include "runtime/linear.h"
-#include "runtime/ops.h"
 #include "runtime/parallel.h"
 #include "runtime/rope.h"
 
 namespace dgq {
 namespace {
-
-// Queries (rows times heads of one kv head) that one attention task takes together.
-constexpr std::size_t kAttentionQueries = 32;
 
 // Neighbouring rows of one sequence, few enough for one attention task.
 struct Tile {
@@ -43,52 +40,74 @@ void lookup(const W8Matrix& w, std::size_t row, float* out) { unpack_row(w, row,
 }  // namespace
 
 struct Decoder::State {
+  // What each thread has for itself.
+  struct Thread {
+    AttentionScratch attention;
+    AlignedBuffer<float> row, gate, up;
+  };
+
   ModelConfig config;
   Kernels kernels;
+  const FloatOps& ops;
   int threads;
-  std::size_t q_width, kv_width,
-      tile_rows;  // floats of a row in q and out, in k and v; rows of an attention task
+  std::size_t q_width, kv_width;  // floats of a row in q and out, in k and v
   RopeTable rope;
-  InputQuantizer quantizer;
-  std::vector<AttentionScratch> attention;  // one per thread
+  std::vector<Thread> own;
   std::vector<Tile> tiles;
   // Scratch for m rows, row-major. Kept from call to call.
   AlignedBuffer<float> hidden, norm, q, k, v, mixed, gate, up, out, wanted;
+  QuantizedBuffer input, ffn_input;
 
   State(const ModelConfig& c, const Kernels& chosen, int thread_count, std::size_t act_block)
       : config(c),
         kernels(chosen),
+        ops(*kernels.float_ops->run),
         threads(std::max(1, thread_count)),
         q_width(c.heads * c.head_dim),
         kv_width(c.kv_heads * c.head_dim),
-        tile_rows(std::max<std::size_t>(1, kAttentionQueries / (c.heads / c.kv_heads))),
         rope(c),
-        quantizer(*kernels.quantize_rows, act_block),
-        attention(static_cast<std::size_t>(threads)) {}
+        own(static_cast<std::size_t>(threads)),
+        input(act_block),
+        ffn_input(act_block) {}
+
+  Thread& of(int thread) { return own[static_cast<std::size_t>(thread)]; }
 
   // One row (decoding) is too little work for every row-wise step to be worth waking the other threads.
   template <class Body>
   void for_each_row(std::size_t m, const Body& body) {
-    parallel_ranges(threads, m, [&](std::size_t begin, std::size_t end, int) {
-      for (std::size_t i = begin; i < end; ++i) body(i);
+    parallel_ranges(threads, m, [&](std::size_t begin, std::size_t end, int thread) {
+      for (std::size_t i = begin; i < end; ++i) body(i, thread);
     });
   }
 
-  const float* normalise(const float* x, const float* weight, std::size_t m) {
-    float* y = norm.at_least(m * config.hidden);
+  static bool any_quantized(std::initializer_list<const Linear*> readers) {
+    return std::any_of(readers.begin(), readers.end(), [](const Linear* l) { return is_quantized(*l); });
+  }
+  static bool all_quantized(std::initializer_list<const Linear*> readers) {
+    return std::all_of(readers.begin(), readers.end(), [](const Linear* l) { return is_quantized(*l); });
+  }
+
+  // m rows of floats as the readers want them.
+  LinearInput prepare(const float* x, std::size_t m, std::size_t width,
+                      std::initializer_list<const Linear*> readers) {
+    if (!any_quantized(readers)) return {x, m, width, {}};
+    return quantize_input(x, m, width, *kernels.quantize_rows, input, threads);
+  }
+
+  // RMSNorm and then prepare(), row by row. The floats are kept only where a reader or a tap (`keep`) wants them.
+  LinearInput normalise(const float* x, const float* weight, std::size_t m, bool keep,
+                        std::initializer_list<const Linear*> readers) {
+    const std::size_t width = config.hidden;
     const auto eps = static_cast<float>(config.rms_eps);
-    for_each_row(m, [&](std::size_t i) {
-      rms_norm(x + i * config.hidden, weight, config.hidden, eps, y + i * config.hidden);
+    float* kept = keep || !all_quantized(readers) ? norm.at_least(m * width) : nullptr;
+    const bool quantize = any_quantized(readers);
+    const QuantizedRowsOut to = quantize ? input.reserve(m, width) : QuantizedRowsOut{};
+    for_each_row(m, [&](std::size_t i, int thread) {
+      float* row = kept ? kept + i * width : of(thread).row.at_least(width);
+      ops.rms_norm(x + i * width, weight, width, eps, row);
+      if (quantize) kernels.quantize_rows->run(row, width, width, to, i, 1);
     });
-    return y;
-  }
-
-  template <std::size_t N>
-  LinearInput prepare(const float* x, std::size_t m, std::size_t k,
-                      const std::array<const Linear*, N>& readers) {
-    const bool quantize =
-        std::any_of(readers.begin(), readers.end(), [](const Linear* l) { return is_quantized(*l); });
-    return quantizer.prepare(x, m, k, quantize, threads);
+    return {kept, m, width, quantize ? view(to) : QuantizedRows{}};
   }
 
   struct Job {
@@ -97,34 +116,48 @@ struct Decoder::State {
   };
 
   // Several linears of one input as one loop over all their blocks, so that threads wait for each other once.
-  template <std::size_t N>
-  void run_linears(const LinearInput& input, const std::array<Job, N>& jobs) {
+  // after(job, first, last): output rows [first, last) of a job are there, for all rows of the input.
+  template <std::size_t N, class After>
+  void run_linears(const LinearInput& x, const std::array<Job, N>& jobs, const After& after) {
     std::size_t total = 0;
     for (const Job& job : jobs) total += output_blocks(*job.linear);
     parallel_ranges(threads, total, [&](std::size_t begin, std::size_t end, int) {
       std::size_t base = 0;
       for (const Job& job : jobs) {
-        const std::size_t blocks = output_blocks(*job.linear);
-        const std::size_t from = std::clamp(begin, base, base + blocks),
-                          to = std::clamp(end, base, base + blocks);
-        if (from < to)
-          run_blocks(*job.linear, input, kernels, from - base, to - base, job.y, output_rows(*job.linear));
+        const std::size_t blocks = output_blocks(*job.linear), n = output_rows(*job.linear);
+        const std::size_t from = std::clamp(begin, base, base + blocks) - base,
+                          to = std::clamp(end, base, base + blocks) - base;
+        if (from < to) {
+          run_blocks(*job.linear, x, kernels, from, to, job.y + from * kRowBlock, n);
+          after(job, from * kRowBlock, std::min(to * kRowBlock, n));
+        }
         base += blocks;
       }
     });
   }
 
+  // x += linear(input)
+  void project_back(const Linear& linear, const LinearInput& from, float* x) {
+    const std::size_t width = config.hidden;
+    run_linears<1>(from, {{{&linear, out.at_least(from.m * width)}}},
+                   [&](const Job& job, std::size_t first, std::size_t last) {
+                     for (std::size_t i = 0; i < from.m; ++i)
+                       ops.add(x + i * width + first, job.y + i * width + first, last - first);
+                   });
+  }
+
   void rotate_and_store(std::size_t layer, std::span<const Row> rows, float* queries, float* keys,
                         const float* values) {
     const std::size_t d = config.head_dim;
-    for_each_row(rows.size(), [&](std::size_t i) {
+    for_each_row(rows.size(), [&](std::size_t i, int) {
       const std::size_t position = rows[i].position;
       const float *cosine = rope.cosine(position), *sine = rope.sine(position);
-      for (std::size_t h = 0; h < config.heads; ++h) rotate(queries + i * q_width + h * d, cosine, sine, d);
+      for (std::size_t h = 0; h < config.heads; ++h)
+        ops.rotate(queries + i * q_width + h * d, cosine, sine, d);
       for (std::size_t h = 0; h < config.kv_heads; ++h) {
-        rotate(keys + i * kv_width + h * d, cosine, sine, d);
-        rows[i].cache->keys(layer, h).store(position, keys + i * kv_width + h * d);
-        rows[i].cache->values(layer, h).store(position, values + i * kv_width + h * d);
+        const std::size_t at = i * kv_width + h * d;
+        ops.rotate(keys + at, cosine, sine, d);
+        rows[i].cache->store(layer, h, position, keys + at, values + at, *kernels.quantize_rows->run);
       }
     });
   }
@@ -139,61 +172,83 @@ struct Decoder::State {
                         const Tile& tile = tiles[task % tiles.size()];
                         const Row& first = rows[tile.begin];
                         const std::size_t at = tile.begin * q_width + head * group * config.head_dim;
-                        attend(first.cache->keys(layer, head), first.cache->values(layer, head),
+                        attend(*first.cache, layer, head, config.head_dim,
                                {tile.rows, first.position, group, queries + at, result + at, q_width},
-                               attention[static_cast<std::size_t>(thread)]);
+                               kernels, of(thread).attention);
                       }
                     });
   }
 
-  // Everything whose size depends on the batch or the caches, before the threads start.
+  // Everything whose size depends on the batch, before the threads start.
   void make_room(std::span<const Row> rows) {
     std::size_t positions = 0;
-    for (const Row& row : rows) positions = std::max(positions, row.cache->capacity());
+    for (const Row& row : rows) positions = std::max(positions, row.position + 1);
     rope.grow(positions);
-    const std::size_t queries = tile_rows * (config.heads / config.kv_heads);
-    for (AttentionScratch& scratch : attention) scratch.grow(queries, positions, config.head_dim);
+    const std::size_t group = config.heads / config.kv_heads, tile_rows = attention_rows(group, positions);
     split_into_tiles(rows, tile_rows, tiles);
+    for (Thread& thread : own) {
+      thread.attention.grow(std::min(tile_rows, rows.size()) * group, positions, config.head_dim);
+      thread.row.at_least(config.hidden);
+      thread.gate.at_least(rows.size() * kActBlock);
+      thread.up.at_least(rows.size() * kActBlock);
+    }
   }
 
   void attention_half(std::size_t layer, const LayerWeights& w, std::span<const Row> rows, float* x,
                       const Tap* tap) {
     const std::size_t m = rows.size();
-    const float* normed = normalise(x, w.input_norm, m);
-    if (tap) (*tap)(TapPoint::q, normed, m, config.hidden);
+    const LinearInput normed = normalise(x, w.input_norm, m, tap, {&w.q, &w.k, &w.v});
+    if (tap) (*tap)(TapPoint::q, normed.x, m, config.hidden);
     float *queries = q.at_least(m * q_width), *keys = k.at_least(m * kv_width),
           *values = v.at_least(m * kv_width);
-    run_linears<3>(prepare<3>(normed, m, config.hidden, {&w.q, &w.k, &w.v}),
-                   {{{&w.q, queries}, {&w.k, keys}, {&w.v, values}}});
+    run_linears<3>(normed, {{{&w.q, queries}, {&w.k, keys}, {&w.v, values}}}, [](const auto&...) {});
     rotate_and_store(layer, rows, queries, keys, values);
     float* mix = mixed.at_least(m * q_width);
     attend_all(layer, rows, queries, mix);
     if (tap) (*tap)(TapPoint::o, mix, m, q_width);
-    project_back(w.o, mix, m, q_width, x);
+    project_back(w.o, prepare(mix, m, q_width, {&w.o}), x);
+  }
+
+  // swiglu(gate, up) of 128 columns at a time, quantized while they are in the cache.
+  LinearInput activate_in_chunks(const LayerWeights& w, const LinearInput& normed,
+                                 const QuantizedRowsOut& to) {
+    const std::size_t m = normed.m, blocks = output_blocks(w.gate), chunk_blocks = kActBlock / kRowBlock;
+    parallel_ranges(threads, to.stride / kActBlock, [&](std::size_t begin, std::size_t end, int thread) {
+      float *gates = of(thread).gate.data(), *ups = of(thread).up.data();
+      for (std::size_t chunk = begin; chunk < end; ++chunk) {
+        const std::size_t first = chunk * chunk_blocks, last = std::min(first + chunk_blocks, blocks);
+        const std::size_t columns = std::min(kActBlock, config.ffn - chunk * kActBlock);
+        run_blocks(w.gate, normed, kernels, first, last, gates, kActBlock);
+        run_blocks(w.up, normed, kernels, first, last, ups, kActBlock);
+        for (std::size_t i = 0; i < m; ++i) ops.swiglu(gates + i * kActBlock, ups + i * kActBlock, columns);
+        kernels.quantize_rows->run(gates, kActBlock, columns, only_chunk(to, chunk), 0, m);
+      }
+    });
+    return {nullptr, m, config.ffn, view(to)};
+  }
+
+  // The same with all columns at once: the floats are wanted, or one scale spans them.
+  LinearInput activate(const LayerWeights& w, const LinearInput& normed, const Tap* tap) {
+    const std::size_t m = normed.m, width = config.ffn;
+    float *gates = gate.at_least(m * width), *ups = up.at_least(m * width);
+    // gate and up have the same blocks: each thread multiplies what it has just made.
+    parallel_ranges(threads, output_blocks(w.gate), [&](std::size_t begin, std::size_t end, int) {
+      const std::size_t first = begin * kRowBlock, last = std::min(end * kRowBlock, width);
+      run_blocks(w.gate, normed, kernels, begin, end, gates + first, width);
+      run_blocks(w.up, normed, kernels, begin, end, ups + first, width);
+      for (std::size_t i = 0; i < m; ++i)
+        ops.swiglu(gates + i * width + first, ups + i * width + first, last - first);
+    });
+    if (tap) (*tap)(TapPoint::down, gates, m, width);
+    return prepare(gates, m, width, {&w.down});
   }
 
   void ffn_half(const LayerWeights& w, std::size_t m, float* x, const Tap* tap) {
-    const float* normed = normalise(x, w.post_attention_norm, m);
-    if (tap) (*tap)(TapPoint::gate, normed, m, config.hidden);
-    float *gates = gate.at_least(m * config.ffn), *ups = up.at_least(m * config.ffn);
-    const LinearInput input = prepare<2>(normed, m, config.hidden, {&w.gate, &w.up});
-    // gate and up have the same blocks: each thread multiplies what it has just made.
-    parallel_ranges(threads, output_blocks(w.gate), [&](std::size_t begin, std::size_t end, int) {
-      run_blocks(w.gate, input, kernels, begin, end, gates, config.ffn);
-      run_blocks(w.up, input, kernels, begin, end, ups, config.ffn);
-      const std::size_t first = begin * kRowBlock, last = std::min(end * kRowBlock, config.ffn);
-      for (std::size_t i = 0; i < m; ++i)
-        swiglu(gates + i * config.ffn + first, ups + i * config.ffn + first, last - first);
-    });
-    if (tap) (*tap)(TapPoint::down, gates, m, config.ffn);
-    project_back(w.down, gates, m, config.ffn, x);
-  }
-
-  // x += linear(input)
-  void project_back(const Linear& linear, const float* input, std::size_t m, std::size_t width, float* x) {
-    float* y = out.at_least(m * config.hidden);
-    run_linears<1>(prepare<1>(input, m, width, {&linear}), {{{&linear, y}}});
-    for_each_row(m, [&](std::size_t i) { add(x + i * config.hidden, y + i * config.hidden, config.hidden); });
+    const LinearInput normed = normalise(x, w.post_attention_norm, m, tap, {&w.gate, &w.up});
+    if (tap) (*tap)(TapPoint::gate, normed.x, m, config.hidden);
+    const QuantizedRowsOut to = ffn_input.reserve(m, config.ffn);
+    const bool in_chunks = !tap && is_quantized(w.down) && to.block == kActBlock;
+    project_back(w.down, in_chunks ? activate_in_chunks(w, normed, to) : activate(w, normed, tap), x);
   }
 };
 
@@ -223,8 +278,9 @@ void Decoder::run_head(const float* final_norm, const Linear& head, const float*
                        float* logits) {
   if (m == 0) return;
   State& s = *state_;
-  const float* normed = s.normalise(hidden, final_norm, m);
-  s.run_linears<1>(s.prepare<1>(normed, m, s.config.hidden, {&head}), {{{&head, logits}}});
+  s.of(0).row.at_least(s.config.hidden);
+  s.run_linears<1>(s.normalise(hidden, final_norm, m, false, {&head}), {{{&head, logits}}},
+                   [](const auto&...) {});
 }
 
 void Decoder::forward(const ModelWeights& weights, std::span<const std::int32_t> tokens,

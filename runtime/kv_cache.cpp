@@ -1,39 +1,96 @@
 #include "runtime/kv_cache.h"
 
-#include <cstring>
+#include <sys/mman.h>
 
-#include "runtime/ops.h"
+#include <cstring>
+#include <new>
 
 namespace dgq {
+namespace {
 
-void KvHead::store(std::size_t position, const float* x) const {
-  if (f) {
-    std::memcpy(f + position * head_dim, x, head_dim * sizeof(float));
-  } else {
-    scale[position] = quantize_s8(x, head_dim, q + position * head_dim);
-  }
+constexpr std::size_t kStepBytes = 64, kStepColumns = 4;  // n16k4
+
+// One row of n floats as int8; returns its scale. q: room for round_up(n, kActBlock).
+float quantize_row(const float* x, std::size_t n, QuantizeRows& quantize, std::int8_t* q,
+                   std::int16_t* sums) {
+  const std::size_t stride = round_up(n, kActBlock);
+  float scale;
+  quantize(x, n, n, {1, stride, stride, q, &scale, sums}, 0, 1);
+  return scale;
 }
 
-const float* KvHead::load(std::size_t first, std::size_t count, float* buffer) const {
-  if (f) return f + first * head_dim;
-  to_float(q + first * head_dim, count * head_dim, buffer);
-  return buffer;
-}
+}  // namespace
+
+void KvCache::Unmap::operator()(std::byte* p) const { ::munmap(p, bytes); }
 
 KvCache::KvCache(const ModelConfig& config, std::size_t capacity, KvType type)
-    : capacity_(capacity), kv_heads_(config.kv_heads), head_dim_(config.head_dim) {
-  const std::size_t rows = 2 * config.layers * config.kv_heads * capacity;
-  const bool int8 = type == KvType::int8;
-  if (int8) q_ = std::make_unique_for_overwrite<std::int8_t[]>(rows * head_dim_);
-  const std::size_t floats = int8 ? rows : rows * head_dim_;
-  floats_ = std::make_unique_for_overwrite<float[]>(floats);
-  bytes_ = floats * sizeof(float) + (int8 ? rows * head_dim_ : 0);
+    : type_(type),
+      capacity_(type == KvType::int8 ? round_up(capacity, kColumnPad) : capacity),
+      kv_heads_(config.kv_heads),
+      head_dim_(config.head_dim) {
+  const std::size_t heads = config.layers * kv_heads_;
+  if (type == KvType::int8) {
+    key_bytes_ = capacity_ * round_up(head_dim_, kColumnPad);
+    value_bytes_ = capacity_ * round_up(head_dim_, kRowBlock);
+    scale_bytes_ = capacity_ * sizeof(float);
+    bytes_ = heads * (key_bytes_ + value_bytes_ + 2 * scale_bytes_);
+    ones_.assign(round_up(head_dim_, kRowBlock), 1.0f);
+  } else {
+    bytes_ = 2 * heads * capacity_ * head_dim_ * sizeof(float);
+  }
+  void* memory =
+      ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  memory_ = {static_cast<std::byte*>(memory), Unmap{bytes_}};
+  capacity_ = capacity;
 }
 
-KvHead KvCache::head(std::size_t index) const {
-  const std::size_t row = index * capacity_;
-  if (q_) return {&q_[row * head_dim_], &floats_[row], nullptr, head_dim_};
-  return {nullptr, nullptr, &floats_[row * head_dim_], head_dim_};
+W8Matrix KvCache::keys(std::size_t layer, std::size_t kv_head, std::size_t length) const {
+  const std::byte* p = packed(layer, kv_head);
+  return {length,
+          head_dim_,
+          round_up(head_dim_, kColumnPad),
+          reinterpret_cast<const std::int8_t*>(p),
+          reinterpret_cast<const float*>(p + key_bytes_ + value_bytes_),
+          nullptr};
+}
+
+W8Matrix KvCache::values(std::size_t layer, std::size_t kv_head, std::size_t length) const {
+  return {head_dim_,
+          length,
+          round_up(capacity_, kColumnPad),
+          reinterpret_cast<const std::int8_t*>(packed(layer, kv_head) + key_bytes_),
+          ones_.data(),
+          nullptr};
+}
+
+const float* KvCache::value_scales(std::size_t layer, std::size_t kv_head) const {
+  return reinterpret_cast<const float*>(packed(layer, kv_head) + key_bytes_ + value_bytes_ + scale_bytes_);
+}
+
+void KvCache::store(std::size_t layer, std::size_t kv_head, std::size_t position, const float* key,
+                    const float* value, QuantizeRows& quantize) {
+  if (type_ == KvType::f32) {
+    std::memcpy(key_rows(layer, kv_head) + position * head_dim_, key, head_dim_ * sizeof(float));
+    std::memcpy(value_rows(layer, kv_head) + position * head_dim_, value, head_dim_ * sizeof(float));
+    return;
+  }
+  alignas(64) std::int8_t q[kMaxHeadDim];
+  std::int16_t sums[kMaxHeadDim / kSumGroup];
+  std::byte* p = packed(layer, kv_head);
+  auto* scales = reinterpret_cast<float*>(p + key_bytes_ + value_bytes_) + position;
+
+  scales[0] = quantize_row(key, head_dim_, quantize, q, sums);
+  const std::size_t columns = round_up(head_dim_, kColumnPad);
+  std::byte* row = p + position / kRowBlock * columns * kRowBlock + position % kRowBlock * kStepColumns;
+  for (std::size_t d = 0; d < columns; d += kStepColumns)
+    std::memcpy(row + d / kStepColumns * kStepBytes, q + d, kStepColumns);
+
+  scales[scale_bytes_ / sizeof(float)] = quantize_row(value, head_dim_, quantize, q, sums);
+  std::byte* column = p + key_bytes_ + position / kStepColumns * kStepBytes + position % kStepColumns;
+  for (std::size_t d = 0; d < head_dim_; ++d)
+    column[d / kRowBlock * round_up(capacity_, kColumnPad) * kRowBlock + d % kRowBlock * kStepColumns] =
+        static_cast<std::byte>(q[d]);
 }
 
 }  // namespace dgq

@@ -1,52 +1,72 @@
 // runtime/kv_cache.h - keys and values of one sequence, all layers.
+//
+// int8 (the default): one float scale per token and kv head, packed as the linears' weights are (kernels/packed.h,
+// n16k4), so that attention is two products of the kernels that run the linears:
+//
+//   keys of a layer and kv head     a W8 matrix: output row = position, column = dimension; s1 = the keys' scales
+//   values                          a W8 matrix: output row = dimension, column = position; s1 = 1, their scales apart
+//
+// f32: plain rows, for the reference model.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
+#include "kernels/packed.h"
+#include "kernels/quantize_rows.h"
 #include "runtime/config.h"
 
 namespace dgq {
 
-enum class KvType {
-  int8,
-  f32
-};  // int8: one float scale per token and kv head (default); f32: the reference model
-
-// The keys (or the values) of one layer and kv head, one row of head_dim per position, contiguous.
-// Real value of element d at position t: int8: scale[t] * q[t][d]; f32: f[t][d].
-struct KvHead {
-  std::int8_t* q;  // [capacity][head_dim], or null
-  float* scale;    // [capacity], or null
-  float* f;        // [capacity][head_dim], or null
-  std::size_t head_dim;
-
-  void store(std::size_t position, const float* x) const;
-  // Rows [first, first + count) as floats without their scale: in `buffer` [count][head_dim], or in place.
-  const float* load(std::size_t first, std::size_t count, float* buffer) const;
-  float scale_at(std::size_t position) const { return scale ? scale[position] : 1.0f; }
-};
+enum class KvType { int8, f32 };
 
 class KvCache {
  public:
-  // Memory is reserved, not touched: pages become real as positions are filled. capacity > 0.
+  // Memory is reserved, not touched: pages become real as positions are filled. capacity > 0. Throws std::bad_alloc.
   KvCache(const ModelConfig& config, std::size_t capacity, KvType type);
+  KvCache(KvCache&&) noexcept = default;
+  KvCache& operator=(KvCache&&) noexcept = default;
+
+  KvType type() const { return type_; }
   std::size_t capacity() const { return capacity_; }  // positions
   std::size_t bytes() const { return bytes_; }        // when full
-  KvHead keys(std::size_t layer, std::size_t kv_head) const {
-    return head(2 * (layer * kv_heads_ + kv_head));
-  }
-  KvHead values(std::size_t layer, std::size_t kv_head) const {
-    return head(2 * (layer * kv_heads_ + kv_head) + 1);
+
+  // key, value: [head_dim], key rotated. position < capacity(). Thread-safe for different kv heads or positions.
+  void store(std::size_t layer, std::size_t kv_head, std::size_t position, const float* key,
+             const float* value, QuantizeRows& quantize);
+
+  // int8, the first `length` positions. value_scales: [capacity].
+  W8Matrix keys(std::size_t layer, std::size_t kv_head, std::size_t length) const;
+  W8Matrix values(std::size_t layer, std::size_t kv_head, std::size_t length) const;
+  const float* value_scales(std::size_t layer, std::size_t kv_head) const;
+
+  // f32: [capacity][head_dim].
+  float* key_rows(std::size_t layer, std::size_t kv_head) const { return rows_of(2 * head(layer, kv_head)); }
+  float* value_rows(std::size_t layer, std::size_t kv_head) const {
+    return rows_of(2 * head(layer, kv_head) + 1);
   }
 
  private:
-  KvHead head(std::size_t index) const;
+  std::size_t head(std::size_t layer, std::size_t kv_head) const { return layer * kv_heads_ + kv_head; }
+  float* rows_of(std::size_t part) const {
+    return reinterpret_cast<float*>(memory_.get()) + part * capacity_ * head_dim_;
+  }
+  // Of one layer and kv head: packed keys, packed values, key scales, value scales.
+  std::byte* packed(std::size_t layer, std::size_t kv_head) const {
+    return memory_.get() + head(layer, kv_head) * (key_bytes_ + value_bytes_ + 2 * scale_bytes_);
+  }
 
-  std::size_t capacity_, kv_heads_, head_dim_, bytes_;
-  std::unique_ptr<std::int8_t[]> q_;  // [layer][kv head][keys, values][capacity][head_dim]; or null
-  std::unique_ptr<float[]> floats_;   // int8: the scales [layer][kv head][2][capacity]; f32: the rows, as q_
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(std::byte* p) const;
+  };
+
+  KvType type_;
+  std::size_t capacity_, kv_heads_, head_dim_, key_bytes_ = 0, value_bytes_ = 0, scale_bytes_ = 0, bytes_;
+  std::unique_ptr<std::byte, Unmap> memory_;
+  std::vector<float> ones_;  // s1 of the values
 };
 
 }  // namespace dgq

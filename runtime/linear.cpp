@@ -7,38 +7,56 @@
 namespace dgq {
 namespace {
 
-struct RunBlocks {
+// The matrix of output rows [first, last), `first` a multiple of kRowBlock.
+F32Matrix slice(const F32Matrix& w, std::size_t first, std::size_t last) {
+  return {last - first, w.k, w.w + first * w.k, w.bias ? w.bias + first : nullptr};
+}
+W4Matrix slice(const W4Matrix& w, std::size_t first, std::size_t last) {
+  const std::size_t q = first * w.padded_k(), fine = q / w.group;
+  return {last - first, w.k,        w.group,      w.q + q / 2,
+          w.s2 + fine,  w.o + fine, w.s1 + first, w.bias ? w.bias + first : nullptr};
+}
+W8Matrix slice(const W8Matrix& w, std::size_t first, std::size_t last) {
+  return {last - first,           w.k,          w.stride,
+          w.q + first * w.stride, w.s1 + first, w.bias ? w.bias + first : nullptr};
+}
+
+struct Run {
   const LinearInput& input;
   const Kernels& kernels;
-  std::size_t begin, end;
   float* y;
   std::size_t ldy;
 
   void operator()(const F32Matrix& w) const {
-    kernels.gemm_f32->run(w, input.x, input.k, input.m, std::min(w.n, begin * kRowBlock),
-                          std::min(w.n, end * kRowBlock), y, ldy);
+    kernels.gemm_f32->run(w, input.x, input.k, input.m, 0, w.n, y, ldy);
   }
   void operator()(const W4Matrix& w) const {
-    run_gemm(*kernels.gemm_w4a8, w, input.rows, begin, end, y, ldy);
+    run_gemm(*kernels.gemm_w4a8, w, input.rows, 0, w.blocks(), y, ldy);
   }
   void operator()(const W8Matrix& w) const {
-    run_gemm(*kernels.gemm_w8a8, w, input.rows, begin, end, y, ldy);
+    run_gemm(*kernels.gemm_w8a8, w, input.rows, 0, w.blocks(), y, ldy);
   }
 };
 
 }  // namespace
 
-LinearInput InputQuantizer::prepare(const float* x, std::size_t m, std::size_t k, bool quantize,
-                                    int threads) {
-  if (!quantize) return {x, m, k, {}};
+QuantizedRowsOut QuantizedBuffer::reserve(std::size_t m, std::size_t k) {
   const std::size_t stride = round_up(k, kActBlock), block = act_block_ == 0 ? stride : act_block_;
-  const std::size_t scales = stride / block, sums = stride / kSumGroup;
-  const QuantizedRowsOut out{
-      m, stride, block, q_.at_least(m * stride), scale_.at_least(m * scales), sums_.at_least(m * sums)};
+  return {m,
+          stride,
+          block,
+          q_.at_least(m * stride),
+          scale_.at_least(m * (stride / block)),
+          sums_.at_least(m * (stride / kSumGroup))};
+}
+
+LinearInput quantize_input(const float* x, std::size_t m, std::size_t k, const QuantizeRowsKernel& kernel,
+                           QuantizedBuffer& buffer, int threads) {
+  const QuantizedRowsOut to = buffer.reserve(m, k);
   parallel_ranges(threads, m, [&](std::size_t begin, std::size_t end, int) {
-    kernel_.run(x + begin * k, k, k, out, begin, end - begin);
+    kernel.run(x + begin * k, k, k, to, begin, end - begin);
   });
-  return {x, m, k, {m, stride, block, out.q, out.scale, out.sums}};
+  return {x, m, k, view(to)};
 }
 
 std::size_t output_rows(const Linear& linear) {
@@ -53,7 +71,12 @@ bool is_quantized(const Linear& linear) { return !std::holds_alternative<F32Matr
 
 void run_blocks(const Linear& linear, const LinearInput& input, const Kernels& kernels, std::size_t begin,
                 std::size_t end, float* y, std::size_t ldy) {
-  std::visit(RunBlocks{input, kernels, begin, end, y, ldy}, linear);
+  std::visit(
+      [&](const auto& w) {
+        const std::size_t first = begin * kRowBlock, last = std::min(end * kRowBlock, w.n);
+        if (first < last) Run{input, kernels, y, ldy}(slice(w, first, last));
+      },
+      linear);
 }
 
 }  // namespace dgq

@@ -13,8 +13,8 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    add_tile<kRows>(w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock, columns,
-                    x.q_of(i, chunk), acc);
+    add_tile<kRows>(w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock, columns, x.q_of(i, chunk),
+                    acc);
   }
 };
 
@@ -24,7 +24,7 @@ class Panel {
   static constexpr std::size_t kTileRows = 4, kBlocks = 1;
 
   void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
-    q_ = w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
+    q_ = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
     columns_ = columns;
   }
 

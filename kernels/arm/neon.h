@@ -2,6 +2,7 @@
 // kDotprod.
 #pragma once
 
+#include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
 #include "kernels/quantize_rows.h"
@@ -14,5 +15,6 @@ GemmW8A8 gemm_w8a8_1x16_neon_dot;
 GemmW8A8 gemm_w8a8_4x16_neon_dot;
 QuantizeRows quantize_rows_neon;
 GemmF32 gemm_f32_3x2_neon;
+extern const FloatOps float_ops_neon;
 
 }  // namespace dgq

@@ -2,6 +2,7 @@
 // compare with.
 #pragma once
 
+#include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
 #include "kernels/quantize_rows.h"
@@ -12,5 +13,6 @@ GemmW4A8 gemm_w4a8_ref;
 GemmW8A8 gemm_w8a8_ref;
 QuantizeRows quantize_rows_ref;
 GemmF32 gemm_f32_ref;
+extern const FloatOps float_ops_ref;
 
 }  // namespace dgq

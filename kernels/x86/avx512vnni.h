@@ -2,6 +2,7 @@
 // kAvx512Vnni is set.
 #pragma once
 
+#include "kernels/float_ops.h"
 #include "kernels/gemm_q.h"
 
 namespace dgq {
@@ -10,5 +11,6 @@ GemmW4A8 gemm_w4a8_1x16_avx512vnni;
 GemmW4A8 gemm_w4a8_12x32_avx512vnni;
 GemmW8A8 gemm_w8a8_1x16_avx512vnni;
 GemmW8A8 gemm_w8a8_12x32_avx512vnni;
+extern const FloatOps float_ops_avx512vnni;
 
 }  // namespace dgq

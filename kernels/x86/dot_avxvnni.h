@@ -26,7 +26,7 @@ DGQ_INLINE int correction(const QuantizedRows& x, std::size_t i, std::size_t chu
 }
 
 DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
-  return w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
+  return w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
 }
 
 // w8 + 128 of one chunk in the order n16k4. The products s2 * q stay under 256, everything is modulo 256.

@@ -91,7 +91,7 @@ DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chu
 }
 
 DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
-  return w.q + (row_block * w.padded_k() + chunk * kActBlock) * kRowBlock;
+  return w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
 }
 DGQ_INLINE void expand(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
                        char bias, std::int8_t* out) {

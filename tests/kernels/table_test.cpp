@@ -106,7 +106,8 @@ TEST(Listing, HasEveryRowAndOneChoicePerOperation) {
     std::multiset<std::string> chosen;
     const auto listing = list_kernels(kernels);
     EXPECT_EQ(listing.size(), gemm_w4a8_kernels().size() + gemm_w8a8_kernels().size() +
-                                  quantize_rows_kernels().size() + gemm_f32_kernels().size());
+                                  quantize_rows_kernels().size() + gemm_f32_kernels().size() +
+                                  float_ops_kernels().size());
     for (const KernelListing& row : listing) {
       EXPECT_FALSE(row.reason.empty());
       EXPECT_EQ(row.runnable, (row.needs & ~cpu_features()) == 0);

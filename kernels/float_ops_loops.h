@@ -1,0 +1,139 @@
+// kernels/float_ops_loops.h - float_ops.h for vectors of any width up to 16 floats: Vectors<Types>::kOps are its
+// functions. A kernel file brings the types that suit its flags:
+//
+//   Types::F, Types::I      a vector of floats and one of as many std::int32_t (GCC's vector extension)
+//
+// Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/exp_f32.h"
+#include "kernels/float_ops.h"
+#include "kernels/packed.h"
+
+namespace dgq {
+namespace {
+
+constexpr std::size_t kLanes = 16;
+
+template <class Types>
+struct Vectors {
+  using F = typename Types::F;
+  using I = typename Types::I;
+  static constexpr std::size_t kWidth = sizeof(F) / sizeof(float), kParts = kLanes / kWidth;
+
+  DGQ_INLINE static F load(const float* p) {
+    F v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  DGQ_INLINE static void store(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
+  DGQ_INLINE static F all(float x) { return F{} + x; }
+
+  // body(at, load, store) for vectors that make up [0, n); the last one through a buffer that ends in zeros.
+  template <class Body>
+  DGQ_INLINE static void for_each(std::size_t n, const Body& body) {
+    std::size_t i = 0;
+    for (; i + kWidth <= n; i += kWidth)
+      body([&](const float* x) { return load(x + i); }, [&](float* x, F v) { store(x + i, v); });
+    if (i == n) return;
+    const std::size_t bytes = (n - i) * sizeof(float);
+    body(
+        [&](const float* x) {
+          F v = {};
+          __builtin_memcpy(&v, x + i, bytes);
+          return v;
+        },
+        [&](float* x, F v) { __builtin_memcpy(x + i, &v, bytes); });
+  }
+
+  // The 16 lanes of a sum. Zeros after the last element change no lane: it is never -0, since it starts at +0.
+  struct Sum {
+    F part[kParts] = {};
+
+    // x: 16 floats; map(F) is what is added of them
+    template <class Map>
+    DGQ_INLINE void add(const float* x, const Map& map) {
+      for (std::size_t i = 0; i < kParts; ++i) part[i] += map(load(x + kWidth * i));
+    }
+    DGQ_INLINE float tree() const {
+      float lane[kLanes];
+      for (std::size_t i = 0; i < kParts; ++i) store(lane + kWidth * i, part[i]);
+      for (std::size_t width = kLanes / 2; width > 0; width /= 2)
+        for (std::size_t l = 0; l < width; ++l) lane[l] += lane[l + width];
+      return lane[0];
+    }
+  };
+
+  // Sum of map(x[i]); map(0) is 0.
+  template <class Map>
+  DGQ_INLINE static float sum(const float* x, std::size_t n, const Map& map) {
+    Sum total;
+    const std::size_t whole = n / kLanes * kLanes;
+    for (std::size_t i = 0; i < whole; i += kLanes) total.add(x + i, map);
+    if (whole < n) {
+      float tail[kLanes] = {};
+      __builtin_memcpy(tail, x + whole, (n - whole) * sizeof(float));
+      total.add(tail, map);
+    }
+    return total.tree();
+  }
+
+  DGQ_INLINE static float maximum(const float* x, std::size_t n) {  // its order does not matter
+    F best = all(x[0]);
+    std::size_t i = 0;
+    for (; i + kWidth <= n; i += kWidth) {
+      const F v = load(x + i);
+      best = best < v ? v : best;
+    }
+    float highest = best[0];
+    for (std::size_t l = 1; l < kWidth; ++l) highest = highest < best[l] ? best[l] : highest;
+    for (; i < n; ++i) highest = highest < x[i] ? x[i] : highest;
+    return highest;
+  }
+
+  static void rms_norm(const float* x, const float* weight, std::size_t n, float eps, float* out) noexcept {
+    const float squares = sum(x, n, [](F v) { return v * v; });
+    const float inverse = 1.0f / __builtin_sqrtf(squares / static_cast<float>(n) + eps);  // IEEE, all of it
+    for_each(n, [&](const auto& get, const auto& put) { put(out, get(x) * inverse * get(weight)); });
+  }
+
+  static void swiglu(float* gate, const float* up, std::size_t n) noexcept {
+    for_each(n, [&](const auto& get, const auto& put) {
+      const F g = get(gate);
+      put(gate, g / (all(1) + exp_f32_of<F, I>(-g)) * get(up));
+    });
+  }
+
+  static float softmax(float* x, std::size_t n, float unit) noexcept {
+    const float highest = maximum(x, n);
+    for_each(n,
+             [&](const auto& get, const auto& put) { put(x, exp_f32_of<F, I>((get(x) - highest) * unit)); });
+    return sum(x, n, [](F v) { return v; });
+  }
+
+  static void rotate(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept {
+    float *first = x, *second = x + head_dim / 2;
+    for_each(head_dim / 2, [&](const auto& get, const auto& put) {
+      const F low = get(first), high = get(second), c = get(cosine), s = get(sine);
+      put(first, low * c - high * s);
+      put(second, high * c + low * s);
+    });
+  }
+
+  static void add(float* y, const float* x, std::size_t n) noexcept {
+    for_each(n, [&](const auto& get, const auto& put) { put(y, get(y) + get(x)); });
+  }
+  static void multiply(float* y, const float* x, std::size_t n) noexcept {
+    for_each(n, [&](const auto& get, const auto& put) { put(y, get(y) * get(x)); });
+  }
+  static void scale(const float* x, float factor, std::size_t n, float* out) noexcept {
+    for_each(n, [&](const auto& get, const auto& put) { put(out, get(x) * factor); });
+  }
+
+  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, add, multiply, scale};
+};
+
+}  // namespace
+}  // namespace dgq
