@@ -17,7 +17,7 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2},
 #elif defined(__aarch64__)
-    {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_4x16_neon_dot},
+    {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_8x8_neon_dot},
 #endif
     {"ref", 0, gemm_w4a8_ref, gemm_w4a8_ref},
 };
@@ -25,7 +25,7 @@ constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2},
 #elif defined(__aarch64__)
-    {"neon_dot", kNeon | kDotprod, gemm_w8a8_1x16_neon_dot, gemm_w8a8_4x16_neon_dot},
+    {"neon_dot", kNeon | kDotprod, gemm_w8a8_1x16_neon_dot, gemm_w8a8_8x8_neon_dot},
 #endif
     {"ref", 0, gemm_w8a8_ref, gemm_w8a8_ref},
 };

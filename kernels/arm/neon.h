@@ -1,5 +1,4 @@
-// kernels/arm/neon.h - `neon`: every AArch64 CPU; `neon_dot`: built with -march=armv8.2-a+dotprod, needs
-// kDotprod.
+// kernels/arm/neon.h - `neon`: every AArch64 CPU; `neon_dot`: built with -march=armv8.2-a+dotprod, needs kDotprod.
 #pragma once
 
 #include "kernels/gemm_f32.h"
@@ -9,9 +8,9 @@
 namespace dgq {
 
 GemmW4A8 gemm_w4a8_1x16_neon_dot;
-GemmW4A8 gemm_w4a8_4x16_neon_dot;
+GemmW4A8 gemm_w4a8_8x8_neon_dot;
 GemmW8A8 gemm_w8a8_1x16_neon_dot;
-GemmW8A8 gemm_w8a8_4x16_neon_dot;
+GemmW8A8 gemm_w8a8_8x8_neon_dot;
 QuantizeRows quantize_rows_neon;
 GemmF32 gemm_f32_3x2_neon;
 
