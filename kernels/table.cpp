@@ -18,6 +18,7 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2},
 #elif defined(__aarch64__)
     {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_8x8_neon_dot},
+    {"neon", kNeon, gemm_w4a8_1x16_neon, gemm_w4a8_6x4_neon},
 #endif
     {"ref", 0, gemm_w4a8_ref, gemm_w4a8_ref},
 };
@@ -26,6 +27,7 @@ constexpr GemmW8A8Kernel kGemmW8A8[] = {
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2},
 #elif defined(__aarch64__)
     {"neon_dot", kNeon | kDotprod, gemm_w8a8_1x16_neon_dot, gemm_w8a8_8x8_neon_dot},
+    {"neon", kNeon, gemm_w8a8_1x16_neon, gemm_w8a8_4x4_neon},
 #endif
     {"ref", 0, gemm_w8a8_ref, gemm_w8a8_ref},
 };

@@ -7,8 +7,12 @@
 
 namespace dgq {
 
+GemmW4A8 gemm_w4a8_1x16_neon;
+GemmW4A8 gemm_w4a8_6x4_neon;
 GemmW4A8 gemm_w4a8_1x16_neon_dot;
 GemmW4A8 gemm_w4a8_8x8_neon_dot;
+GemmW8A8 gemm_w8a8_1x16_neon;
+GemmW8A8 gemm_w8a8_4x4_neon;
 GemmW8A8 gemm_w8a8_1x16_neon_dot;
 GemmW8A8 gemm_w8a8_8x8_neon_dot;
 QuantizeRows quantize_rows_neon;
