@@ -13,6 +13,7 @@ enum Feature : std::uint32_t {
   kNeon =
       1u
       << 2,  // Advanced SIMD. Every AArch64 CPU has it; a bit all the same, so that DGQ_ISA=ref excludes it
+  kI8mm = 1u << 3,  // Armv8.6 SMMLA
 };
 using Features = std::uint32_t;
 

@@ -17,6 +17,7 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2},
 #elif defined(__aarch64__)
+    {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w4a8_1x16_neon_dot, gemm_w4a8_12x8_neon_i8mm},
     {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_8x8_neon_dot},
     {"neon", kNeon, gemm_w4a8_1x16_neon, gemm_w4a8_6x4_neon},
 #endif
@@ -26,6 +27,7 @@ constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2},
 #elif defined(__aarch64__)
+    {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w8a8_1x16_neon_dot, gemm_w8a8_12x8_neon_i8mm},
     {"neon_dot", kNeon | kDotprod, gemm_w8a8_1x16_neon_dot, gemm_w8a8_8x8_neon_dot},
     {"neon", kNeon, gemm_w8a8_1x16_neon, gemm_w8a8_4x4_neon},
 #endif
@@ -52,7 +54,7 @@ constexpr GemmF32Kernel kGemmF32[] = {
 constexpr struct {
   const char* isa;
   const char* architecture;
-} kIsaWords[] = {{"avx2", "x86-64"}, {"neon_dot", "aarch64"}, {"neon", "aarch64"}};
+} kIsaWords[] = {{"avx2", "x86-64"}, {"neon_i8mm", "aarch64"}, {"neon_dot", "aarch64"}, {"neon", "aarch64"}};
 
 bool has_needs(Features needs, Features features) { return (needs & features) == needs; }
 

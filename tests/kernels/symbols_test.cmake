@@ -2,7 +2,7 @@
 # inline function of a header that it emitted would be compiled with its instruction set, and the linker could
 # keep that copy for all callers.
 foreach(object IN LISTS OBJECTS)
-  if(object MATCHES "/(x86|arm)/[a-z0-9_]+_(avx2|neon_dot|neon)\\.cpp\\.o$")
+  if(object MATCHES "/(x86|arm)/[a-z0-9_]+_(avx2|neon_i8mm|neon_dot|neon)\\.cpp\\.o$")
     set(isa ${CMAKE_MATCH_2})
     execute_process(COMMAND ${NM} --demangle --extern-only --defined-only ${object}
                     OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
