@@ -32,35 +32,36 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    const Packed packed(w, row_block, chunk);
-    const std::uint8_t* q = packed.q;
+    Packed packed(w, row_block, chunk);
     const std::size_t run = smaller(kRun, w.group);
-    for (std::size_t begin = 0; begin < columns; begin += run) {
-      int16x8_t sums[kRows][kHalves];
-      for (auto& row : sums)
-        for (auto& half : row) half = vdupq_n_s16(0);
-      for (std::size_t k = begin; k < begin + run; k += 16, q += 2 * kStepBytes) {
-        int8x16_t x16[kRows];
-        for (std::size_t r = 0; r < kRows; ++r) x16[r] = vld1q_s8(x.q_of(i + r, chunk) + k);
-        add_packed<0>(sums, q, x16);
-        add_packed<2>(sums, q + kStepBytes, x16);
-      }
-      int32x4_t scale[kVectors], offset[kVectors];
-      packed.scales(begin / w.group, scale);
-      packed.offsets(begin / w.group, offset);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const int sum = group_sum(x, i + r, chunk, begin, run);
-        for (std::size_t v = 0; v < kVectors; ++v) {
-          const int32x4_t dot = vpaddq_s32(vpaddlq_s16(sums[r][2 * v]), vpaddlq_s16(sums[r][2 * v + 1]));
-          std::int32_t* lanes = acc[r].lane + 4 * v;
-          vst1q_s32(lanes, vmlaq_n_s32(vmlaq_s32(vld1q_s32(lanes), dot, scale[v]), offset[v], sum));
+    for (std::size_t g = 0; g < columns; g += w.group, packed.s2 += kRowBlock, packed.o += kRowBlock) {
+      int32x4_t dot[kRows][kVectors];
+      for (auto& row : dot)
+        for (auto& v : row) v = vdupq_n_s32(0);
+      for (std::size_t begin = g; begin < g + w.group; begin += run) {
+        int16x8_t sums[kRows][kHalves];
+        for (auto& row : sums)
+          for (auto& half : row) half = vdupq_n_s16(0);
+        for (std::size_t k = begin; k < begin + run; k += 16, packed.q += 2 * kStepBytes) {
+          int8x16_t x16[kRows];
+          for (std::size_t r = 0; r < kRows; ++r) x16[r] = vld1q_s8(x.q_of(i + r, chunk) + k);
+          add_packed<0>(sums, packed.q, x16);
+          add_packed<2>(sums, packed.q + kStepBytes, x16);
         }
+        for (std::size_t r = 0; r < kRows; ++r)
+          for (std::size_t v = 0; v < kVectors; ++v)
+            dot[r][v] = vaddq_s32(dot[r][v],
+                                  vpaddq_s32(vpaddlq_s16(sums[r][2 * v]), vpaddlq_s16(sums[r][2 * v + 1])));
       }
+      Fine fine;
+      fine.load(packed.s2, packed.o);
+      for (std::size_t r = 0; r < kRows; ++r)
+        fine.add(acc[r], dot[r], group_sum(x, i + r, chunk, g, w.group));
     }
   }
 };
 
-// Nibbles, one per byte, and s2 and o as int32.
+// Nibbles, one per byte.
 class Panel {
  public:
   static constexpr std::size_t kTileRows = 6, kBlocks = 1;
@@ -77,17 +78,15 @@ class Panel {
     }
     group_ = w.group;
     groups_ = columns / group_;
-    for (std::size_t g = 0; g < groups_; ++g) {
-      packed.scales(g, scale_[g]);
-      packed.offsets(g, offset_[g]);
-    }
+    for (std::size_t g = 0; g < groups_; ++g)
+      fine_[g].load(packed.s2 + g * kRowBlock, packed.o + g * kRowBlock);
   }
 
   template <std::size_t kRows, class Into>
   DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
     Acc acc[kRows] = {};
     for (std::size_t g = 0; g < groups_; ++g) {
-      int sum[kRows];
+      std::int16_t sum[kRows];
       for (std::size_t row = 0; row < kRows; ++row)
         sum[row] = group_sum(x, i + row, chunk, g * group_, group_);
       for (std::size_t v = 0; v < kVectors; ++v) {
@@ -95,8 +94,7 @@ class Panel {
         multiply_group(q_ + v * kQuadBytes + 4 * g * group_, x.q_of(i, chunk) + g * group_, dot);
         for (std::size_t row = 0; row < kRows; ++row) {
           std::int32_t* lanes = acc[row].lane + 4 * v;
-          const int32x4_t scaled = vmlaq_s32(vld1q_s32(lanes), dot[row], scale_[g][v]);
-          vst1q_s32(lanes, vmlaq_n_s32(scaled, offset_[g][v], sum[row]));
+          vst1q_s32(lanes, fine_[g].add(v, vld1q_s32(lanes), dot[row], sum[row]));
         }
       }
     }
@@ -127,9 +125,8 @@ class Panel {
                            vpaddlq_s16(sums[row][3]));
   }
 
-  static constexpr std::size_t kMostGroups = kActBlock / kSumGroup;
   alignas(64) std::int8_t q_[kActBlock * kRowBlock];
-  int32x4_t scale_[kMostGroups][kVectors], offset_[kMostGroups][kVectors];
+  Fine fine_[kSumsPerChunk];  // of each group
   std::size_t group_, groups_;
 };
 

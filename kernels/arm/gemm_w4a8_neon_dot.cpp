@@ -28,31 +28,21 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    const Packed packed(w, row_block, chunk);
-    const std::uint8_t* q = packed.q;
-    for (std::size_t g = 0; g < columns; g += w.group) {
+    Packed packed(w, row_block, chunk);
+    for (std::size_t g = 0; g < columns; g += w.group, packed.s2 += kRowBlock, packed.o += kRowBlock) {
       int32x4_t dot[kRows][kVectors];
       for (auto& row : dot)
         for (auto& v : row) v = vdupq_n_s32(0);
-      for (std::size_t k = g; k < g + w.group; k += 16, q += 2 * kStepBytes) {
+      for (std::size_t k = g; k < g + w.group; k += 16, packed.q += 2 * kStepBytes) {
         int8x16_t x16[kRows];
         for (std::size_t r = 0; r < kRows; ++r) x16[r] = vld1q_s8(x.q_of(i + r, chunk) + k);
-        add_packed<0>(dot, q, x16);
-        add_packed<2>(dot, q + kStepBytes, x16);
+        add_packed<0>(dot, packed.q, x16);
+        add_packed<2>(dot, packed.q + kStepBytes, x16);
       }
-      int32x4_t scale[kVectors], offset[kVectors];
-      packed.scales(g / w.group, scale);
-      packed.offsets(g / w.group, offset);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const int sum = group_sum(x, i + r, chunk, g, w.group);
-        int32x4_t total[kVectors];
-        load_acc(acc[r], total);
-        for (std::size_t v = 0; v < kVectors; ++v) {
-          total[v] = vmlaq_s32(total[v], dot[r][v], scale[v]);
-          total[v] = vmlaq_n_s32(total[v], offset[v], sum);
-        }
-        store_acc(total, acc[r]);
-      }
+      Fine fine;
+      fine.load(packed.s2, packed.o);
+      for (std::size_t r = 0; r < kRows; ++r)
+        fine.add(acc[r], dot[r], group_sum(x, i + r, chunk, g, w.group));
     }
   }
 };

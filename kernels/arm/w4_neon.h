@@ -21,16 +21,7 @@ DGQ_INLINE void load_nibbles(const std::uint8_t* q, int8x16_t (&low)[kVectors], 
   }
 }
 
-// 16 bytes, one per output row, to int32.
-DGQ_INLINE void widen(int8x16_t v, int32x4_t (&out)[kVectors]) {
-  const int16x8_t low = vmovl_s8(vget_low_s8(v)), high = vmovl_high_s8(v);
-  out[0] = vmovl_s16(vget_low_s16(low));
-  out[1] = vmovl_high_s16(low);
-  out[2] = vmovl_s16(vget_low_s16(high));
-  out[3] = vmovl_high_s16(high);
-}
-
-// What belongs to one chunk of 128 columns of a row block.
+// What belongs to one chunk of 128 columns of a row block. s2 and o: 16 bytes for each of its groups.
 struct Packed {
   const std::uint8_t *q, *s2;
   const std::int8_t* o;
@@ -40,21 +31,43 @@ struct Packed {
     s2 = w.s2 + begin / w.group * kRowBlock;
     o = w.o + begin / w.group * kRowBlock;
   }
-  // Of its group number `group`, as int32; s2 <= 127.
-  DGQ_INLINE void scales(std::size_t group, int32x4_t (&out)[kVectors]) const {
-    widen(vreinterpretq_s8_u8(vld1q_u8(s2 + group * kRowBlock)), out);
+};
+
+// s2 and o of a group, as wide as they are multiplied: dot products of q are int32, sums of xq fit int16.
+struct Fine {
+  int32x4_t s2[kVectors];
+  int16x8_t o[2];
+  DGQ_INLINE void load(const std::uint8_t* from_s2, const std::int8_t* from_o) {
+    const uint8x16_t bytes = vld1q_u8(from_s2);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_high_u8(bytes);
+    s2[0] = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low)));
+    s2[1] = vreinterpretq_s32_u32(vmovl_high_u16(low));
+    s2[2] = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high)));
+    s2[3] = vreinterpretq_s32_u32(vmovl_high_u16(high));
+    o[0] = vmovl_s8(vld1_s8(from_o));
+    o[1] = vmovl_s8(vld1_s8(from_o + 8));
   }
-  DGQ_INLINE void offsets(std::size_t group, int32x4_t (&out)[kVectors]) const {
-    widen(vld1q_s8(o + group * kRowBlock), out);
+  // total + s2 * dot + o * sum, for vector v.
+  DGQ_INLINE int32x4_t add(std::size_t v, int32x4_t total, int32x4_t dot, std::int16_t sum) const {
+    total = vmlaq_s32(total, dot, s2[v]);
+    return v % 2 == 0 ? vmlal_n_s16(total, vget_low_s16(o[v / 2]), sum)
+                      : vmlal_high_n_s16(total, o[v / 2], sum);
+  }
+  DGQ_INLINE void add(Acc& acc, const int32x4_t (&dot)[kVectors], std::int16_t sum) const {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      std::int32_t* lanes = acc.lane + 4 * v;
+      vst1q_s32(lanes, add(v, vld1q_s32(lanes), dot[v], sum));
+    }
   }
 };
 
-// Sum of row i of x over the group of columns that begins at column k of the chunk.
-DGQ_INLINE int group_sum(const QuantizedRows& x, std::size_t i, std::size_t chunk, std::size_t k,
-                         std::size_t group) {
-  int sum = 0;
-  for (std::size_t end = k + group; k < end; k += kSumGroup) sum += x.sums_of(i, chunk)[k / kSumGroup];
-  return sum;
+// Sum of row i of x over the group of columns that begins at column k of the chunk; at most 127 * 128.
+DGQ_INLINE std::int16_t group_sum(const QuantizedRows& x, std::size_t i, std::size_t chunk, std::size_t k,
+                                  std::size_t group) {
+  const std::int16_t* sums = x.sums_of(i, chunk);
+  if (group == kActBlock) return vaddv_s16(vld1_s16(sums));
+  const std::size_t first = k / kSumGroup;
+  return static_cast<std::int16_t>(group == kSumGroup ? sums[first] : sums[first] + sums[first + 1]);
 }
 
 // w8 = s2 * q + o of a chunk. Order::store(out, v, low, high) puts 4 rows x 8 columns, vector v of each half of a step,
