@@ -18,8 +18,8 @@ DGQ_INLINE void store_acc(const int32x4_t (&acc)[kVectors], Acc& to) {
   for (std::size_t v = 0; v < kVectors; ++v) vst1q_s32(to.lane + 4 * v, acc[v]);
 }
 
-// The same value, but to the compiler a new one in a register. With one use GCC 12 loads it right before, and an in-order
-// core waits.
+// The same value, but to the compiler a new one in a register. GCC 12 loads a value with one use right before it, and an
+// in-order core waits.
 DGQ_INLINE int8x16_t pinned(int8x16_t v) {
   __asm__("" : "+w"(v));
   return v;

@@ -19,6 +19,8 @@ DGQ_INLINE void add_packed(int16x8_t (&sums)[kRows][kHalves], const std::uint8_t
     for (std::size_t v = 0; v < kVectors; ++v) {
       sums[r][2 * v] = vmlal_s8(sums[r][2 * v], vget_low_s8(low[v]), vget_low_s8(x_low));
       sums[r][2 * v + 1] = vmlal_high_s8(sums[r][2 * v + 1], low[v], x_low);
+    }
+    for (std::size_t v = 0; v < kVectors; ++v) {
       sums[r][2 * v] = vmlal_s8(sums[r][2 * v], vget_low_s8(high[v]), vget_low_s8(x_high));
       sums[r][2 * v + 1] = vmlal_high_s8(sums[r][2 * v + 1], high[v], x_high);
     }
@@ -112,12 +114,17 @@ class Panel {
       int8x16_t weights[4];
       for (std::size_t o = 0; o < 4; ++o) weights[o] = vld1q_s8(w + 16 * o);
 #pragma GCC unroll 6
-      for (std::size_t row = 0; row < kRows; ++row) {
-        const int8x16_t x16 = vld1q_s8(xq + row * kActBlock + k);
-        for (std::size_t o = 0; o < 4; ++o) {
-          sums[row][o] = vmlal_s8(sums[row][o], vget_low_s8(weights[o]), vget_low_s8(x16));
-          sums[row][o] = vmlal_high_s8(sums[row][o], weights[o], x16);
-        }
+      for (std::size_t row = 0; row < kRows;
+           row += 2) {  // two at a time, so that no SMLAL waits for the last one
+        const std::size_t rows = smaller(2, kRows - row);
+        int8x16_t x16[2];
+        for (std::size_t r = 0; r < rows; ++r) x16[r] = vld1q_s8(xq + (row + r) * kActBlock + k);
+        for (std::size_t r = 0; r < rows; ++r)
+          for (std::size_t o = 0; o < 4; ++o)
+            sums[row + r][o] = vmlal_s8(sums[row + r][o], vget_low_s8(weights[o]), vget_low_s8(x16[r]));
+        for (std::size_t r = 0; r < rows; ++r)
+          for (std::size_t o = 0; o < 4; ++o)
+            sums[row + r][o] = vmlal_high_s8(sums[row + r][o], weights[o], x16[r]);
       }
     }
     for (std::size_t row = 0; row < kRows; ++row)

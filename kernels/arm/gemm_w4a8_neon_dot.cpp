@@ -15,10 +15,10 @@ DGQ_INLINE void add_packed(int32x4_t (&acc)[kRows][kVectors], const std::uint8_t
   int8x16_t low[kVectors], high[kVectors];
   load_nibbles(q, low, high);
   for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t v = 0; v < kVectors; ++v) {
+    for (std::size_t v = 0; v < kVectors; ++v)
       acc[r][v] = vdotq_laneq_s32(acc[r][v], low[v], x16[r], kLowLane);
+    for (std::size_t v = 0; v < kVectors; ++v)
       acc[r][v] = vdotq_laneq_s32(acc[r][v], high[v], x16[r], kLowLane + 1);
-    }
   }
 }
 

@@ -14,12 +14,16 @@ DGQ_INLINE void add_step(int32x4_t (&sums)[kRows][kHalves], const std::int8_t* w
   for (std::size_t v = 0; v < kVectors; ++v) w4[v] = vld1q_s8(w + 64 + 16 * v);
   for (std::size_t r = 0; r < kRows; ++r) {
     const int8x16_t x0 = repeat<kLane>(x16[r]), x4 = repeat<kLane + 1>(x16[r]);
+    int16x8_t pairs[kHalves];
     for (std::size_t v = 0; v < kVectors; ++v) {
-      const int16x8_t low = vmull_s8(vget_low_s8(w0[v]), vget_low_s8(x0));
-      const int16x8_t high = vmull_high_s8(w0[v], x0);
-      sums[r][2 * v] = vpadalq_s16(sums[r][2 * v], vmlal_s8(low, vget_low_s8(w4[v]), vget_low_s8(x4)));
-      sums[r][2 * v + 1] = vpadalq_s16(sums[r][2 * v + 1], vmlal_high_s8(high, w4[v], x4));
+      pairs[2 * v] = vmull_s8(vget_low_s8(w0[v]), vget_low_s8(x0));
+      pairs[2 * v + 1] = vmull_high_s8(w0[v], x0);
     }
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      pairs[2 * v] = vmlal_s8(pairs[2 * v], vget_low_s8(w4[v]), vget_low_s8(x4));
+      pairs[2 * v + 1] = vmlal_high_s8(pairs[2 * v + 1], w4[v], x4);
+    }
+    for (std::size_t v = 0; v < kHalves; ++v) sums[r][v] = vpadalq_s16(sums[r][v], pairs[v]);
   }
 }
 
@@ -76,10 +80,10 @@ class Panel {
         for (std::size_t o = 0; o < 4; ++o) weights[o] = vld1q_s8(w + 16 * o);
         for (std::size_t row = 0; row < kRows; ++row) {
           const int8x16_t x16 = vld1q_s8(x.q_of(i + row, chunk) + k);
-          for (std::size_t o = 0; o < 4; ++o) {
-            const int16x8_t pairs = vmull_s8(vget_low_s8(weights[o]), vget_low_s8(x16));
-            sums[row][o] = vpadalq_s16(sums[row][o], vmlal_high_s8(pairs, weights[o], x16));
-          }
+          int16x8_t pairs[4];
+          for (std::size_t o = 0; o < 4; ++o) pairs[o] = vmull_s8(vget_low_s8(weights[o]), vget_low_s8(x16));
+          for (std::size_t o = 0; o < 4; ++o) pairs[o] = vmlal_high_s8(pairs[o], weights[o], x16);
+          for (std::size_t o = 0; o < 4; ++o) sums[row][o] = vpadalq_s16(sums[row][o], pairs[o]);
         }
       }
       for (std::size_t row = 0; row < kRows; ++row)
