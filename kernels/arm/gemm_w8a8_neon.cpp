@@ -28,7 +28,7 @@ DGQ_INLINE void add_step(int32x4_t (&sums)[kRows][kHalves], const std::int8_t* w
 }
 
 struct Fold {
-  static constexpr std::size_t kTileRows = 2;
+  static constexpr std::size_t kTileRows = 1;  // two spill, which costs what the shared loads save
 
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
