@@ -62,7 +62,8 @@ std::string detect_name() {
 
 Features detect() {
   const unsigned long hwcap = getauxval(AT_HWCAP);
-  return (hwcap & HWCAP_ASIMD ? kNeon : 0u) | (hwcap & HWCAP_ASIMDDP ? kDotprod : 0u);
+  return (hwcap & HWCAP_ASIMD ? kNeon : 0u) | (hwcap & HWCAP_ASIMDDP ? kDotprod : 0u) |
+         (getauxval(AT_HWCAP2) & HWCAP2_I8MM ? kI8mm : 0u);
 }
 
 // Implementer and part number of MIDR_EL1, which the kernel reads for programs where HWCAP_CPUID is set.
@@ -104,7 +105,8 @@ std::string feature_names(Features features) {
     Feature bit;
     const char* name;
   } kNames[] = {{kAvx2, "avx2"},        {kAvxVnni, "avx_vnni"}, {kAvx512Vnni, "avx512_vnni"},
-                {kAmxInt8, "amx_int8"}, {kNeon, "neon"},        {kDotprod, "dotprod"}};
+                {kAmxInt8, "amx_int8"}, {kNeon, "neon"},        {kDotprod, "dotprod"},
+                {kI8mm, "i8mm"}};
   std::string names;
   for (const auto& [bit, name] : kNames)
     if (features & bit) names += (names.empty() ? "" : " ") + std::string(name);

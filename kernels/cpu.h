@@ -10,9 +10,8 @@ namespace dgq {
 enum Feature : std::uint32_t {
   kAvx2 = 1u << 0,     // AVX2 with FMA and F16C
   kDotprod = 1u << 1,  // Armv8.2 SDOT/UDOT
-  kNeon =
-      1u
-      << 2,  // Advanced SIMD. Every AArch64 CPU has it; a bit all the same, so that DGQ_ISA=ref excludes it
+  kNeon = 1u << 2,  // Advanced SIMD: every AArch64 CPU; a bit all the same, so that DGQ_ISA=ref excludes it
+  kI8mm = 1u << 3,  // Armv8.6 SMMLA
   kAvxVnni = 1u << 4,     // VPDPBUSD on 256 bits, VEX-encoded
   kAvx512Vnni = 1u << 5,  // AVX-512 F, BW, VL and VNNI
   kAmxInt8 = 1u << 6,     // AMX tiles of int8, and Linux lets this process use them

@@ -27,8 +27,9 @@ using GemmW8A8 = void(const W8Matrix& w, const QuantizedRows& x, std::size_t blo
 struct GemmW4A8Kernel {
   const char* isa;
   Features needs;
-  GemmW4A8* decode;   // made for x.m == 1, right for any m
-  GemmW4A8* prefill;  // made for large x.m, right for any m
+  GemmW4A8* decode;          // made for x.m == 1, right for any m
+  GemmW4A8* prefill;         // made for large x.m, right for any m
+  std::size_t prefill_rows;  // x.m from which prefill is the faster one
 };
 
 struct GemmW8A8Kernel {
@@ -36,6 +37,7 @@ struct GemmW8A8Kernel {
   Features needs;
   GemmW8A8* decode;
   GemmW8A8* prefill;
+  std::size_t prefill_rows;
 };
 
 }  // namespace dgq

@@ -54,6 +54,14 @@ struct alignas(64) Chain {
   }
 };
 
+// For Arm GCC 12 would split a local chain into 16 scalars before it looks for vectors. With AVX2 it does so for W4 only, and
+// memory would cost W8 more (15 %) than W4 gains (10 %).
+DGQ_INLINE void keep_in_memory([[maybe_unused]] Chain& chain) {
+#if defined(__aarch64__)
+  __asm__("" : "+m"(chain));
+#endif
+}
+
 // Calls body.run<rows>(i) for tiles of kTile rows that make up [0, m), then for what is left in powers of two.
 template <std::size_t kTile, class Body>
 DGQ_INLINE void for_each_tile(std::size_t m, const Body& body) {
@@ -86,7 +94,11 @@ struct FoldTile {
     for (std::size_t begin = 0, b = 0; begin < columns; begin += kActBlock) {
       Fold::template add<kRows>(w, block, x, i, begin / kActBlock, smaller(kActBlock, columns - begin), acc);
       if (x.block != kActBlock && begin + kActBlock < columns) continue;  // one scale per row: sum on
-      for (std::size_t r = 0; r < kRows; ++r) chain[r].add(x.scale_of(i + r, b), acc[r]), acc[r] = Acc{};
+      for (std::size_t r = 0; r < kRows; ++r) {
+        keep_in_memory(chain[r]);
+        chain[r].add(x.scale_of(i + r, b), acc[r]);
+        acc[r] = Acc{};
+      }
       ++b;
     }
     for (std::size_t r = 0; r < kRows; ++r) chain[r].finish(w, block, y + (i + r) * ldy);

@@ -117,7 +117,10 @@ W4Matrix bind_w4(const std::byte* section, std::size_t n, std::size_t k, std::si
 
 W8Matrix bind_w8(const std::byte* section, std::size_t n, std::size_t k, bool bias) {
   const PartsW8 parts = parts_w8(n, k, bias);
-  return {n, k, round_up(k, kColumnPad), reinterpret_cast<const std::int8_t*>(section),
+  return {n,
+          k,
+          round_up(k, kColumnPad),
+          reinterpret_cast<const std::int8_t*>(section),
           reinterpret_cast<const float*>(section + parts.s1),
           bias ? reinterpret_cast<const float*>(section + parts.bias) : nullptr};
 }

@@ -42,13 +42,11 @@ Result<Kernels> select_kernels(std::string_view isa);
 // select_kernels(getenv("DGQ_ISA")): what every command uses.
 Result<Kernels> select_kernels_from_environment();
 
-// y = w x^T by the row's kernel for this number of rows; arguments as in gemm_q.h. Decode goes straight through the
-// packed weights, prefill unpacks a panel first: measured equal at 10 to 12 rows on every x86 row (4096 x 4096).
-inline constexpr std::size_t kPrefillRows = 11;
+// y = w x^T by the row's kernel for this number of rows; arguments as in gemm_q.h.
 template <class Row, class Matrix>
 void run_gemm(const Row& row, const Matrix& w, const QuantizedRows& x, std::size_t block_begin,
               std::size_t block_end, float* y, std::size_t ldy) {
-  (x.m < kPrefillRows ? row.decode : row.prefill)(w, x, block_begin, block_end, y, ldy);
+  (x.m < row.prefill_rows ? row.decode : row.prefill)(w, x, block_begin, block_end, y, ldy);
 }
 
 // One line of `dgq kernels`.

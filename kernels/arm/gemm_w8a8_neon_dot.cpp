@@ -13,15 +13,18 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    add_tile<kRows>(w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock, columns, x.q_of(i, chunk),
-                    acc);
+    int32x4_t sum[kRows][kVectors];
+    for (std::size_t r = 0; r < kRows; ++r) load_acc(acc[r], sum[r]);
+    add_tile(w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock, columns, x.q_of(i, chunk),
+             sum);
+    for (std::size_t r = 0; r < kRows; ++r) store_acc(sum[r], acc[r]);
   }
 };
 
 // The packed weights themselves.
 class Panel {
  public:
-  static constexpr std::size_t kTileRows = 4, kBlocks = 1;
+  static constexpr std::size_t kTileRows = kPanelTileRows, kBlocks = 1;
 
   void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
     q_ = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
@@ -45,8 +48,8 @@ void gemm_w8a8_1x16_neon_dot(const W8Matrix& w, const QuantizedRows& x, std::siz
   decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
-void gemm_w8a8_4x16_neon_dot(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
-                             std::size_t block_end, float* y, std::size_t ldy) noexcept {
+void gemm_w8a8_8x8_neon_dot(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                            std::size_t block_end, float* y, std::size_t ldy) noexcept {
   prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
 }
 

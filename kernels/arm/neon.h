@@ -1,5 +1,5 @@
-// kernels/arm/neon.h - `neon`: every AArch64 CPU; `neon_dot`: built with -march=armv8.2-a+dotprod, needs
-// kDotprod.
+// kernels/arm/neon.h - `neon`: every AArch64 CPU; `neon_dot`: built with -march=armv8.2-a+dotprod, needs kDotprod;
+// `neon_i8mm`: with +i8mm as well, needs both bits.
 #pragma once
 
 #include "kernels/float_ops.h"
@@ -9,10 +9,16 @@
 
 namespace dgq {
 
+GemmW4A8 gemm_w4a8_1x16_neon;
+GemmW4A8 gemm_w4a8_6x4_neon;
 GemmW4A8 gemm_w4a8_1x16_neon_dot;
-GemmW4A8 gemm_w4a8_4x16_neon_dot;
+GemmW4A8 gemm_w4a8_8x8_neon_dot;
+GemmW4A8 gemm_w4a8_12x8_neon_i8mm;
+GemmW8A8 gemm_w8a8_1x16_neon;
+GemmW8A8 gemm_w8a8_4x4_neon;
 GemmW8A8 gemm_w8a8_1x16_neon_dot;
-GemmW8A8 gemm_w8a8_4x16_neon_dot;
+GemmW8A8 gemm_w8a8_8x8_neon_dot;
+GemmW8A8 gemm_w8a8_12x8_neon_i8mm;
 QuantizeRows quantize_rows_neon;
 GemmF32 gemm_f32_3x2_neon;
 extern const FloatOps float_ops_neon;

@@ -43,13 +43,13 @@ TEST(KernelRows, OneWrongBitIsFoundAndNamed) {
   const KernelRows right = runnable_rows();
   KernelRows rows = right;
   const auto ref = right.gemm_w4a8.back().prefill;
-  rows.gemm_w4a8.insert(rows.gemm_w4a8.begin(), {"wrong", 0, wrong_gemm<W4Matrix>, ref});
+  rows.gemm_w4a8.insert(rows.gemm_w4a8.begin(), {"wrong", 0, wrong_gemm<W4Matrix>, ref, 1});
   expect_found(rows, "gemm_w4a8");
-  rows.gemm_w4a8.front() = {"wrong", 0, ref, wrong_gemm<W4Matrix>};
+  rows.gemm_w4a8.front() = {"wrong", 0, ref, wrong_gemm<W4Matrix>, 1};
   expect_found(rows, "gemm_w4a8");
   rows = right;
   const auto ref8 = right.gemm_w8a8.back().prefill;
-  rows.gemm_w8a8.insert(rows.gemm_w8a8.begin(), {"wrong", 0, wrong_gemm<W8Matrix>, ref8});
+  rows.gemm_w8a8.insert(rows.gemm_w8a8.begin(), {"wrong", 0, wrong_gemm<W8Matrix>, ref8, 1});
   expect_found(rows, "gemm_w8a8");
   rows = right;
   rows.quantize_rows.insert(rows.quantize_rows.begin(), {"wrong", 0, wrong_quantize});

@@ -179,12 +179,12 @@ TYPED_TEST(GemmQ, RefIsTheFormula) {
 }
 
 TYPED_TEST(GemmQ, RunGemmAgreesOnBothSidesOfTheSwitch) {
-  for (const std::size_t m : {kPrefillRows - 1, kPrefillRows}) {
-    const Shape shape{m, 20, 256, 128, false, true, Fill::random};
-    test::Random random(3);
-    const typename TypeParam::Weights weights(shape, random);
-    const Activations x(shape, random);
-    for (const auto* row : test::runnable(TypeParam::rows(), TypeParam::kName)) {
+  for (const auto* row : test::runnable(TypeParam::rows(), TypeParam::kName)) {
+    for (const std::size_t m : {row->prefill_rows - 1, row->prefill_rows}) {
+      const Shape shape{m, 20, 256, 128, false, true, Fill::random};
+      test::Random random(3);
+      const typename TypeParam::Weights weights(shape, random);
+      const Activations x(shape, random);
       std::vector<float> y(m * shape.n), expected(m * shape.n);
       run_gemm(*row, weights.bound, x.view(), 0, 2, y.data(), shape.n);
       TypeParam::rows().back().decode(weights.bound, x.view(), 0, 2, expected.data(), shape.n);

@@ -1,0 +1,99 @@
+// kernels/arm/w4_neon.h - packed W4 weights (n16k8, packed.h) in vectors, for all kernel files of this folder, each with its
+// own copy. A vector holds 4 output rows x 4 columns, so 16 rows are kVectors of them.
+#pragma once
+
+#include <arm_neon.h>
+
+#include "kernels/gemm_q_loops.h"
+
+namespace dgq {
+namespace {
+
+constexpr std::size_t kVectors = kRowBlock / 4;
+constexpr std::size_t kStepBytes = 64;  // 16 rows x 8 columns
+
+// One step: the low nibbles are its first 4 columns, the high ones the others; 0..15, so int8 as well.
+DGQ_INLINE void load_nibbles(const std::uint8_t* q, int8x16_t (&low)[kVectors], int8x16_t (&high)[kVectors]) {
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    const uint8x16_t packed = vld1q_u8(q + 16 * v);
+    low[v] = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(15)));
+    high[v] = vreinterpretq_s8_u8(vshrq_n_u8(packed, 4));
+  }
+}
+
+// What belongs to one chunk of 128 columns of a row block. s2 and o: 16 bytes for each of its groups.
+struct Packed {
+  const std::uint8_t *q, *s2;
+  const std::int8_t* o;
+  DGQ_INLINE Packed(const W4Matrix& w, std::size_t row_block, std::size_t chunk) {
+    const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
+    q = w.q + begin * (kRowBlock / 2);
+    s2 = w.s2 + begin / w.group * kRowBlock;
+    o = w.o + begin / w.group * kRowBlock;
+  }
+};
+
+// s2 and o of a group, as wide as they are multiplied: dot products of q are int32, sums of xq fit int16.
+struct Fine {
+  int32x4_t s2[kVectors];
+  int16x8_t o[2];
+  DGQ_INLINE void load(const std::uint8_t* from_s2, const std::int8_t* from_o) {
+    const uint8x16_t bytes = vld1q_u8(from_s2);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_high_u8(bytes);
+    s2[0] = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low)));
+    s2[1] = vreinterpretq_s32_u32(vmovl_high_u16(low));
+    s2[2] = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high)));
+    s2[3] = vreinterpretq_s32_u32(vmovl_high_u16(high));
+    o[0] = vmovl_s8(vld1_s8(from_o));
+    o[1] = vmovl_s8(vld1_s8(from_o + 8));
+  }
+  // total + s2 * dot + o * sum, for vector v.
+  DGQ_INLINE int32x4_t add(std::size_t v, int32x4_t total, int32x4_t dot, std::int16_t sum) const {
+    total = vmlaq_s32(total, dot, s2[v]);
+    return v % 2 == 0 ? vmlal_n_s16(total, vget_low_s16(o[v / 2]), sum)
+                      : vmlal_high_n_s16(total, o[v / 2], sum);
+  }
+  DGQ_INLINE void add(Acc& acc, const int32x4_t (&dot)[kVectors], std::int16_t sum) const {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      std::int32_t* lanes = acc.lane + 4 * v;
+      vst1q_s32(lanes, add(v, vld1q_s32(lanes), dot[v], sum));
+    }
+  }
+};
+
+// Sum of row i of x over the group of columns that begins at column k of the chunk; at most 127 * 128.
+DGQ_INLINE std::int16_t group_sum(const QuantizedRows& x, std::size_t i, std::size_t chunk, std::size_t k,
+                                  std::size_t group) {
+  const std::int16_t* sums = x.sums_of(i, chunk);
+  if (group == kActBlock) return vaddv_s16(vld1_s16(sums));
+  const std::size_t first = k / kSumGroup;
+  return static_cast<std::int16_t>(group == kSumGroup ? sums[first] : sums[first] + sums[first + 1]);
+}
+
+// w8 = s2 * q + o of a chunk. Order::store(out, v, low, high) puts 4 rows x 8 columns, vector v of each half of a step,
+// into the step's 128 bytes at out.
+template <class Order>
+DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
+                       std::int8_t* out) {
+  const Packed packed(w, row_block, chunk);
+  const std::uint8_t* q = packed.q;
+  for (std::size_t k = 0; k < columns; k += w.group) {
+    const int8x16_t scales = vreinterpretq_s8_u8(vld1q_u8(packed.s2 + k / w.group * kRowBlock));
+    const int8x16_t offsets = vld1q_s8(packed.o + k / w.group * kRowBlock);
+    int8x16_t scale[kVectors], offset[kVectors];
+    uint8x16_t rows = vreinterpretq_u8_u32(uint32x4_t{0x00000000, 0x01010101, 0x02020202, 0x03030303});
+    for (std::size_t v = 0; v < kVectors; ++v, rows = vaddq_u8(rows, vdupq_n_u8(4))) {
+      scale[v] = vqtbl1q_s8(scales, rows);  // each row's byte four times
+      offset[v] = vqtbl1q_s8(offsets, rows);
+    }
+    for (std::size_t step = 0; step < w.group; step += 8, q += kStepBytes, out += 2 * kStepBytes) {
+      int8x16_t low[kVectors], high[kVectors];
+      load_nibbles(q, low, high);
+      for (std::size_t v = 0; v < kVectors; ++v)  // modulo 256, and |w8| <= 127
+        Order::store(out, v, vmlaq_s8(offset[v], low[v], scale[v]), vmlaq_s8(offset[v], high[v], scale[v]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dgq
