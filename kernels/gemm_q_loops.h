@@ -16,6 +16,7 @@
 #pragma once
 
 #include "kernels/gemm_q.h"
+#include "kernels/gemm_q_lanes.h"
 
 namespace dgq {
 namespace {
@@ -40,27 +41,25 @@ struct alignas(64) Chain {
   }
 
   DGQ_INLINE void add(float scale, const Acc& acc) {
-    for (std::size_t r = 0; r < kRowBlock; ++r)
-      t[r] = __builtin_fmaf(scale, static_cast<float>(acc.lane[r]), t[r]);
+    for (std::size_t r = 0; r < kRowBlock; r += Lanes::kWidth)
+      Lanes::store(t + r, Lanes::fma(Lanes::all(scale), Lanes::from(acc.lane + r), Lanes::load(t + r)));
   }
 
   // y: the row of y.
   template <class Matrix>
   DGQ_INLINE void finish(const Matrix& w, std::size_t row_block, float* y) const {
     const std::size_t first = row_block * kRowBlock, rows = smaller(kRowBlock, w.n - first);
-    for (std::size_t r = 0; r < rows; ++r)
-      y[first + r] =
-          w.bias ? __builtin_fmaf(w.s1[first + r], t[r], w.bias[first + r]) : w.s1[first + r] * t[r];
+    float spare[kRowBlock];
+    float* to = rows == kRowBlock ? y + first : spare;
+    for (std::size_t r = 0; r < kRowBlock; r += Lanes::kWidth) {
+      const auto s1 = Lanes::load(w.s1 + first + r), sum = Lanes::load(t + r);
+      Lanes::store(to + r,
+                   w.bias ? Lanes::fma(s1, sum, Lanes::load(w.bias + first + r)) : Lanes::mul(s1, sum));
+    }
+    if (rows < kRowBlock)
+      for (std::size_t r = 0; r < rows; ++r) y[first + r] = spare[r];
   }
 };
-
-// For Arm GCC 12 would split a local chain into 16 scalars before it looks for vectors. With AVX2 it does so for W4 only, and
-// memory would cost W8 more (15 %) than W4 gains (10 %).
-DGQ_INLINE void keep_in_memory([[maybe_unused]] Chain& chain) {
-#if defined(__aarch64__)
-  __asm__("" : "+m"(chain));
-#endif
-}
 
 // Calls body.run<rows>(i) for tiles of kTile rows that make up [0, m), then for what is left in powers of two.
 template <std::size_t kTile, class Body>
@@ -95,7 +94,6 @@ struct FoldTile {
       Fold::template add<kRows>(w, block, x, i, begin / kActBlock, smaller(kActBlock, columns - begin), acc);
       if (x.block != kActBlock && begin + kActBlock < columns) continue;  // one scale per row: sum on
       for (std::size_t r = 0; r < kRows; ++r) {
-        keep_in_memory(chain[r]);
         chain[r].add(x.scale_of(i + r, b), acc[r]);
         acc[r] = Acc{};
       }
@@ -176,27 +174,33 @@ void prefill_panel(const Matrix& w, const QuantizedRows& x, std::size_t first, s
   }
 }
 
-template <class Panel, class Single, class Into, class Matrix>
+// All that a panel's blocks fit into of the blocks from `block` on.
+template <class Panel, class Into, class Matrix>
+DGQ_INLINE void prefill_whole_panels(const Matrix& w, const QuantizedRows& x, std::size_t first,
+                                     std::size_t rows, std::size_t& block, std::size_t block_end, float* y,
+                                     std::size_t ldy) {
+  for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks)
+    prefill_panel<Panel, Into>(w, x, first, rows, block, y, ldy);
+}
+
+template <class Into, class... Panels, class Matrix>
 void prefill_rows(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
                   float* y, std::size_t ldy) {
-  static_assert(Single::kBlocks == 1);
   for (std::size_t first = 0; first < x.m; first += kPanelRows) {  // outermost: these rows of x stay in L2
     const std::size_t rows = smaller(kPanelRows, x.m - first);
     std::size_t block = block_begin;
-    for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks)
-      prefill_panel<Panel, Into>(w, x, first, rows, block, y, ldy);
-    for (; block < block_end; ++block) prefill_panel<Single, Into>(w, x, first, rows, block, y, ldy);
+    (prefill_whole_panels<Panels, Into>(w, x, first, rows, block, block_end, y, ldy), ...);
   }
 }
 
-// Single: a panel of one block, for the last one of an odd number.
-template <class Panel, class Single, class Matrix>
+// Panels: the one for most blocks first, then smaller ones for what is left, the last of one block.
+template <class... Panels, class Matrix>
 void prefill(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
              float* y, std::size_t ldy) {
   if (x.block == kActBlock)
-    prefill_rows<Panel, Single, IntoChain>(w, x, block_begin, block_end, y, ldy);
+    prefill_rows<IntoChain, Panels...>(w, x, block_begin, block_end, y, ldy);
   else
-    prefill_rows<Panel, Single, IntoSum>(w, x, block_begin, block_end, y, ldy);
+    prefill_rows<IntoSum, Panels...>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace {
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8, 9},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_12x32_avx512vnni, 11},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_8x48_avx512vnni, 11},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w4a8_1x16_avxvnni, gemm_w4a8_6x16_avxvnni, 11},
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2, 11},
 #elif defined(__aarch64__)
@@ -34,7 +34,7 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_32x32_amx_int8, 9},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_12x32_avx512vnni, 11},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_8x48_avx512vnni, 11},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w8a8_1x16_avxvnni, gemm_w8a8_6x16_avxvnni, 11},
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2, 11},
 #elif defined(__aarch64__)

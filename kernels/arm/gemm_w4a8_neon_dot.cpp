@@ -83,7 +83,7 @@ void gemm_w4a8_1x16_neon_dot(const W4Matrix& w, const QuantizedRows& x, std::siz
 
 void gemm_w4a8_8x8_neon_dot(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                             std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -106,7 +106,7 @@ void gemm_w8a8_1x16_neon(const W8Matrix& w, const QuantizedRows& x, std::size_t 
 
 void gemm_w8a8_4x4_neon(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                         std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

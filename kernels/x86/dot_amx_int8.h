@@ -63,6 +63,7 @@ class Panel {
  private:
   static constexpr std::size_t kRowsAtOnce = 2 * kTileRowsOfX;
 
+  // (Starting the next rows' products before these sums are taken up won nothing.)
   template <class Into>
   DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t rows, std::size_t chunk,
                       State* state) const {

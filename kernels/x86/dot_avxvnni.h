@@ -19,10 +19,11 @@ DGQ_INLINE __m256i dot4(__m256i sum, __m256i w, __m256i x4) {
   return pinned(_mm256_dpbusd_avx_epi32(sum, w, x4));
 }
 
-// -128 times the sum of one row of x over a chunk.
-DGQ_INLINE int correction(const QuantizedRows& x, std::size_t i, std::size_t chunk) {
+// -128 times the sum of one row of x over a chunk, in every lane. In integer registers: the tile below leaves no vector
+// register for a constant.
+DGQ_INLINE __m256i correction(const QuantizedRows& x, std::size_t i, std::size_t chunk) {
   const std::int16_t* sums = x.sums_of(i, chunk);
-  return -128 * (sums[0] + sums[1] + sums[2] + sums[3]);
+  return _mm256_set1_epi32(-128 * (sums[0] + sums[1] + sums[2] + sums[3]));
 }
 
 DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
@@ -50,6 +51,7 @@ DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chu
       const std::uint8_t* q = w.q + (first + g) * (kRowBlock / 2) + 32 * half;
       std::uint8_t* to = out + g * kRowBlock + 32 * half;
       for (std::size_t k = 0; k < w.group; k += 8, q += kStepBytes, to += 2 * kStepBytes) {
+        if (half == 0) prefetch_next(q);
         const __m256i packed = load256(q);
         store256(to, times_scale(packed));
         store256(to + kStepBytes, times_scale(_mm256_srli_epi16(packed, 4)));
@@ -61,7 +63,7 @@ DGQ_INLINE void expand(const W8Matrix& w, std::size_t row_block, std::size_t chu
                        std::uint8_t* out) {
   const std::int8_t* q = packed_chunk(w, row_block, chunk);
   for (std::size_t at = 0; at < columns * kRowBlock; at += 32)
-    store256(out + at, _mm256_xor_si256(load256(q + at), _mm256_set1_epi8(-128)));
+    prefetch_next(q + at), store256(out + at, _mm256_xor_si256(load256(q + at), _mm256_set1_epi8(-128)));
 }
 
 // 16 output rows, expanded. 6 rows of x are 12 of the 16 registers, 2 hold weights and 1 x.
@@ -80,8 +82,7 @@ class Panel {
     const std::int8_t* xq = x.q_of(i, chunk);
     __m256i sum[kRows][2];
 #pragma GCC unroll 6
-    for (std::size_t r = 0; r < kRows; ++r)
-      sum[r][0] = sum[r][1] = _mm256_set1_epi32(correction(x, i + r, chunk));
+    for (std::size_t r = 0; r < kRows; ++r) sum[r][0] = sum[r][1] = correction(x, i + r, chunk);
     for (std::size_t s = 0; s < steps_; ++s) {
       const __m256i w0 = load256(q_ + s * kStepBytes), w1 = load256(q_ + s * kStepBytes + 32);
 #pragma GCC unroll 6

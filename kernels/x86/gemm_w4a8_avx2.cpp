@@ -95,6 +95,7 @@ class Panel {
     const std::size_t begin = chunk * kActBlock;
     const std::uint8_t* packed = w.q + (row_block * w.padded_k() + begin) * (kRowBlock / 2);
     for (std::size_t s = 0; s < columns / 8; ++s) {
+      prefetch_next(packed + s * kStepBytes);
       for (std::size_t half = 0; half < 2; ++half) {
         const __m256i v = load256(packed + s * kStepBytes + 32 * half);
         store256(q_ + 2 * s * kStepBytes + 32 * half, low_nibbles(v));
@@ -118,6 +119,7 @@ class Panel {
   template <std::size_t kRows, class Into>
   DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
     Acc acc[kRows];
+    if (runs_ == 0) __builtin_unreachable();
     for (std::size_t r = 0; r < runs_; ++r) add_run<kRows>(x.q_of(i, chunk) + r * kSumGroup, r, acc);
     for (std::size_t row = 0; row < kRows; ++row) {
       const std::int16_t* sums = x.sums_of(i + row, chunk);
@@ -139,9 +141,14 @@ class Panel {
   DGQ_INLINE void add_run(const std::int8_t* xq, std::size_t r, Acc* acc) const {
     const std::uint8_t* q = q_ + r * 2 * kRunBytes;
     __m256i run[kRows][2];
-    for (auto& pair : run) pair[0] = pair[1] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (std::size_t row = 0; row < kRows; ++row) {
+      const __m256i x4 = broadcast32(xq + row * kActBlock);
+      run[row][0] = pinned(_mm256_maddubs_epi16(load256(q), x4));
+      run[row][1] = pinned(_mm256_maddubs_epi16(load256(q + 32), x4));
+    }
 #pragma GCC unroll 8
-    for (std::size_t s = 0; s < 8; ++s) {
+    for (std::size_t s = 1; s < 8; ++s) {
       const __m256i w0 = load256(q + s * kStepBytes), w1 = load256(q + s * kStepBytes + 32);
 #pragma GCC unroll 4
       for (std::size_t row = 0; row < kRows; ++row) {
@@ -177,7 +184,7 @@ void gemm_w4a8_1x16_avx2(const W4Matrix& w, const QuantizedRows& x, std::size_t 
 
 void gemm_w4a8_4x16_avx2(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -51,9 +51,9 @@ void gemm_w4a8_1x16_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::s
   decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
-void gemm_w4a8_12x32_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
-                                std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel<2>, Panel<1>>(w, x, block_begin, block_end, y, ldy);
+void gemm_w4a8_8x48_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                               std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  prefill<Panel<3>, Panel<2>, Panel<1>>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -67,7 +67,7 @@ void gemm_w4a8_1x16_avxvnni(const W4Matrix& w, const QuantizedRows& x, std::size
 
 void gemm_w4a8_6x16_avxvnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                             std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

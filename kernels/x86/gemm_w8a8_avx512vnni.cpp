@@ -15,7 +15,7 @@ struct Fold {
     const std::int8_t* q = packed_chunk(w, row_block, chunk);
     __m512i even[kRows], odd[kRows];  // two chains for each row of x
     for (std::size_t r = 0; r < kRows; ++r) {
-      even[r] = _mm512_add_epi32(load512(acc[r].lane), _mm512_set1_epi32(correction(x, i + r, chunk)));
+      even[r] = _mm512_add_epi32(load512(acc[r].lane), correction(x, i + r, chunk));
       odd[r] = _mm512_setzero_si512();
     }
     for (std::size_t k = 0; k < columns; k += 8, q += 2 * kStepBytes) {
@@ -41,9 +41,9 @@ void gemm_w8a8_1x16_avx512vnni(const W8Matrix& w, const QuantizedRows& x, std::s
   decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
-void gemm_w8a8_12x32_avx512vnni(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
-                                std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel<2>, Panel<1>>(w, x, block_begin, block_end, y, ldy);
+void gemm_w8a8_8x48_avx512vnni(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                               std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  prefill<Panel<3>, Panel<2>, Panel<1>>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -16,7 +16,7 @@ struct Fold {
     constexpr std::size_t kChains = kRows == 1 ? 2 : 1;
     __m256i sum[kRows][2][kChains];
     for (std::size_t r = 0; r < kRows; ++r) {
-      const __m256i start = _mm256_set1_epi32(correction(x, i + r, chunk));
+      const __m256i start = correction(x, i + r, chunk);
       for (std::size_t half = 0; half < 2; ++half) {
         sum[r][half][kChains - 1] = _mm256_setzero_si256();
         sum[r][half][0] = _mm256_add_epi32(load256(acc[r].lane + 8 * half), start);
@@ -57,7 +57,7 @@ void gemm_w8a8_1x16_avxvnni(const W8Matrix& w, const QuantizedRows& x, std::size
 
 void gemm_w8a8_6x16_avxvnni(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                             std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  prefill<Panel, Panel>(w, x, block_begin, block_end, y, ldy);
+  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -51,6 +51,12 @@ DGQ_INLINE void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p) + kPrefetchBytes, _MM_HINT_T1);
 }
 
+constexpr std::size_t kPrefetchNextBytes = kActBlock * kRowBlock / 2;  // a chunk of nibbles
+
+// Prefill comes back for the next chunk of the same output rows after it has used this one for many rows of x.
+DGQ_INLINE void prefetch_next(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p) + kPrefetchNextBytes, _MM_HINT_T0);
+}
 DGQ_INLINE __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 DGQ_INLINE __m512i high_nibbles(__m512i v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
 
@@ -73,6 +79,7 @@ DGQ_INLINE void expand_group(const std::uint8_t* q, const std::uint8_t* s2, cons
     return _mm512_add_epi8(_mm512_or_si512(low, high), offset);
   };
   for (std::size_t k = 0; k < group; k += 8, q += kStepBytes, out += 2 * kStepBytes) {
+    prefetch_next(q);
     const __m512i packed = load512(q);
     store512(out, times_scale(packed));
     store512(out + kStepBytes, times_scale(_mm512_srli_epi16(packed, 4)));
@@ -97,7 +104,7 @@ DGQ_INLINE void expand(const W8Matrix& w, std::size_t row_block, std::size_t chu
                        char bias, std::int8_t* out) {
   const std::int8_t* q = packed_chunk(w, row_block, chunk);
   for (std::size_t at = 0; at < columns * kRowBlock; at += kStepBytes)
-    store512(out + at, _mm512_add_epi8(load512(q + at), _mm512_set1_epi8(bias)));
+    prefetch_next(q + at), store512(out + at, _mm512_add_epi8(load512(q + at), _mm512_set1_epi8(bias)));
 }
 
 }  // namespace
