@@ -137,7 +137,7 @@ void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
     char macs[16] = "-";
     if (row.macs_per_s > 0) std::snprintf(macs, sizeof macs, "%.1f", row.macs_per_s * 1e-9);
     std::printf("%-13s %-10s %-8s %4zu %6zu %6zu %7.0f us %7.2f %8s %7s %10s\n",
-                bench::name_of(row.operation), row.isa.c_str(), row.linear.c_str(), row.n, row.m, row.k,
+                bench::name_of(row.operation), row.isa.c_str(), row.linear.c_str(), row.m, row.n, row.k,
                 row.seconds * 1e6, row.bytes_per_s * 1e-9, fraction(row.of_read).c_str(), macs,
                 fraction(row.of_multiply_add).c_str());
   }
