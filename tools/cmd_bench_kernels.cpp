@@ -1,9 +1,11 @@
 // tools/cmd_bench_kernels.cpp - `dgq bench kernels`: every kernel that this CPU runs, beside what the machine can do at most.
+#include <algorithm>
 #include <cstdio>
 
 #include "bench/kernel_bench.h"
 #include "bench/memory.h"
 #include "bench/shapes.h"
+#include "bench/statistics.h"
 #include "kernels/cpu.h"
 #include "tools/cmd_bench.h"
 
@@ -84,9 +86,9 @@ Result<bench::KernelBenchOptions> read_options(const Options& options) {
   DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
   if (threads.size() != 1) return Error{Errc::invalid, "--threads must be one number"};
   chosen.threads = static_cast<int>(threads.front());
-  DGQ_TRY(chosen.timer.repetitions, repetitions_option(options));
-  chosen.timer.min_time_s = options.get<double>("min-time");
-  if (!(chosen.timer.min_time_s > 0 && chosen.timer.min_time_s <= 60))
+  DGQ_TRY(chosen.repetitions, repetitions_option(options));
+  chosen.min_time_s = options.get<double>("min-time");
+  if (!(chosen.min_time_s > 0 && chosen.min_time_s <= 60))
     return Error{Errc::invalid, "--min-time must be above 0 and at most 60 seconds"};
   if (options.has("cold-mib")) {
     constexpr std::size_t kMost = std::size_t{1} << 20;  // 1 TiB
@@ -121,15 +123,24 @@ std::string fraction(double value) {
   return text;
 }
 
+// "28.7 (7.1 to 29.0)": median, and how much it changed while the run went on; in units of 1e9.
+std::string range(const std::vector<double>& samples) {
+  const auto [least, most] = std::minmax_element(samples.begin(), samples.end());
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f (%.1f to %.1f)", bench::median(samples) * 1e-9, *least * 1e-9,
+                *most * 1e-9);
+  return text;
+}
+
 void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
                  const bench::KernelBenchReport& report) {
   std::printf("CPU      %s (%s), %d thread(s)\n", cpu_name().c_str(), kArchitecture, options.threads);
   std::printf("checked  %zu comparisons with ref: same bits\n", compared);
   for (const bench::ReadLimit& limit : report.read)
-    std::printf("read     %6.1f GB/s with %d thread(s), %.0f MiB\n", limit.bytes_per_s * 1e-9, limit.threads,
-                static_cast<double>(options.cold_bytes) / (1 << 20));
+    std::printf("read     %s GB/s with %d thread(s), %.0f MiB\n", range(limit.bytes_per_s).c_str(),
+                limit.threads, static_cast<double>(options.cold_bytes) / (1 << 20));
   for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
-    std::printf("ceiling  %6.0f GMAC/s of %s (%s)\n", limit.macs_per_s * 1e-9, limit.isa.c_str(),
+    std::printf("ceiling  %s GMAC/s of %s (%s)\n", range(limit.macs_per_s).c_str(), limit.isa.c_str(),
                 limit.instructions.c_str());
   std::printf("\n%-13s %-10s %-8s %4s %6s %6s %10s %7s %8s %7s %10s\n", "operation", "isa", "linear", "m",
               "n", "k", "time", "GB/s", "of read", "GMAC/s", "of ceiling");
@@ -147,10 +158,14 @@ void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
                 const bench::KernelBenchReport& report) {
   OrderedJson read = OrderedJson::array(), ceilings = OrderedJson::array(), rows = OrderedJson::array();
   for (const bench::ReadLimit& limit : report.read)
-    read.push_back({{"threads", limit.threads}, {"gb_per_s", limit.bytes_per_s * 1e-9}});
+    read.push_back({{"threads", limit.threads},
+                    {"gb_per_s", bench::median(limit.bytes_per_s) * 1e-9},
+                    {"samples_bytes_per_s", limit.bytes_per_s}});
   for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
-    ceilings.push_back(
-        {{"isa", limit.isa}, {"instructions", limit.instructions}, {"gmac_per_s", limit.macs_per_s * 1e-9}});
+    ceilings.push_back({{"isa", limit.isa},
+                        {"instructions", limit.instructions},
+                        {"gmac_per_s", bench::median(limit.macs_per_s) * 1e-9},
+                        {"samples_macs_per_s", limit.macs_per_s}});
   for (const bench::KernelBenchRow& row : report.rows)
     rows.push_back({{"operation", bench::name_of(row.operation)},
                     {"isa", row.isa},
