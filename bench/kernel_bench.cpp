@@ -92,6 +92,7 @@ class Run {
     for (int threads = 1; threads < options_.threads; threads *= 2) limits_.read_now(threads);
     for (const KernelCase& c : cases) total_ += c.m.size() * rows_of(rows, c.operation);
     for (const KernelCase& c : cases) run_case(rows, c);
+    report_.cold_bytes = memory_.size();
     report_.read = limits_.read();
     report_.multiply_adds = limits_.multiply_adds();
     return std::move(report_);
@@ -190,7 +191,7 @@ class Run {
   std::span<std::byte> memory_;
   Limits limits_;
   const Progress& progress_;
-  KernelBenchReport report_;
+  KernelBenchReport report_{};
   std::size_t done_ = 0, total_ = 0;
 };
 

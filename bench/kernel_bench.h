@@ -49,6 +49,7 @@ struct KernelBenchRow {
 };
 
 struct KernelBenchReport {
+  std::size_t cold_bytes;  // as asked for, or one copy of the largest linear
   std::vector<ReadLimit> read;
   std::vector<MultiplyAddLimit> multiply_adds;
   std::vector<KernelBenchRow> rows;

@@ -64,21 +64,19 @@ double Limits::read_now(int threads) {
 }
 
 double Limits::multiply_adds_now(std::string_view isa) {
-  constexpr std::size_t kMacs =
-      10'000'000;  // of one thread in one call: well above what starting a loop takes
+  constexpr std::size_t kRounds = 20000;  // of one call: at least 50 us, far above what starting a loop takes
   const auto all = ceilings();
   const auto ceiling = std::find_if(all.begin(), all.end(), [&](const Ceiling& c) { return c.isa == isa; });
   if (ceiling == all.end()) return 0;
-  const std::size_t rounds = kMacs / ceiling->macs;
   const auto count = static_cast<std::size_t>(threads_);
   const double seconds = seconds_per_call(min_time_s_, [&] {
-    parallel_ranges(threads_, count, [&](std::size_t, std::size_t, int) { ceiling->run(rounds); });
+    parallel_ranges(threads_, count, [&](std::size_t, std::size_t, int) { ceiling->run(kRounds); });
   });
   auto limit = std::find_if(multiply_adds_.begin(), multiply_adds_.end(),
                             [&](const MultiplyAddLimit& known) { return known.isa == isa; });
   if (limit == multiply_adds_.end())
     limit = multiply_adds_.insert(limit, {ceiling->isa, ceiling->instructions, {}});
-  return limit->macs_per_s.emplace_back(static_cast<double>(count * rounds * ceiling->macs) / seconds);
+  return limit->macs_per_s.emplace_back(static_cast<double>(count * kRounds * ceiling->macs) / seconds);
 }
 
 }  // namespace dgq::bench

@@ -68,7 +68,9 @@ Result<std::vector<bench::KernelCase>> read_cases(const Options& options) {
     DGQ_TRY(const bool w8, either(options, "weights", "w4", "w8"));
     const auto operation = w8 ? bench::Operation::gemm_w8a8 : bench::Operation::gemm_w4a8;
     std::erase_if(cases, [&](const bench::KernelCase& c) {
-      return options.has("n") ? c.operation != operation : c.operation > bench::Operation::gemm_w8a8;
+      const bool quantized =
+          c.operation == bench::Operation::gemm_w4a8 || c.operation == bench::Operation::gemm_w8a8;
+      return options.has("n") ? c.operation != operation : !quantized;
     });
     for (bench::KernelCase& c : cases) c.operation = operation;
   }
@@ -138,7 +140,7 @@ void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
   std::printf("checked  %zu comparisons with ref: same bits\n", compared);
   for (const bench::ReadLimit& limit : report.read)
     std::printf("read     %s GB/s with %d thread(s), %.0f MiB\n", range(limit.bytes_per_s).c_str(),
-                limit.threads, static_cast<double>(options.cold_bytes) / (1 << 20));
+                limit.threads, static_cast<double>(report.cold_bytes) / (1 << 20));
   for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
     std::printf("ceiling  %s GMAC/s of %s (%s)\n", range(limit.macs_per_s).c_str(), limit.isa.c_str(),
                 limit.instructions.c_str());
@@ -184,7 +186,7 @@ void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
                             {"compiler", __VERSION__},
                             {"threads", options.threads},
                             {"group", options.group},
-                            {"cold_bytes", options.cold_bytes},
+                            {"cold_bytes", report.cold_bytes},
                             {"equal_to_ref", compared},
                             {"read", std::move(read)},
                             {"multiply_add", std::move(ceilings)},
@@ -198,9 +200,8 @@ Result<int> bench_kernels(const Arguments& arguments) {
   Options options{
       "dgq bench kernels [options]",
       "Checks every kernel that this CPU runs against ref, bit by bit, then measures it on the linears of a\n"
-      "model, beside what was measured of the machine in the same run: bandwidth of reading, and the rate "
-      "of\n"
-      "the ISA's own multiply-adds.",
+      "model, beside the bandwidth of reading and the rate of the ISA's own multiply-adds. Both limits are\n"
+      "measured right before each result, as they change when others use the machine.",
       kExamples,
       {},
       {},
