@@ -45,7 +45,7 @@ void add_options(Options& options) {
       ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
        "repetitions; the median counts")  //
       ("cold-mib", po::value<std::size_t>()->value_name("MIB"),
-       "memory that calls go through, so that weights are in no cache (default: twice the last-level\n"
+       "memory that calls go through, so that weights are in no cache (default: twice the last-level "
        "cache, at least 256, at most half of what is available)")  //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
 }
