@@ -2,11 +2,6 @@
 // flags. 12 chains: more than latency times throughput of any of these instructions on any core so far.
 #include "bench/ceiling.h"
 
-#if defined(__x86_64__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 namespace dgq::bench {
 namespace {
 
@@ -39,8 +34,6 @@ void amx_int8(std::size_t rounds) noexcept {
     unsigned short row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     unsigned char rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
   } const tiles;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // once per process; more often does no harm
-  ::syscall(SYS_arch_prctl, kRequestPermission, kTileData);
   __asm__ volatile(
       "ldtilecfg %1\n.irp tile, 0,1,2,3,4,5,6,7\ntilezero %%tmm\\tile\n.endr\n1:\n"
       "tdpbssd %%tmm6, %%tmm4, %%tmm0\ntdpbssd %%tmm7, %%tmm4, %%tmm1\n"

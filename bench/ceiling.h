@@ -7,9 +7,9 @@
 namespace dgq::bench {
 
 struct Ceiling {
-  const char* isa;           // as in the tables of kernels/table.h: a CPU that runs the row runs this
-  const char* instructions;  // that the loop is made of
-  std::size_t macs;          // int8 multiply-adds of one round
+  const char* isa;  // as in the tables of kernels/table.h: what the rows of that name need, this needs
+  const char* instructions;                  // that the loop is made of
+  std::size_t macs;                          // int8 multiply-adds of one round
   void (*run)(std::size_t rounds) noexcept;  // rounds > 0
 };
 

@@ -6,7 +6,9 @@
 #include <random>
 
 #include "bench/memory.h"
+#include "bench/statistics.h"
 #include "bench/synthetic_model.h"
+#include "bench/timing.h"
 #include "runtime/linear.h"
 #include "runtime/parallel.h"
 
@@ -75,15 +77,24 @@ class Copies {
 
 // One run over all cases.
 class Run {
+  static constexpr double kLimitShare = 4;  // a limit takes a fourth of the time of what it is beside
+
  public:
   Run(const KernelBenchOptions& options, std::span<std::byte> memory, const Progress& progress)
-      : options_(options), memory_(memory), progress_(progress) {}
+      : options_(options),
+        memory_(memory),
+        limits_(memory, options.threads, options.min_time_s / kLimitShare),
+        progress_(progress) {
+    std::memset(memory_.data(), 1, memory_.size());
+  }
 
   KernelBenchReport run(const KernelRows& rows, const std::vector<KernelCase>& cases) {
-    progress_("limits", 0);
-    measure_limits(rows);
+    for (int threads = 1; threads < options_.threads; threads *= 2) limits_.read_now(threads);
     for (const KernelCase& c : cases) total_ += c.m.size() * rows_of(rows, c.operation);
     for (const KernelCase& c : cases) run_case(rows, c);
+    report_.cold_bytes = memory_.size();
+    report_.read = limits_.read();
+    report_.multiply_adds = limits_.multiply_adds();
     return std::move(report_);
   }
 
@@ -100,16 +111,6 @@ class Run {
         return rows.quantize_rows.size();
     }
     return 0;
-  }
-
-  void measure_limits(const KernelRows& rows) {
-    std::memset(memory_.data(), 1,
-                memory_.size());  // pages that were never written are all the same page of zeros
-    report_.read = measure_read(memory_, options_.threads, options_.timer);
-    std::vector<std::string> isas;
-    for (const GemmW4A8Kernel& row : rows.gemm_w4a8) isas.push_back(row.isa);
-    for (const GemmW8A8Kernel& row : rows.gemm_w8a8) isas.push_back(row.isa);
-    report_.multiply_adds = measure_multiply_adds(isas, options_.threads, options_.timer);
   }
 
   void run_case(const KernelRows& rows, const KernelCase& c) {
@@ -140,35 +141,44 @@ class Run {
     QuantizedBuffer buffer(options_.act_block);
     LinearInput input{x.data(), m, c.k, {}};
     if (!f32) input = quantize_input(x.data(), m, c.k, quantize, buffer, options_.threads);
-    const double seconds = time(c, isa, m, [&] {
+    const auto bytes = static_cast<double>(section_bytes(c, options_.group));
+    const auto macs = static_cast<double>(m * c.n * c.k);
+    measure({c.operation, isa, c.linear, m, c.n, c.k}, bytes, macs, [&] {
       const Linear linear = copies.next();
       parallel_ranges(options_.threads, output_blocks(linear), [&](std::size_t begin, std::size_t end, int) {
         run_blocks(linear, input, kernels, begin, end, y.data() + begin * kRowBlock, c.n);
       });
     });
-    const double bytes_per_s = static_cast<double>(section_bytes(c, options_.group)) / seconds;
-    const double macs_per_s = static_cast<double>(m * c.n * c.k) / seconds;
-    double ceiling = 0;
-    for (const MultiplyAddLimit& limit : report_.multiply_adds)
-      if (!f32 && limit.isa == isa) ceiling = limit.macs_per_s;
-    report_.rows.push_back({c.operation, isa, c.linear, m, c.n, c.k, seconds, bytes_per_s, macs_per_s,
-                            bytes_per_s / report_.read.back().bytes_per_s,
-                            ceiling > 0 ? macs_per_s / ceiling : 0});
   }
 
   void time_quantize(const KernelCase& c, const QuantizeRowsKernel& row, std::size_t m) {
     const std::vector<float> x = activations(m * c.k);
     QuantizedBuffer buffer(options_.act_block);
-    const double seconds =
-        time(c, row.isa, m, [&] { (void)quantize_input(x.data(), m, c.k, row, buffer, options_.threads); });
-    const double bytes_per_s = static_cast<double>(m * c.k * sizeof(float)) / seconds;
-    report_.rows.push_back({c.operation, row.isa, c.linear, m, 1, c.k, seconds, bytes_per_s, 0, 0, 0});
+    measure({c.operation, row.isa, c.linear, m, c.n, c.k}, static_cast<double>(m * c.k * sizeof(float)), 0,
+            [&] { (void)quantize_input(x.data(), m, c.k, row, buffer, options_.threads); });
   }
 
-  double time(const KernelCase& c, const char* isa, std::size_t m, const std::function<void()>& operation) {
-    progress_(std::string(name_of(c.operation)) + " " + isa + ", m " + std::to_string(m),
+  // bytes and macs: of one call of the operation.
+  void measure(KernelBenchRow row, double bytes, double macs, const std::function<void()>& operation) {
+    progress_(std::string(name_of(row.operation)) + " " + row.isa + ", m " + std::to_string(row.m),
               static_cast<double>(done_++) / static_cast<double>(total_));
-    return options_.timer.median(operation);
+    const bool reads = row.operation != Operation::quantize_rows;  // its input is in a cache, as in a decoder
+    const bool multiplies = reads && row.operation != Operation::gemm_f32;
+    std::vector<double> seconds, of_read, of_multiply_add;
+    for (int i = 0; i < options_.repetitions; ++i) {
+      const double read = reads ? limits_.read_now(options_.threads) : 0;
+      const double multiply_adds = multiplies ? limits_.multiply_adds_now(row.isa) : 0;
+      const double taken = seconds_per_call(options_.min_time_s, operation);
+      seconds.push_back(taken);
+      of_read.push_back(read > 0 ? bytes / taken / read : 0);
+      of_multiply_add.push_back(multiply_adds > 0 ? macs / taken / multiply_adds : 0);
+    }
+    row.seconds = median(seconds);
+    row.bytes_per_s = bytes / row.seconds;
+    row.macs_per_s = macs / row.seconds;
+    row.of_read = median(of_read);
+    row.of_multiply_add = median(of_multiply_add);
+    report_.rows.push_back(std::move(row));
   }
 
   static std::vector<float> activations(std::size_t count) {
@@ -179,8 +189,9 @@ class Run {
 
   const KernelBenchOptions& options_;
   std::span<std::byte> memory_;
+  Limits limits_;
   const Progress& progress_;
-  KernelBenchReport report_;
+  KernelBenchReport report_{};
   std::size_t done_ = 0, total_ = 0;
 };
 

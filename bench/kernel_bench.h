@@ -1,7 +1,7 @@
 // bench/kernel_bench.h - how fast kernels are, beside what this machine can do at most.
 //
 // Weights are cold, as in a decoder that has read all other layers since: calls go round through copies that fill
-// `cold_bytes`. Rows are run as the decoder runs them (runtime/linear.h), on all threads.
+// `cold_bytes`. Kernels are run as the decoder runs them (runtime/linear.h), on all threads.
 #pragma once
 
 #include <string>
@@ -11,7 +11,6 @@
 #include "bench/kernel_rows.h"
 #include "bench/limits.h"
 #include "bench/progress.h"
-#include "bench/timing.h"
 #include "runtime/config.h"
 
 namespace dgq::bench {
@@ -34,20 +33,23 @@ struct KernelBenchOptions {
   std::size_t act_block = kActBlock;  // or 0: one activation scale per row
   int threads = 1;
   std::size_t cold_bytes;
-  Timer timer;
+  double min_time_s = 0.05;  // of one repetition
+  int repetitions = 3;       // medians count
 };
 
 struct KernelBenchRow {
   Operation operation;
   std::string isa, linear;
   std::size_t m, n, k;
-  double seconds;                   // of one call; median
-  double bytes_per_s;               // of weights, or of the floats that quantize_rows reads
-  double macs_per_s;                // 0 for quantize_rows
-  double of_read, of_multiply_add;  // fractions of the limits; 0 where there is none
+  double seconds = 0;      // of one call; median
+  double bytes_per_s = 0;  // of weights, or of the floats that quantize_rows reads
+  double macs_per_s = 0;   // 0 for quantize_rows
+  double of_read = 0;      // fractions of the limits, each measured right before; 0: there is none
+  double of_multiply_add = 0;
 };
 
 struct KernelBenchReport {
+  std::size_t cold_bytes;  // as asked for, or one copy of the largest linear
   std::vector<ReadLimit> read;
   std::vector<MultiplyAddLimit> multiply_adds;
   std::vector<KernelBenchRow> rows;

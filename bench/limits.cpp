@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "bench/ceiling.h"
+#include "bench/timing.h"
 #include "runtime/parallel.h"
 
 namespace dgq::bench {
@@ -45,35 +46,37 @@ std::size_t cold_bytes() {
   return std::max(kLeast, 2 * static_cast<std::size_t>(largest));
 }
 
-std::vector<ReadLimit> measure_read(std::span<const std::byte> memory, int threads, const Timer& timer) {
-  std::vector<ReadLimit> limits;
-  for (int count = 1;; count = std::min(2 * count, threads)) {
-    const double seconds = timer.median([&] {
-      parallel_ranges(count, memory.size() / kLine, [&](std::size_t begin, std::size_t end, int) {
-        keep(read_all(memory.data() + begin * kLine, (end - begin) * kLine));
-      });
+double Limits::read_now(int threads) {
+  constexpr std::size_t kPiece = std::size_t{32} << 20;  // of one call; the next one goes on behind it
+  const std::size_t piece = std::min(kPiece, memory_.size());
+  const double seconds = seconds_per_call(min_time_s_, [&] {
+    if (position_ + piece > memory_.size()) position_ = 0;
+    const std::byte* memory = memory_.data() + position_;
+    parallel_ranges(threads, piece / kLine, [&](std::size_t begin, std::size_t end, int) {
+      keep(read_all(memory + begin * kLine, (end - begin) * kLine));
     });
-    limits.push_back({count, static_cast<double>(memory.size()) / seconds});
-    if (count == threads) return limits;
-  }
+    position_ += piece;
+  });
+  auto limit = std::find_if(read_.begin(), read_.end(),
+                            [&](const ReadLimit& known) { return known.threads == threads; });
+  if (limit == read_.end()) limit = read_.insert(limit, {threads, {}});
+  return limit->bytes_per_s.emplace_back(static_cast<double>(piece) / seconds);
 }
 
-std::vector<MultiplyAddLimit> measure_multiply_adds(const std::vector<std::string>& isas, int threads,
-                                                    const Timer& timer) {
-  constexpr std::size_t kMacs =
-      10'000'000;  // of one thread in one call: well above what starting a loop takes
-  std::vector<MultiplyAddLimit> limits;
-  for (const Ceiling& ceiling : ceilings()) {
-    if (std::find(isas.begin(), isas.end(), ceiling.isa) == isas.end()) continue;
-    const std::size_t rounds = kMacs / ceiling.macs;
-    const auto count = static_cast<std::size_t>(threads);
-    const double seconds = timer.median([&] {
-      parallel_ranges(threads, count, [&](std::size_t, std::size_t, int) { ceiling.run(rounds); });
-    });
-    limits.push_back(
-        {ceiling.isa, ceiling.instructions, static_cast<double>(count * rounds * ceiling.macs) / seconds});
-  }
-  return limits;
+double Limits::multiply_adds_now(std::string_view isa) {
+  constexpr std::size_t kRounds = 20000;  // of one call: at least 50 us, far above what starting a loop takes
+  const auto all = ceilings();
+  const auto ceiling = std::find_if(all.begin(), all.end(), [&](const Ceiling& c) { return c.isa == isa; });
+  if (ceiling == all.end()) return 0;
+  const auto count = static_cast<std::size_t>(threads_);
+  const double seconds = seconds_per_call(min_time_s_, [&] {
+    parallel_ranges(threads_, count, [&](std::size_t, std::size_t, int) { ceiling->run(kRounds); });
+  });
+  auto limit = std::find_if(multiply_adds_.begin(), multiply_adds_.end(),
+                            [&](const MultiplyAddLimit& known) { return known.isa == isa; });
+  if (limit == multiply_adds_.end())
+    limit = multiply_adds_.insert(limit, {ceiling->isa, ceiling->instructions, {}});
+  return limit->macs_per_s.emplace_back(static_cast<double>(count * kRounds * ceiling->macs) / seconds);
 }
 
 }  // namespace dgq::bench

@@ -16,7 +16,7 @@ Result<std::uint64_t> available_memory_bytes();
 // invalid, when `bytes` is more than that: "WHAT needs 3.9 GB of memory, 2.1 GB are available".
 Result<void> check_memory(const std::string& what, std::uint64_t bytes);
 
-// Zeroed pages of the base size, as those of a mapped layer file are: a huge page would flatter the TLB. Move-only.
+// Zeroed memory in huge pages where the kernel has them, as the page cache has them for large files. Move-only.
 class Pages {
  public:
   static Result<Pages> map(std::size_t bytes);  // bytes > 0

@@ -2,16 +2,10 @@
 #pragma once
 
 #include <functional>
-#include <vector>
 
 namespace dgq::bench {
 
-// Seconds of one call: one sample per repetition, each the mean of as many calls as take min_time_s. Not thread-safe.
-struct Timer {
-  double min_time_s;
-  int repetitions;
-  std::vector<double> samples(const std::function<void()>& operation) const;
-  double median(const std::function<void()>& operation) const;
-};
+// Seconds of one call: the mean of as many as take min_time_s together. Not thread-safe.
+double seconds_per_call(double min_time_s, const std::function<void()>& operation);
 
 }  // namespace dgq::bench

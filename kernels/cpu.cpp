@@ -43,7 +43,8 @@ Features detect() {
   Features features = kAvx2;
   const bool avx512 = (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512VL);
   if (saves(kZmm) && avx512 && (c & bit_AVX512VNNI)) features |= kAvx512Vnni;
-  if (saves(kTiles) && (d & bit_AMX_TILE) && (d & bit_AMX_INT8) && request_amx()) features |= kAmxInt8;
+  constexpr std::uint32_t kAmxBits = 1u << 24 | 1u << 25;  // TILE and INT8; compilers disagree on names
+  if (saves(kTiles) && (d & kAmxBits) == kAmxBits && request_amx()) features |= kAmxInt8;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVXVNNI)) features |= kAvxVnni;
   return features;
 }

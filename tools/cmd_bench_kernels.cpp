@@ -1,9 +1,11 @@
 // tools/cmd_bench_kernels.cpp - `dgq bench kernels`: every kernel that this CPU runs, beside what the machine can do at most.
+#include <algorithm>
 #include <cstdio>
 
 #include "bench/kernel_bench.h"
 #include "bench/memory.h"
 #include "bench/shapes.h"
+#include "bench/statistics.h"
 #include "kernels/cpu.h"
 #include "tools/cmd_bench.h"
 
@@ -43,7 +45,7 @@ void add_options(Options& options) {
       ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
        "repetitions; the median counts")  //
       ("cold-mib", po::value<std::size_t>()->value_name("MIB"),
-       "memory that calls go through, so that weights are in no cache (default: twice the last-level\n"
+       "memory that calls go through, so that weights are in no cache (default: twice the last-level "
        "cache, at least 256, at most half of what is available)")  //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
 }
@@ -66,7 +68,9 @@ Result<std::vector<bench::KernelCase>> read_cases(const Options& options) {
     DGQ_TRY(const bool w8, either(options, "weights", "w4", "w8"));
     const auto operation = w8 ? bench::Operation::gemm_w8a8 : bench::Operation::gemm_w4a8;
     std::erase_if(cases, [&](const bench::KernelCase& c) {
-      return options.has("n") ? c.operation != operation : c.operation > bench::Operation::gemm_w8a8;
+      const bool quantized =
+          c.operation == bench::Operation::gemm_w4a8 || c.operation == bench::Operation::gemm_w8a8;
+      return options.has("n") ? c.operation != operation : !quantized;
     });
     for (bench::KernelCase& c : cases) c.operation = operation;
   }
@@ -84,9 +88,9 @@ Result<bench::KernelBenchOptions> read_options(const Options& options) {
   DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
   if (threads.size() != 1) return Error{Errc::invalid, "--threads must be one number"};
   chosen.threads = static_cast<int>(threads.front());
-  DGQ_TRY(chosen.timer.repetitions, repetitions_option(options));
-  chosen.timer.min_time_s = options.get<double>("min-time");
-  if (!(chosen.timer.min_time_s > 0 && chosen.timer.min_time_s <= 60))
+  DGQ_TRY(chosen.repetitions, repetitions_option(options));
+  chosen.min_time_s = options.get<double>("min-time");
+  if (!(chosen.min_time_s > 0 && chosen.min_time_s <= 60))
     return Error{Errc::invalid, "--min-time must be above 0 and at most 60 seconds"};
   if (options.has("cold-mib")) {
     constexpr std::size_t kMost = std::size_t{1} << 20;  // 1 TiB
@@ -121,15 +125,24 @@ std::string fraction(double value) {
   return text;
 }
 
+// "28.7 (7.1 to 29.0)": median, and how much it changed while the run went on; in units of 1e9.
+std::string range(const std::vector<double>& samples) {
+  const auto [least, most] = std::minmax_element(samples.begin(), samples.end());
+  char text[64];
+  std::snprintf(text, sizeof text, "%.1f (%.1f to %.1f)", bench::median(samples) * 1e-9, *least * 1e-9,
+                *most * 1e-9);
+  return text;
+}
+
 void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
                  const bench::KernelBenchReport& report) {
   std::printf("CPU      %s (%s), %d thread(s)\n", cpu_name().c_str(), kArchitecture, options.threads);
   std::printf("checked  %zu comparisons with ref: same bits\n", compared);
   for (const bench::ReadLimit& limit : report.read)
-    std::printf("read     %6.1f GB/s with %d thread(s), %.0f MiB\n", limit.bytes_per_s * 1e-9, limit.threads,
-                static_cast<double>(options.cold_bytes) / (1 << 20));
+    std::printf("read     %s GB/s with %d thread(s), %.0f MiB\n", range(limit.bytes_per_s).c_str(),
+                limit.threads, static_cast<double>(report.cold_bytes) / (1 << 20));
   for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
-    std::printf("ceiling  %6.0f GMAC/s of %s (%s)\n", limit.macs_per_s * 1e-9, limit.isa.c_str(),
+    std::printf("ceiling  %s GMAC/s of %s (%s)\n", range(limit.macs_per_s).c_str(), limit.isa.c_str(),
                 limit.instructions.c_str());
   std::printf("\n%-13s %-10s %-8s %4s %6s %6s %10s %7s %8s %7s %10s\n", "operation", "isa", "linear", "m",
               "n", "k", "time", "GB/s", "of read", "GMAC/s", "of ceiling");
@@ -137,7 +150,7 @@ void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
     char macs[16] = "-";
     if (row.macs_per_s > 0) std::snprintf(macs, sizeof macs, "%.1f", row.macs_per_s * 1e-9);
     std::printf("%-13s %-10s %-8s %4zu %6zu %6zu %7.0f us %7.2f %8s %7s %10s\n",
-                bench::name_of(row.operation), row.isa.c_str(), row.linear.c_str(), row.n, row.m, row.k,
+                bench::name_of(row.operation), row.isa.c_str(), row.linear.c_str(), row.m, row.n, row.k,
                 row.seconds * 1e6, row.bytes_per_s * 1e-9, fraction(row.of_read).c_str(), macs,
                 fraction(row.of_multiply_add).c_str());
   }
@@ -147,10 +160,14 @@ void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
                 const bench::KernelBenchReport& report) {
   OrderedJson read = OrderedJson::array(), ceilings = OrderedJson::array(), rows = OrderedJson::array();
   for (const bench::ReadLimit& limit : report.read)
-    read.push_back({{"threads", limit.threads}, {"gb_per_s", limit.bytes_per_s * 1e-9}});
+    read.push_back({{"threads", limit.threads},
+                    {"gb_per_s", bench::median(limit.bytes_per_s) * 1e-9},
+                    {"samples_bytes_per_s", limit.bytes_per_s}});
   for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
-    ceilings.push_back(
-        {{"isa", limit.isa}, {"instructions", limit.instructions}, {"gmac_per_s", limit.macs_per_s * 1e-9}});
+    ceilings.push_back({{"isa", limit.isa},
+                        {"instructions", limit.instructions},
+                        {"gmac_per_s", bench::median(limit.macs_per_s) * 1e-9},
+                        {"samples_macs_per_s", limit.macs_per_s}});
   for (const bench::KernelBenchRow& row : report.rows)
     rows.push_back({{"operation", bench::name_of(row.operation)},
                     {"isa", row.isa},
@@ -169,7 +186,7 @@ void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
                             {"compiler", __VERSION__},
                             {"threads", options.threads},
                             {"group", options.group},
-                            {"cold_bytes", options.cold_bytes},
+                            {"cold_bytes", report.cold_bytes},
                             {"equal_to_ref", compared},
                             {"read", std::move(read)},
                             {"multiply_add", std::move(ceilings)},
@@ -182,10 +199,9 @@ void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
 Result<int> bench_kernels(const Arguments& arguments) {
   Options options{
       "dgq bench kernels [options]",
-      "Checks every kernel that this CPU runs against ref, bit by bit, then measures it on the linears of a\n"
-      "model, beside what was measured of the machine in the same run: bandwidth of reading, and the rate "
-      "of\n"
-      "the ISA's own multiply-adds.",
+      "Checks the kernels that this CPU runs against ref, bit by bit, then measures them on the linears of a\n"
+      "model, beside the bandwidth of reading and the rate of the ISA's own multiply-adds. Both limits are\n"
+      "measured right before each result, as they change when others use the machine.",
       kExamples,
       {},
       {},

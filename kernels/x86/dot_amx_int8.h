@@ -8,7 +8,7 @@
 
 #include "kernels/x86/vector_avx512.h"
 
-#ifndef __AMX_INT8__
+#if !defined(__AMX_INT8__) && !defined(__AMXINT8__)  // the second is how clang 14 says it
 #error "build this file with -mamx-tile -mamx-int8"
 #endif
 

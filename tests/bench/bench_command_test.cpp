@@ -121,6 +121,14 @@ TEST_F(BenchCommand, ModelListsItsShapes) {
   EXPECT_NE(outcome.out.find("llama-3.2-1b\n"), std::string::npos) << outcome.out;
 }
 
+TEST_F(BenchCommand, HelpHasExamples) {
+  for (const char* command : {"bench", "bench kernels", "bench model"}) {
+    const Outcome outcome = run_dgq(command + std::string(" --help"));
+    EXPECT_EQ(outcome.exit_code, 0) << command;
+    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << outcome.out;
+  }
+}
+
 TEST_F(BenchCommand, BadRequestsAreOneLine) {
   const std::string shape = " --shape " + path("tiny.json");
   expect_refused(run_dgq("bench model"), "--shape");

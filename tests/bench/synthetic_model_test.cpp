@@ -4,24 +4,15 @@
 
 #include "bench/shapes.h"
 #include "bench/statistics.h"
+#include "tests/runtime/synthetic.h"
 
 namespace dgq::bench {
 namespace {
 
-// Nothing is a multiple of a tile or a group, and there are more blocks of rows than distinct ones.
 ModelConfig odd_config() {
-  ModelConfig config{};
-  config.hidden = 72;
-  config.ffn = 200;
-  config.layers = 2;
-  config.heads = 6;
-  config.kv_heads = 2;
-  config.head_dim = 10;
-  config.vocab = 301;
-  config.max_positions = 64;
-  config.rms_eps = 1e-5;
-  config.rope_theta = 10000;
+  ModelConfig config = test::small_config();
   config.attention_bias = true;
+  config.tied_head = false;
   return config;
 }
 
