@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -62,38 +63,46 @@ class Team {
   ~Team() {
     body_ = nullptr;
     start();
-    for (std::thread& helper : helpers_) helper.join();
+    for (const auto& helper : helpers_) helper->thread.join();
   }
 
   void run(int threads, std::size_t count, RangeBody body, const void* context) {
     grow(threads);
     body_ = body, context_ = context, count_ = count, threads_ = static_cast<std::size_t>(threads);
-    busy_.store(static_cast<std::uint32_t>(helpers_.size()), std::memory_order_relaxed);
-    start();
+    const std::uint32_t before = start();
     run_share(0);
-    for (std::uint32_t busy = busy_.load(std::memory_order_acquire); busy != 0;)
-      busy = wait_while(busy_, busy, patience_);
+    for (const auto& helper : helpers_) wait_while(helper->done, before, patience_);
   }
 
  private:
+  struct Helper {
+    alignas(64) std::atomic<std::uint32_t> done;  // the last round that it has finished
+    std::thread thread;
+  };
+
   void grow(int threads) {
     while (helpers_.size() + 1 < static_cast<std::size_t>(threads)) {
-      const std::size_t thread = helpers_.size() + 1;
-      helpers_.emplace_back([this, thread, seen = round_.load()]() mutable {
+      const std::size_t index = helpers_.size() + 1;
+      Helper& helper = *helpers_.emplace_back(std::make_unique<Helper>());
+      helper.done = round_.load();
+      helper.thread = std::thread([this, index, &helper] {
         Patience patience;
         while (true) {
-          seen = wait_while(round_, seen, patience);
+          const std::uint32_t round =
+              wait_while(round_, helper.done.load(std::memory_order_relaxed), patience);
           if (!body_) return;
-          run_share(thread);
-          if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+          run_share(index);
+          helper.done.store(round, std::memory_order_release);
+          helper.done.notify_one();
         }
       });
     }
   }
 
-  void start() {
-    round_.fetch_add(1, std::memory_order_release);
+  std::uint32_t start() {  // returns the round before
+    const std::uint32_t before = round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
+    return before;
   }
 
   void run_share(std::size_t thread) const {
@@ -102,14 +111,14 @@ class Team {
     if (begin < end) body_(context_, begin, end, static_cast<int>(thread));
   }
 
-  std::vector<std::thread> helpers_;
-  Patience patience_;
-  // The loop. Written while every helper waits for the next round; a null body ends them.
+  // The loop, in one cache line with what the helpers wait for, so that they have it when they see that it starts.
+  // Written while every helper waits for the next round; a null body ends them.
+  alignas(64) std::atomic<std::uint32_t> round_ = 0;
   RangeBody body_ = nullptr;
   const void* context_ = nullptr;
   std::size_t count_ = 0, threads_ = 0;
-  alignas(64) std::atomic<std::uint32_t> round_ = 0;
-  alignas(64) std::atomic<std::uint32_t> busy_ = 0;  // helpers that have not finished this round
+  alignas(64) std::vector<std::unique_ptr<Helper>> helpers_;
+  Patience patience_;
 };
 
 }  // namespace
