@@ -38,7 +38,7 @@ Result<void> check_memory(const std::string& what, std::uint64_t bytes) {
 Result<Pages> Pages::map(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return errno_error("cannot map " + gigabytes(bytes) + " of", "memory", errno);
-  ::madvise(memory, bytes, MADV_HUGEPAGE);  // as the page cache has for large files; a kernel without: just as well
+  ::madvise(memory, bytes, MADV_HUGEPAGE);  // fails where there are none: just as well
   return Pages(std::span(static_cast<std::byte*>(memory), bytes));
 }
 

@@ -199,7 +199,8 @@ void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
 Result<int> bench_kernels(const Arguments& arguments) {
   Options options{
       "dgq bench kernels [options]",
-      "Checks the kernels that this CPU runs against ref, bit by bit, then measures them on the linears of a\n"
+      "Checks the kernels that this CPU runs against ref, bit by bit, then measures them on the linears of "
+      "a\n"
       "model, beside the bandwidth of reading and the rate of the ISA's own multiply-adds. Both limits are\n"
       "measured right before each result, as they change when others use the machine.",
       kExamples,

@@ -26,6 +26,9 @@ class Tiles {
       std::uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
       std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
     } const config;
+    __asm__ volatile(""
+                     :
+                     : "m"(config));  // gcc 12's _tile_loadconfig names 8 bytes of it, and may drop the rest
     _tile_loadconfig(&config);
   }
   ~Tiles() { _tile_release(); }
