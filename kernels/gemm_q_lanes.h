@@ -46,6 +46,15 @@ struct Lanes {
   DGQ_INLINE static V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
   DGQ_INLINE static V mul(V a, V b) { return vmulq_f32(a, b); }
   DGQ_INLINE static void store(float* p, V v) { vst1q_f32(p, v); }
+#else  // no kernel is built so, but the headers stand alone
+  using V = float;
+  static constexpr std::size_t kWidth = 1;
+  DGQ_INLINE static V all(float x) { return x; }
+  DGQ_INLINE static V load(const float* p) { return *p; }
+  DGQ_INLINE static V from(const std::int32_t* p) { return static_cast<float>(*p); }
+  DGQ_INLINE static V fma(V a, V b, V c) { return __builtin_fmaf(a, b, c); }
+  DGQ_INLINE static V mul(V a, V b) { return a * b; }
+  DGQ_INLINE static void store(float* p, V v) { *p = v; }
 #endif
 };
 
