@@ -189,8 +189,8 @@ struct Decoder::State {
     for (Thread& thread : own) {
       thread.attention.grow(std::min(tile_rows, rows.size()) * group, positions, config.head_dim);
       thread.row.at_least(config.hidden);
-      thread.gate.at_least(rows.size() * kActBlock);
-      thread.up.at_least(rows.size() * kActBlock);
+      thread.gate.at_least(rows.size() * piece_columns(rows.size()));
+      thread.up.at_least(rows.size() * piece_columns(rows.size()));
     }
   }
 
@@ -209,19 +209,28 @@ struct Decoder::State {
     project_back(w.o, prepare(mix, m, q_width, {&w.o}), x);
   }
 
-  // swiglu(gate, up) of 128 columns at a time, quantized while they are in the cache.
-  LinearInput activate_in_chunks(const LayerWeights& w, const LinearInput& normed,
+  // Columns that activate_in_pieces() takes at a time: whole chunks, few enough for m rows to stay in the cache, many
+  // enough that decoding reads its weights in long runs.
+  static std::size_t piece_columns(std::size_t m) {
+    constexpr std::size_t kFloats = 32768;
+    return std::max(kActBlock, kFloats / std::max<std::size_t>(m, 1) / kActBlock * kActBlock);
+  }
+
+  // swiglu(gate, up), quantized while it is in the cache.
+  LinearInput activate_in_pieces(const LayerWeights& w, const LinearInput& normed,
                                  const QuantizedRowsOut& to) {
-    const std::size_t m = normed.m, blocks = output_blocks(w.gate), chunk_blocks = kActBlock / kRowBlock;
+    const std::size_t m = normed.m, piece_chunks = piece_columns(m) / kActBlock;
     parallel_ranges(threads, to.stride / kActBlock, [&](std::size_t begin, std::size_t end, int thread) {
       float *gates = of(thread).gate.data(), *ups = of(thread).up.data();
-      for (std::size_t chunk = begin; chunk < end; ++chunk) {
-        const std::size_t first = chunk * chunk_blocks, last = std::min(first + chunk_blocks, blocks);
-        const std::size_t columns = std::min(kActBlock, config.ffn - chunk * kActBlock);
-        run_blocks(w.gate, normed, kernels, first, last, gates, kActBlock);
-        run_blocks(w.up, normed, kernels, first, last, ups, kActBlock);
-        for (std::size_t i = 0; i < m; ++i) ops.swiglu(gates + i * kActBlock, ups + i * kActBlock, columns);
-        kernels.quantize_rows->run(gates, kActBlock, columns, only_chunk(to, chunk), 0, m);
+      for (std::size_t chunk = begin; chunk < end; chunk += piece_chunks) {
+        const std::size_t chunks = std::min(piece_chunks, end - chunk), stride = chunks * kActBlock;
+        const std::size_t columns = std::min(stride, config.ffn - chunk * kActBlock);
+        const std::size_t first = chunk * kActBlock / kRowBlock,
+                          last = first + round_up(columns, kRowBlock) / kRowBlock;
+        run_blocks(w.gate, normed, kernels, first, last, gates, stride);
+        run_blocks(w.up, normed, kernels, first, last, ups, stride);
+        for (std::size_t i = 0; i < m; ++i) ops.swiglu(gates + i * stride, ups + i * stride, columns);
+        kernels.quantize_rows->run(gates, stride, columns, only_chunks(to, chunk, chunks), 0, m);
       }
     });
     return {nullptr, m, config.ffn, view(to)};
@@ -247,8 +256,8 @@ struct Decoder::State {
     const LinearInput normed = normalise(x, w.post_attention_norm, m, tap, {&w.gate, &w.up});
     if (tap) (*tap)(TapPoint::gate, normed.x, m, config.hidden);
     const QuantizedRowsOut to = ffn_input.reserve(m, config.ffn);
-    const bool in_chunks = !tap && is_quantized(w.down) && to.block == kActBlock;
-    project_back(w.down, in_chunks ? activate_in_chunks(w, normed, to) : activate(w, normed, tap), x);
+    const bool in_pieces = !tap && is_quantized(w.down) && to.block == kActBlock;
+    project_back(w.down, in_pieces ? activate_in_pieces(w, normed, to) : activate(w, normed, tap), x);
   }
 };
 

@@ -39,10 +39,10 @@ inline QuantizedRows view(const QuantizedRowsOut& x) {
   return {x.m, x.stride, x.block, x.q, x.scale, x.sums};
 }
 
-// One chunk of 128 columns of the same rows. Precondition: each has its own scale.
-inline QuantizedRowsOut only_chunk(const QuantizedRowsOut& x, std::size_t chunk) {
+// Some chunks of kActBlock columns of the same rows. Precondition: each chunk has its own scale.
+inline QuantizedRowsOut only_chunks(const QuantizedRowsOut& x, std::size_t chunk, std::size_t chunks) {
   return {x.m,
-          kActBlock,
+          chunks * kActBlock,
           kActBlock,
           x.q + chunk * x.m * kActBlock,
           x.scale + chunk * x.m,
