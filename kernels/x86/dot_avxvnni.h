@@ -30,10 +30,10 @@ DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_bl
   return w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
 }
 
-// w8 + 128 of one chunk in the order n16k4. The products s2 * q stay under 256, everything is modulo 256.
+// w8 + 128 of one chunk in the order n16k4, modulo 256.
 DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
                        std::uint8_t* out) {
-  const __m256i even = _mm256_set1_epi16(0x000f), odd = _mm256_set1_epi16(0x0f00);
+  const __m256i fifteen = _mm256_set1_epi8(15);
   const std::size_t first = row_block * w.padded_k() + chunk * kActBlock;
   for (std::size_t g = 0; g < columns; g += w.group) {
     for (std::size_t half = 0; half < 2; ++half) {
@@ -43,10 +43,9 @@ DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chu
       const __m256i offset = _mm256_add_epi8(
           _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load64(w.o + fine)), _mm256_set1_epi32(0x01010101)),
           _mm256_set1_epi8(-128));
+      // Two bytes in one product: s2 * q = w8 - o stays under 256, so nothing is carried from the low one.
       const auto times_scale = [&](__m256i v) {
-        const __m256i low = _mm256_mullo_epi16(_mm256_and_si256(v, even), scale);
-        const __m256i high = _mm256_mullo_epi16(_mm256_and_si256(v, odd), scale);
-        return _mm256_add_epi8(_mm256_or_si256(low, high), offset);
+        return _mm256_add_epi8(_mm256_mullo_epi16(_mm256_and_si256(v, fifteen), scale), offset);
       };
       const std::uint8_t* q = w.q + (first + g) * (kRowBlock / 2) + 32 * half;
       std::uint8_t* to = out + g * kRowBlock + 32 * half;

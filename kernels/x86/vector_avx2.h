@@ -43,7 +43,7 @@ DGQ_INLINE void prefetch(const void* p) {
 // Prefill comes back for the next chunk of the same output rows after it has used this one for many rows of x.
 constexpr std::size_t kPrefetchNextBytes = 128 * kRowBlock / 2;  // a chunk of nibbles
 DGQ_INLINE void prefetch_next(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p) + kPrefetchNextBytes, _MM_HINT_T0);
+  _mm_prefetch(static_cast<const char*>(p) + kPrefetchNextBytes, _MM_HINT_T1);
 }
 
 }  // namespace
