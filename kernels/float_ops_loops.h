@@ -1,7 +1,7 @@
 // kernels/float_ops_loops.h - float_ops.h for vectors of any width up to 16 floats: Vectors<Types>::kOps are its
 // functions. A kernel file brings the types that suit its flags:
 //
-//   Types::F, Types::I      a vector of floats and one of as many std::int32_t (GCC's vector extension)
+//   Types::F, I, B      a vector of floats, and as many std::int32_t and std::int8_t (GCC's vector extension)
 //
 // Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
 #pragma once
@@ -128,11 +128,20 @@ struct Vectors {
   static void multiply(float* y, const float* x, std::size_t n) noexcept {
     for_each(n, [&](const auto& get, const auto& put) { put(y, get(y) * get(x)); });
   }
+  static void subtract(float* x, const std::int8_t* q, float factor, std::size_t n) noexcept {
+    std::size_t i = 0;
+    for (; i + kWidth <= n; i += kWidth) {
+      typename Types::B bytes;
+      __builtin_memcpy(&bytes, q + i, sizeof bytes);
+      store(x + i, load(x + i) - __builtin_convertvector(bytes, F) * factor);
+    }
+    for (; i < n; ++i) x[i] -= static_cast<float>(q[i]) * factor;
+  }
   static void scale(const float* x, float factor, std::size_t n, float* out) noexcept {
     for_each(n, [&](const auto& get, const auto& put) { put(out, get(x) * factor); });
   }
 
-  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, add, multiply, scale};
+  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, add, multiply, subtract, scale};
 };
 
 }  // namespace

@@ -29,9 +29,9 @@ struct Task {
         body(row * rows.heads + head, row * rows.stride + head * head_dim, rows.first_position + row + 1);
   }
 
-  QuantizedRowsOut quantized(std::size_t columns) const {
+  QuantizedRowsOut quantized(std::size_t m, std::size_t columns) const {
     const std::size_t stride = round_up(columns, kActBlock);
-    return {queries(), stride, kActBlock, scratch.q.data(), scratch.scale.data(), scratch.q_sums.data()};
+    return {m, stride, kActBlock, scratch.q.data(), scratch.scale.data(), scratch.q_sums.data()};
   }
 
   void run_int8() const {
@@ -39,7 +39,7 @@ struct Task {
     float *scores = scratch.scores.data(), *mixed = scratch.mixed.data();
     const std::size_t stride = score_stride(), length = longest();
 
-    const QuantizedRowsOut q = quantized(head_dim);
+    const QuantizedRowsOut q = quantized(queries(), head_dim);
     for (std::size_t row = 0; row < rows.rows; ++row)
       kernels.quantize_rows->run(rows.q + row * rows.stride, head_dim, head_dim, q, row * rows.heads,
                                  rows.heads);
@@ -54,11 +54,19 @@ struct Task {
       std::fill(s + sees, s + length, 0.0f);
     });
 
-    const QuantizedRowsOut p = quantized(length);
+    // Rounded twice, the second time what the first left over: with one step of 1/127 of the largest, many small weights
+    // beside a large one would all vanish.
+    const QuantizedRowsOut p = quantized(2 * queries(), length);
     kernels.quantize_rows->run(scores, stride, length, p, 0, queries());
+    for (std::size_t query = 0; query < queries(); ++query)
+      for (std::size_t begin = 0; begin < length; begin += kActBlock)
+        ops.subtract(scores + query * stride + begin, view(p).q_of(query, begin / kActBlock),
+                     view(p).scale_of(query, begin / kActBlock), std::min(kActBlock, length - begin));
+    kernels.quantize_rows->run(scores, stride, length, p, queries(), queries());
     const W8Matrix values = cache.values(layer, kv_head, length);
     run_gemm(*kernels.gemm_w8a8, values, view(p), 0, values.blocks(), mixed, head_dim);
     for_each_query([&](std::size_t query, std::size_t offset, std::size_t) {
+      ops.add(mixed + query * head_dim, mixed + (queries() + query) * head_dim, head_dim);
       ops.scale(mixed + query * head_dim, 1.0f / scratch.sums.data()[query], head_dim, rows.out + offset);
     });
   }
@@ -84,10 +92,10 @@ void AttentionScratch::grow(std::size_t queries, std::size_t positions, std::siz
   const std::size_t columns = std::max(round_up(positions, kStep), round_up(head_dim, kActBlock));
   scores.at_least(queries * columns);
   sums.at_least(queries);
-  mixed.at_least(queries * head_dim);
-  q.at_least(queries * columns);
-  scale.at_least(queries * (columns / kActBlock));
-  q_sums.at_least(queries * (columns / kSumGroup));
+  mixed.at_least(2 * queries * head_dim);
+  q.at_least(2 * queries * columns);
+  scale.at_least(2 * queries * (columns / kActBlock));
+  q_sums.at_least(2 * queries * (columns / kSumGroup));
 }
 
 std::size_t attention_rows(std::size_t heads, std::size_t positions) {

@@ -29,12 +29,13 @@ void print_json(const Kernels& kernels) {
 void print_table(const Kernels& kernels) {
   std::printf("CPU       %s (%s)\nfeatures  %s\n\n", cpu_name().c_str(), kArchitecture,
               feature_names(cpu_features()).c_str());
-  std::printf("%-14s %-9s %-13s %-7s %-7s %s\n", "operation", "isa", "needs", "has it", "chosen", "why");
+  constexpr const char* kLine = "%-14s %-11s %-25s %-7s %-7s %s\n";  // as wide as the longest names
+  std::printf(kLine, "operation", "isa", "needs", "has it", "chosen", "why");
   std::string operation;
   for (const KernelListing& row : list_kernels(kernels)) {
-    std::printf("%-14s %-9s %-13s %-7s %-7s %s\n", row.operation == operation ? "" : row.operation.c_str(),
-                row.isa.c_str(), feature_names(row.needs).c_str(), row.runnable ? "yes" : "no",
-                row.chosen ? "yes" : "", row.reason.c_str());
+    std::printf(kLine, row.operation == operation ? "" : row.operation.c_str(), row.isa.c_str(),
+                feature_names(row.needs).c_str(), row.runnable ? "yes" : "no", row.chosen ? "yes" : "",
+                row.reason.c_str());
     operation = row.operation;
   }
 }
