@@ -9,6 +9,12 @@ prompt="The old man looked out over the sea, and said that there would be rain b
 expected=""
 [ -f "$registry.hash" ] && expected=$(cat "$registry.hash")
 for isa in "${isas[@]}"; do
+  if ! why=$(DGQ_ISA=$isa "$@" kernels 2>&1 >/dev/null); then
+    [[ $why == *"which this CPU lacks"* ]] || { echo "$why"; exit 1; }
+    echo "not covered: $why"
+    [ -z "${DGQ_NOT_COVERED:-}" ] || echo "same_bits with $isa (this CPU lacks it)" >> "$DGQ_NOT_COVERED"
+    continue
+  fi
   for threads in 1 2; do
     hash=$(DGQ_ISA=$isa "$@" eval hash --registry "$registry" --model demo --text "$prompt" --threads "$threads")
     echo "$hash  $isa, $threads thread(s)"
