@@ -61,6 +61,18 @@ struct alignas(64) Chain {
   }
 };
 
+// What belongs to one chunk of 128 columns of a block of 16 output rows. s2 and o: 16 bytes for each of its groups.
+struct Packed {
+  const std::uint8_t *q, *s2;
+  const std::int8_t* o;
+  DGQ_INLINE Packed(const W4Matrix& w, std::size_t row_block, std::size_t chunk) {
+    const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
+    q = w.q + begin * (kRowBlock / 2);
+    s2 = w.s2 + begin / w.group * kRowBlock;
+    o = w.o + begin / w.group * kRowBlock;
+  }
+};
+
 // Calls body.run<rows>(i) for tiles of kTile rows that make up [0, m), then for what is left in powers of two.
 template <std::size_t kTile, class Body>
 DGQ_INLINE void for_each_tile(std::size_t m, const Body& body) {

@@ -21,18 +21,6 @@ DGQ_INLINE void load_nibbles(const std::uint8_t* q, int8x16_t (&low)[kVectors], 
   }
 }
 
-// What belongs to one chunk of 128 columns of a row block. s2 and o: 16 bytes for each of its groups.
-struct Packed {
-  const std::uint8_t *q, *s2;
-  const std::int8_t* o;
-  DGQ_INLINE Packed(const W4Matrix& w, std::size_t row_block, std::size_t chunk) {
-    const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
-    q = w.q + begin * (kRowBlock / 2);
-    s2 = w.s2 + begin / w.group * kRowBlock;
-    o = w.o + begin / w.group * kRowBlock;
-  }
-};
-
 // s2 and o of a group, as wide as they are multiplied: dot products of q are int32, sums of xq fit int16.
 struct Fine {
   int32x4_t s2[kVectors];

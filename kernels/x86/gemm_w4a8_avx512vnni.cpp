@@ -13,10 +13,7 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
-    const std::uint8_t* q = w.q + begin * (kRowBlock / 2);
-    const std::uint8_t* s2 = w.s2 + begin / w.group * kRowBlock;
-    const std::int8_t* o = w.o + begin / w.group * kRowBlock;
+    auto [q, s2, o] = Packed(w, row_block, chunk);
     for (std::size_t g = 0; g < columns; g += w.group, s2 += kRowBlock, o += kRowBlock) {
       __m512i low[kRows], high[kRows];  // two chains for each row of x
       for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = _mm512_setzero_si512();
