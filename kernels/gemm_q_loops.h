@@ -73,6 +73,10 @@ struct Packed {
   }
 };
 
+DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
+  return w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+}
+
 // Calls body.run<rows>(i) for tiles of kTile rows that make up [0, m), then for what is left in powers of two.
 template <std::size_t kTile, class Body>
 DGQ_INLINE void for_each_tile(std::size_t m, const Body& body) {

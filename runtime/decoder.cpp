@@ -217,9 +217,9 @@ struct Decoder::State {
   }
 
   // swiglu(gate, up), quantized while it is in the cache.
-  LinearInput activate_in_pieces(const LayerWeights& w, const LinearInput& normed,
-                                 const QuantizedRowsOut& to) {
+  LinearInput activate_in_pieces(const LayerWeights& w, const LinearInput& normed) {
     const std::size_t m = normed.m, piece_chunks = piece_columns(m) / kActBlock;
+    const QuantizedRowsOut to = ffn_input.reserve(m, config.ffn);
     parallel_ranges(threads, to.stride / kActBlock, [&](std::size_t begin, std::size_t end, int thread) {
       float *gates = of(thread).gate.data(), *ups = of(thread).up.data();
       for (std::size_t chunk = begin; chunk < end; chunk += piece_chunks) {
@@ -255,9 +255,8 @@ struct Decoder::State {
   void ffn_half(const LayerWeights& w, std::size_t m, float* x, const Tap* tap) {
     const LinearInput normed = normalise(x, w.post_attention_norm, m, tap, {&w.gate, &w.up});
     if (tap) (*tap)(TapPoint::gate, normed.x, m, config.hidden);
-    const QuantizedRowsOut to = ffn_input.reserve(m, config.ffn);
-    const bool in_pieces = !tap && is_quantized(w.down) && to.block == kActBlock;
-    project_back(w.down, in_pieces ? activate_in_pieces(w, normed, to) : activate(w, normed, tap), x);
+    const bool in_pieces = !tap && is_quantized(w.down) && ffn_input.scales_chunks();
+    project_back(w.down, in_pieces ? activate_in_pieces(w, normed) : activate(w, normed, tap), x);
   }
 };
 
@@ -287,7 +286,6 @@ void Decoder::run_head(const float* final_norm, const Linear& head, const float*
                        float* logits) {
   if (m == 0) return;
   State& s = *state_;
-  s.of(0).row.at_least(s.config.hidden);
   s.run_linears<1>(s.normalise(hidden, final_norm, m, false, {&head}), {{{&head, logits}}},
                    [](const auto&...) {});
 }

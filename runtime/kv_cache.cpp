@@ -25,14 +25,15 @@ void KvCache::Unmap::operator()(std::byte* p) const { ::munmap(p, bytes); }
 
 KvCache::KvCache(const ModelConfig& config, std::size_t capacity, KvType type)
     : type_(type),
-      capacity_(type == KvType::int8 ? round_up(capacity, kColumnPad) : capacity),
+      capacity_(capacity),
+      stride_(round_up(capacity, kColumnPad)),
       kv_heads_(config.kv_heads),
       head_dim_(config.head_dim) {
   const std::size_t heads = config.layers * kv_heads_;
   if (type == KvType::int8) {
-    key_bytes_ = capacity_ * round_up(head_dim_, kColumnPad);
-    value_bytes_ = capacity_ * round_up(head_dim_, kRowBlock);
-    scale_bytes_ = capacity_ * sizeof(float);
+    key_bytes_ = stride_ * round_up(head_dim_, kColumnPad);
+    value_bytes_ = stride_ * round_up(head_dim_, kRowBlock);
+    scale_bytes_ = stride_ * sizeof(float);
     bytes_ = heads * (key_bytes_ + value_bytes_ + 2 * scale_bytes_);
     ones_.assign(round_up(head_dim_, kRowBlock), 1.0f);
   } else {
@@ -42,7 +43,6 @@ KvCache::KvCache(const ModelConfig& config, std::size_t capacity, KvType type)
       ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   memory_ = {static_cast<std::byte*>(memory), Unmap{bytes_}};
-  capacity_ = capacity;
 }
 
 W8Matrix KvCache::keys(std::size_t layer, std::size_t kv_head, std::size_t length) const {
@@ -56,12 +56,9 @@ W8Matrix KvCache::keys(std::size_t layer, std::size_t kv_head, std::size_t lengt
 }
 
 W8Matrix KvCache::values(std::size_t layer, std::size_t kv_head, std::size_t length) const {
-  return {head_dim_,
-          length,
-          round_up(capacity_, kColumnPad),
-          reinterpret_cast<const std::int8_t*>(packed(layer, kv_head) + key_bytes_),
-          ones_.data(),
-          nullptr};
+  return {head_dim_,    length,
+          stride_,      reinterpret_cast<const std::int8_t*>(packed(layer, kv_head) + key_bytes_),
+          ones_.data(), nullptr};
 }
 
 const float* KvCache::value_scales(std::size_t layer, std::size_t kv_head) const {
@@ -89,8 +86,7 @@ void KvCache::store(std::size_t layer, std::size_t kv_head, std::size_t position
   scales[scale_bytes_ / sizeof(float)] = quantize_row(value, head_dim_, quantize, q, sums);
   std::byte* column = p + key_bytes_ + position / kStepColumns * kStepBytes + position % kStepColumns;
   for (std::size_t d = 0; d < head_dim_; ++d)
-    column[d / kRowBlock * round_up(capacity_, kColumnPad) * kRowBlock + d % kRowBlock * kStepColumns] =
-        static_cast<std::byte>(q[d]);
+    column[d / kRowBlock * stride_ * kRowBlock + d % kRowBlock * kStepColumns] = static_cast<std::byte>(q[d]);
 }
 
 }  // namespace dgq

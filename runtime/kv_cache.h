@@ -64,7 +64,10 @@ class KvCache {
   };
 
   KvType type_;
-  std::size_t capacity_, kv_heads_, head_dim_, key_bytes_ = 0, value_bytes_ = 0, scale_bytes_ = 0, bytes_;
+  std::size_t capacity_;
+  std::size_t
+      stride_;  // capacity_ padded: positions from one block of dimensions to the next, scales of a head
+  std::size_t kv_heads_, head_dim_, key_bytes_ = 0, value_bytes_ = 0, scale_bytes_ = 0, bytes_;
   std::unique_ptr<std::byte, Unmap> memory_;
   std::vector<float> ones_;  // s1 of the values
 };

@@ -21,6 +21,9 @@ class QuantizedBuffer {
  public:
   // act_block: kActBlock, or 0 for one scale per row.
   explicit QuantizedBuffer(std::size_t act_block) : act_block_(act_block) {}
+  bool scales_chunks() const {
+    return act_block_ == kActBlock;
+  }  // each chunk of kActBlock columns has its scale
   // For m rows of k columns; what was there is gone.
   QuantizedRowsOut reserve(std::size_t m, std::size_t k);
 

@@ -33,7 +33,7 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    const std::int8_t* q = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+    const std::int8_t* q = packed_chunk(w, row_block, chunk);
     int32x4_t sums[kRows][kHalves];
     for (auto& row : sums)
       for (auto& half : row) half = vdupq_n_s32(0);
@@ -58,7 +58,7 @@ class Panel {
 
   void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
     columns_ = columns;
-    const std::int8_t* q = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+    const std::int8_t* q = packed_chunk(w, row_block, chunk);
     for (std::size_t k = 0; k < columns; k += 16, q += 256)
       for (std::size_t v = 0; v < kVectors; ++v) {
         const std::int8_t* c = q + 16 * v;

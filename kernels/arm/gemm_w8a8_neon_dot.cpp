@@ -15,8 +15,7 @@ struct Fold {
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
     int32x4_t sum[kRows][kVectors];
     for (std::size_t r = 0; r < kRows; ++r) load_acc(acc[r], sum[r]);
-    add_tile(w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock, columns, x.q_of(i, chunk),
-             sum);
+    add_tile(packed_chunk(w, row_block, chunk), columns, x.q_of(i, chunk), sum);
     for (std::size_t r = 0; r < kRows; ++r) store_acc(sum[r], acc[r]);
   }
 };
@@ -27,7 +26,7 @@ class Panel {
   static constexpr std::size_t kTileRows = kPanelTileRows, kBlocks = 1;
 
   void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
-    q_ = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+    q_ = packed_chunk(w, row_block, chunk);
     columns_ = columns;
   }
 

@@ -9,7 +9,7 @@ namespace {
 struct Weights {
   DGQ_INLINE static void expand(const W8Matrix& w, std::size_t row_block, std::size_t chunk,
                                 std::size_t columns, std::int8_t* out) {
-    const std::int8_t* q = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+    const std::int8_t* q = packed_chunk(w, row_block, chunk);
     for (std::size_t k = 0; k < columns; k += 8, q += 128, out += 128)
       for (std::size_t v = 0; v < kVectors; ++v)
         PairOrder::store(out, v, vld1q_s8(q + 16 * v), vld1q_s8(q + 64 + 16 * v));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/gemm_q_loops.h"
+#include "kernels/x86/prefetch.h"
 #include "kernels/x86/vector_avx2.h"
 
 #ifndef __AVXVNNI__
@@ -24,10 +25,6 @@ DGQ_INLINE __m256i dot4(__m256i sum, __m256i w, __m256i x4) {
 DGQ_INLINE __m256i correction(const QuantizedRows& x, std::size_t i, std::size_t chunk) {
   const std::int16_t* sums = x.sums_of(i, chunk);
   return _mm256_set1_epi32(-128 * (sums[0] + sums[1] + sums[2] + sums[3]));
-}
-
-DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
-  return w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
 }
 
 // w8 + 128 of one chunk in the order n16k4, modulo 256.

@@ -7,6 +7,7 @@
 // them side by side as int16.
 #include "kernels/gemm_q_loops.h"
 #include "kernels/x86/avx2.h"
+#include "kernels/x86/prefetch.h"
 #include "kernels/x86/vector_avx2.h"
 
 namespace dgq {

@@ -2,6 +2,7 @@
 // gemm_q_loops.h for why nothing else is included.
 #include "kernels/gemm_q_loops.h"
 #include "kernels/x86/avx2.h"
+#include "kernels/x86/prefetch.h"
 #include "kernels/x86/vector_avx2.h"
 
 namespace dgq {
@@ -22,7 +23,7 @@ struct Fold {
   template <std::size_t kRows>
   DGQ_INLINE static void add(const W8Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
                              std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
-    const std::int8_t* q = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+    const std::int8_t* q = packed_chunk(w, row_block, chunk);
     __m256i acc0[kRows], acc1[kRows];
     for (std::size_t r = 0; r < kRows; ++r)
       acc0[r] = load256(acc[r].lane), acc1[r] = load256(acc[r].lane + 8);
@@ -50,7 +51,7 @@ class Panel {
 
   void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
     columns_ = columns;
-    const std::int8_t* packed = w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
+    const std::int8_t* packed = packed_chunk(w, row_block, chunk);
     for (std::size_t part = 0; part < columns / 4 * 2; ++part) {  // 8 rows x 4 columns each
       const std::int8_t* bytes = packed + 32 * part;
       const __m256i a = _mm256_cvtepi8_epi16(load128(bytes));       // rows 0-3, a pair of pairs each

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/gemm_q_loops.h"
+#include "kernels/x86/prefetch.h"
 
 #if !defined(__AVX512BW__) || !defined(__AVX512VNNI__)
 #error "build this file with -mavx512bw -mavx512vnni"
@@ -44,19 +45,6 @@ DGQ_INLINE void add_sums(State& state, __m512i sums, const QuantizedRows& x, std
   }
 }
 
-// Decode reads every weight once, in order, and is bound by memory: the prefetch runs ahead across the page borders
-// where the hardware's stops. Into L2: L1 has 16 buffers for lines on their way, too few to wait for memory in.
-constexpr std::size_t kPrefetchBytes = 4096;
-DGQ_INLINE void prefetch(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p) + kPrefetchBytes, _MM_HINT_T1);
-}
-
-constexpr std::size_t kPrefetchNextBytes = kActBlock * kRowBlock / 2;  // a chunk of nibbles
-
-// Prefill comes back for the next chunk of the same output rows after it has used this one for many rows of x.
-DGQ_INLINE void prefetch_next(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p) + kPrefetchNextBytes, _MM_HINT_T1);
-}
 DGQ_INLINE __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
 DGQ_INLINE __m512i high_nibbles(__m512i v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
 
@@ -95,9 +83,6 @@ DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chu
   }
 }
 
-DGQ_INLINE const std::int8_t* packed_chunk(const W8Matrix& w, std::size_t row_block, std::size_t chunk) {
-  return w.q + (row_block * w.stride + chunk * kActBlock) * kRowBlock;
-}
 DGQ_INLINE void expand(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
                        char bias, std::int8_t* out) {
   const std::int8_t* q = packed_chunk(w, row_block, chunk);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "tests/runtime/synthetic.h"
@@ -13,13 +12,7 @@
 namespace dgq {
 namespace {
 
-std::vector<float> random_floats(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, 1);
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
+using test::random_floats;
 
 const Kernels& kernels() {
   static const Kernels best = *select_kernels("");

@@ -2,19 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
 #include <vector>
+
+#include "tests/runtime/synthetic.h"
 
 namespace dgq {
 namespace {
 
-std::vector<float> random_floats(std::size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, 1);
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return values;
-}
+using test::random_floats;
 
 // The definition, read off ops.h: it must give the same bits.
 float dot_by_definition(const float* a, const float* b, std::size_t n) {

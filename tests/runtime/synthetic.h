@@ -30,6 +30,14 @@ inline ModelConfig small_config() {
   return config;
 }
 
+inline std::vector<float> random_floats(std::size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 1);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
 class SyntheticModel {
  public:
   SyntheticModel(const ModelConfig& config, bool quantized, unsigned seed = 7)

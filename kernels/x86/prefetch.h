@@ -1,0 +1,26 @@
+// kernels/x86/prefetch.h - what the x86 kernel files ask for ahead, each with its own copy. Into L2: L1 has 16 buffers for
+// lines on their way, too few to wait for memory in.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/quantize_rows.h"
+
+namespace dgq {
+namespace {
+
+// Decode reads every weight once, in order, and is bound by memory: the prefetch runs ahead across the page borders
+// where the hardware's stops.
+constexpr std::size_t kPrefetchBytes = 4096;
+DGQ_INLINE void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p) + kPrefetchBytes, _MM_HINT_T1);
+}
+
+// Prefill comes back for the next chunk of the same output rows after it has used this one for many rows of x.
+constexpr std::size_t kPrefetchNextBytes = kActBlock * kRowBlock / 2;  // a chunk of nibbles
+DGQ_INLINE void prefetch_next(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p) + kPrefetchNextBytes, _MM_HINT_T1);
+}
+
+}  // namespace
+}  // namespace dgq
