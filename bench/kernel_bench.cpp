@@ -137,7 +137,8 @@ class Run {
                  const QuantizeRowsKernel& quantize, const char* isa, std::size_t m) {
     const bool f32 = c.operation == Operation::gemm_f32;
     const std::vector<float> x = activations(m * c.k);
-    std::vector<float> y(m * c.n);
+    AlignedBuffer<float> y;  // as a decoder's: off the lines of the cache every store would touch two
+    y.at_least(m * c.n);
     QuantizedBuffer buffer(options_.act_block);
     LinearInput input{x.data(), m, c.k, {}};
     if (!f32) input = quantize_input(x.data(), m, c.k, quantize, buffer, options_.threads);

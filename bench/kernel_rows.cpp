@@ -118,7 +118,7 @@ class Comparison {
       const std::size_t columns = expected.m * expected.stride;
       DGQ_CHECK(expect_same(got.q, expected.q, columns, what));
       DGQ_CHECK(expect_same(got.scale, expected.scale, columns / expected.block, what));
-      DGQ_CHECK(expect_same(got.sums, expected.sums, columns / kSumGroup, what));
+      DGQ_CHECK(expect_same(got.sums, expected.sums, columns / kActBlock, what));
     }
     return {};
   }

@@ -21,6 +21,17 @@ DGQ_INLINE const float* run_of(const float* x, std::size_t begin, std::size_t k,
   return spare;
 }
 
+// Completes the sums over 32 columns.
+DGQ_INLINE void sum_up(ChunkSums& sums) {
+  int total = 0;
+  for (std::size_t pair = 0; pair < kSumsPerChunk / 2; ++pair) {
+    const int sum = sums.of32[2 * pair] + sums.of32[2 * pair + 1];
+    sums.of64[pair] = static_cast<std::int16_t>(sum);
+    total += sum;
+  }
+  sums.minus_128 = -128 * total;
+}
+
 // Columns [begin, begin + block) of row i, whose floats are at x.
 template <class Run>
 void quantize_block(const float* x, std::size_t begin, std::size_t k, const QuantizedRowsOut& out,
@@ -36,15 +47,20 @@ void quantize_block(const float* x, std::size_t begin, std::size_t k, const Quan
   const float inverse = 127.0f / largest;
   const bool usable = finite && __builtin_isfinite(inverse);
   out.scale[begin / out.block * out.m + i] = !finite ? __builtin_nanf("") : usable ? largest / 127.0f : 0;
-  for (std::size_t j = begin; j < end; j += kSumGroup) {
-    const std::size_t at = (j / kActBlock * out.m + i) * kActBlock + j % kActBlock;
-    if (usable && j < k) {
-      out.sums[at / kSumGroup] =
-          static_cast<std::int16_t>(Run::quantize(run_of(x, j, k, spare), inverse, out.q + at));
-    } else {
-      __builtin_memset(out.q + at, 0, kSumGroup);
-      out.sums[at / kSumGroup] = 0;
+  for (std::size_t chunk = begin; chunk < end; chunk += kActBlock) {
+    const std::size_t at = chunk / kActBlock * out.m + i;
+    ChunkSums& sums = out.sums[at];
+    for (std::size_t run = 0; run < kSumsPerChunk; ++run) {
+      const std::size_t j = chunk + run * kSumGroup;
+      std::int8_t* q = out.q + at * kActBlock + run * kSumGroup;
+      if (usable && j < k) {
+        sums.of32[run] = static_cast<std::int16_t>(Run::quantize(run_of(x, j, k, spare), inverse, q));
+      } else {
+        __builtin_memset(q, 0, kSumGroup);
+        sums.of32[run] = 0;
+      }
     }
+    sum_up(sums);
   }
 }
 

@@ -95,7 +95,7 @@ void AttentionScratch::grow(std::size_t queries, std::size_t positions, std::siz
   mixed.at_least(2 * queries * head_dim);
   q.at_least(2 * queries * columns);
   scale.at_least(2 * queries * (columns / kActBlock));
-  q_sums.at_least(2 * queries * (columns / kSumGroup));
+  q_sums.at_least(2 * queries * (columns / kActBlock));
 }
 
 std::size_t attention_rows(std::size_t heads, std::size_t positions) {

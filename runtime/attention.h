@@ -32,7 +32,7 @@ struct AttentionRows {
 struct AttentionScratch {
   AlignedBuffer<float> scores, sums, scale, mixed;
   AlignedBuffer<std::int8_t> q;
-  AlignedBuffer<std::int16_t> q_sums;
+  AlignedBuffer<ChunkSums> q_sums;
 
   // Room for `queries` (rows * heads) over `positions` positions.
   void grow(std::size_t queries, std::size_t positions, std::size_t head_dim);

@@ -11,8 +11,7 @@ namespace {
 constexpr std::size_t kStepBytes = 64, kStepColumns = 4;  // n16k4
 
 // One row of n floats as int8; returns its scale. q: room for round_up(n, kActBlock).
-float quantize_row(const float* x, std::size_t n, QuantizeRows& quantize, std::int8_t* q,
-                   std::int16_t* sums) {
+float quantize_row(const float* x, std::size_t n, QuantizeRows& quantize, std::int8_t* q, ChunkSums* sums) {
   const std::size_t stride = round_up(n, kActBlock);
   float scale;
   quantize(x, n, n, {1, stride, stride, q, &scale, sums}, 0, 1);
@@ -73,7 +72,7 @@ void KvCache::store(std::size_t layer, std::size_t kv_head, std::size_t position
     return;
   }
   alignas(64) std::int8_t q[kMaxHeadDim];
-  std::int16_t sums[kMaxHeadDim / kSumGroup];
+  ChunkSums sums[kMaxHeadDim / kActBlock];
   std::byte* p = packed(layer, kv_head);
   auto* scales = reinterpret_cast<float*>(p + key_bytes_ + value_bytes_) + position;
 

@@ -47,7 +47,7 @@ QuantizedRowsOut QuantizedBuffer::reserve(std::size_t m, std::size_t k) {
           block,
           q_.at_least(m * stride),
           scale_.at_least(m * (stride / block)),
-          sums_.at_least(m * (stride / kSumGroup))};
+          sums_.at_least(m * (stride / kActBlock))};
 }
 
 LinearInput quantize_input(const float* x, std::size_t m, std::size_t k, const QuantizeRowsKernel& kernel,

@@ -31,7 +31,7 @@ class QuantizedBuffer {
   std::size_t act_block_;
   AlignedBuffer<std::int8_t> q_;
   AlignedBuffer<float> scale_;
-  AlignedBuffer<std::int16_t> sums_;
+  AlignedBuffer<ChunkSums> sums_;
 };
 
 // x: [m][k] floats, quantized into `buffer`; rows are split over the threads. Both are borrowed.
@@ -49,7 +49,7 @@ inline QuantizedRowsOut only_chunks(const QuantizedRowsOut& x, std::size_t chunk
           kActBlock,
           x.q + chunk * x.m * kActBlock,
           x.scale + chunk * x.m,
-          x.sums + chunk * x.m * kSumsPerChunk};
+          x.sums + chunk * x.m};
 }
 
 std::size_t output_rows(const Linear& linear);

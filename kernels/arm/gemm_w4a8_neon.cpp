@@ -58,7 +58,7 @@ struct Fold {
       Fine fine;
       fine.load(packed.s2, packed.o);
       for (std::size_t r = 0; r < kRows; ++r)
-        fine.add(acc[r], dot[r], group_sum(x, i + r, chunk, g, w.group));
+        fine.add(acc[r], dot[r], x.sums_of(i + r, chunk).of_group(g, w.group));
     }
   }
 };
@@ -90,7 +90,7 @@ class Panel {
     for (std::size_t g = 0; g < groups_; ++g) {
       std::int16_t sum[kRows];
       for (std::size_t row = 0; row < kRows; ++row)
-        sum[row] = group_sum(x, i + row, chunk, g * group_, group_);
+        sum[row] = x.sums_of(i + row, chunk).of_group(g * group_, group_);
       for (std::size_t v = 0; v < kVectors; ++v) {
         int32x4_t dot[kRows];
         multiply_group(q_ + v * kQuadBytes + 4 * g * group_, x.q_of(i, chunk) + g * group_, dot);

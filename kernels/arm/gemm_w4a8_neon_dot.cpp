@@ -42,7 +42,7 @@ struct Fold {
       Fine fine;
       fine.load(packed.s2, packed.o);
       for (std::size_t r = 0; r < kRows; ++r)
-        fine.add(acc[r], dot[r], group_sum(x, i + r, chunk, g, w.group));
+        fine.add(acc[r], dot[r], x.sums_of(i + r, chunk).of_group(g, w.group));
     }
   }
 };

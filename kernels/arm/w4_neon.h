@@ -49,15 +49,6 @@ struct Fine {
   }
 };
 
-// Sum of row i of x over the group of columns that begins at column k of the chunk; at most 127 * 128.
-DGQ_INLINE std::int16_t group_sum(const QuantizedRows& x, std::size_t i, std::size_t chunk, std::size_t k,
-                                  std::size_t group) {
-  const std::int16_t* sums = x.sums_of(i, chunk);
-  if (group == kActBlock) return vaddv_s16(vld1_s16(sums));
-  const std::size_t first = k / kSumGroup;
-  return static_cast<std::int16_t>(group == kSumGroup ? sums[first] : sums[first] + sums[first + 1]);
-}
-
 // w8 = s2 * q + o of a chunk. Order::store(out, v, low, high) puts 4 rows x 8 columns, vector v of each half of a step,
 // into the step's 128 bytes at out.
 template <class Order>

@@ -31,11 +31,12 @@ void quantize_rows_ref(const float* x, std::size_t ldx, std::size_t k, const Qua
       const float scale = scale_of(from, std::min(out.block, k - begin), inverse);
       out.scale[begin / out.block * out.m + first + i] = scale;
       for (std::size_t j = begin; j < begin + out.block; ++j) {
-        const std::size_t at = (j / kActBlock * out.m + first + i) * kActBlock + j % kActBlock;
-        if (at % kSumGroup == 0) out.sums[at / kSumGroup] = 0;
+        const std::size_t at = j / kActBlock * out.m + first + i, column = j % kActBlock;
         const bool used = j < k && inverse != 0;  // 0 times a NaN is not 0
-        out.q[at] = used ? static_cast<std::int8_t>(std::nearbyint(x[i * ldx + j] * inverse)) : 0;
-        out.sums[at / kSumGroup] = static_cast<std::int16_t>(out.sums[at / kSumGroup] + out.q[at]);
+        const int q = used ? static_cast<int>(std::nearbyint(x[i * ldx + j] * inverse)) : 0;
+        out.q[at * kActBlock + column] = static_cast<std::int8_t>(q);
+        if (column == 0) out.sums[at] = {};
+        out.sums[at].add(column, q);
       }
     }
   }

@@ -9,14 +9,6 @@
 namespace dgq {
 namespace {
 
-// -128 times the sum of one row of x over a chunk, in every lane.
-DGQ_INLINE __m512i correction(const QuantizedRows& x, std::size_t i, std::size_t chunk) {
-  const std::int16_t* sums = x.sums_of(i, chunk);
-  const __m512i factor = _mm512_set1_epi16(-128);
-  const __m512i first = _mm512_madd_epi16(broadcast32(sums), factor);
-  return _mm512_dpwssd_epi32(first, broadcast32(sums + 2), factor);
-}
-
 // Weights of kBlocks * 16 output rows, expanded to w8 + 128. 8 rows of x by 3 blocks are 24 accumulators: enough
 // chains for two ports with a latency of 5, and 11 loads for 24 products (12 by 2: 14 loads, 8 % slower).
 template <std::size_t kBlockCount>
@@ -36,9 +28,11 @@ class Panel {
     __m512i sum[kRows][kBlocks];
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < kRows; ++r) {
-      const __m512i start = correction(x, i + r, chunk);
+      const __m512i start = _mm512_set1_epi32(x.sums_of(i + r, chunk).minus_128);
       for (std::size_t b = 0; b < kBlocks; ++b) sum[r][b] = start;
     }
+    if (steps_ == 0) __builtin_unreachable();
+#pragma GCC unroll 4
     for (std::size_t s = 0; s < steps_; ++s) {
       __m512i w[kBlocks];
       for (std::size_t b = 0; b < kBlocks; ++b) w[b] = load512(q_[b] + s * kStepBytes);

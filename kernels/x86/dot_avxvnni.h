@@ -20,13 +20,6 @@ DGQ_INLINE __m256i dot4(__m256i sum, __m256i w, __m256i x4) {
   return pinned(_mm256_dpbusd_avx_epi32(sum, w, x4));
 }
 
-// -128 times the sum of one row of x over a chunk, in every lane. In integer registers: the tile below leaves no vector
-// register for a constant.
-DGQ_INLINE __m256i correction(const QuantizedRows& x, std::size_t i, std::size_t chunk) {
-  const std::int16_t* sums = x.sums_of(i, chunk);
-  return _mm256_set1_epi32(-128 * (sums[0] + sums[1] + sums[2] + sums[3]));
-}
-
 // w8 + 128 of one chunk in the order n16k4, modulo 256.
 DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
                        std::uint8_t* out) {
@@ -78,7 +71,8 @@ class Panel {
     const std::int8_t* xq = x.q_of(i, chunk);
     __m256i sum[kRows][2];
 #pragma GCC unroll 6
-    for (std::size_t r = 0; r < kRows; ++r) sum[r][0] = sum[r][1] = correction(x, i + r, chunk);
+    for (std::size_t r = 0; r < kRows; ++r)
+      sum[r][0] = sum[r][1] = _mm256_set1_epi32(x.sums_of(i + r, chunk).minus_128);
     for (std::size_t s = 0; s < steps_; ++s) {
       const __m256i w0 = load256(q_ + s * kStepBytes), w1 = load256(q_ + s * kStepBytes + 32);
 #pragma GCC unroll 6

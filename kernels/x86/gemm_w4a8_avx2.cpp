@@ -3,8 +3,7 @@
 //
 // No VNNI: vpmaddubsw of unsigned nibbles with signed activations gives pairs in int16, at most 15*127*2 =
 // 3810, so eight of them (32 columns) add up to 30480 without saturating. One vpmaddwd with (s2, s2) then
-// widens AND scales. The offset is o times the sums of xq, two runs of 32 columns per vpmaddwd: x.sums holds
-// them side by side as int16.
+// widens AND scales. The offset is o times the sums of xq, two groups per vpmaddwd.
 #include "kernels/gemm_q_loops.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/prefetch.h"
@@ -48,13 +47,12 @@ struct Fold {
     auto [q, s2, o] = Packed(w, row_block, chunk);
     for (std::size_t k = 0; k < columns; k += w.group, s2 += kRowBlock, o += kRowBlock) {
       const __m256i scale0 = load_s2(s2), scale1 = load_s2(s2 + 8);
-      int group_sum[kRows] = {};
       for (std::size_t run = k; run < k + w.group; run += kSumGroup, q += kRunBytes) {
         __m256i run0[kRows], run1[kRows];
         for (std::size_t r = 0; r < kRows; ++r) run0[r] = run1[r] = _mm256_setzero_si256();
 #pragma GCC unroll 4
         for (std::size_t s = 0; s < 4; ++s) {
-          prefetch(q + s * kStepBytes);
+          prefetch_twice(q + s * kStepBytes);
           const __m256i packed0 = load256(q + s * kStepBytes), packed1 = load256(q + s * kStepBytes + 32);
           const __m256i low0 = low_nibbles(packed0), high0 = high_nibbles(packed0);
           const __m256i low1 = low_nibbles(packed1), high1 = high_nibbles(packed1);
@@ -70,13 +68,12 @@ struct Fold {
         for (std::size_t r = 0; r < kRows; ++r) {
           add_to(acc[r].lane, _mm256_madd_epi16(run0[r], scale0));
           add_to(acc[r].lane + 8, _mm256_madd_epi16(run1[r], scale1));
-          group_sum[r] += x.sums_of(i + r, chunk)[run / kSumGroup];
         }
       }
       const __m256i o0 = load_o(o), o1 = load_o(o + 8);
       for (std::size_t r = 0; r < kRows; ++r) {
-        // |group_sum| <= 127 * 128 fits the low int16; the high one is 0, whatever stands beside o.
-        const __m256i pair = _mm256_set1_epi32(group_sum[r] & 0xffff);
+        // The sum in the low int16; the high one is 0, whatever stands beside o.
+        const __m256i pair = _mm256_set1_epi32(x.sums_of(i + r, chunk).of_group(k, w.group) & 0xffff);
         add_to(acc[r].lane, _mm256_madd_epi16(o0, pair));
         add_to(acc[r].lane + 8, _mm256_madd_epi16(o1, pair));
       }
@@ -84,33 +81,35 @@ struct Fold {
   }
 };
 
-// One nibble per byte, and s2 and o ready for vpmaddwd, for every 32 columns, whatever the group size.
+// One nibble per byte, s2 ready for vpmaddwd for every 32 columns, whatever the group size, and o for every two groups:
+// one of 128 columns counts as two of 64.
 class Panel {
  public:
   static constexpr std::size_t kTileRows = 4, kBlocks = 1;
 
   void load(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
-    const std::size_t begin = chunk * kActBlock;
-    const std::uint8_t* packed = w.q + (row_block * w.padded_k() + begin) * (kRowBlock / 2);
+    const Packed packed(w, row_block, chunk);
     for (std::size_t s = 0; s < columns / 8; ++s) {
-      prefetch_next(packed + s * kStepBytes);
+      prefetch_next(packed.q + s * kStepBytes);
       for (std::size_t half = 0; half < 2; ++half) {
-        const __m256i v = load256(packed + s * kStepBytes + 32 * half);
+        const __m256i v = load256(packed.q + s * kStepBytes + 32 * half);
         store256(q_ + 2 * s * kStepBytes + 32 * half, low_nibbles(v));
         store256(q_ + (2 * s + 1) * kStepBytes + 32 * half, high_nibbles(v));
       }
     }
     runs_ = columns / kSumGroup;
-    const std::size_t first = row_block * (w.padded_k() / w.group);
+    narrow_ = w.group == kSumGroup;
     for (std::size_t half = 0; half < 2; ++half) {
-      __m256i o[kRuns + 1];
-      for (std::size_t r = 0; r < runs_; ++r) {
-        const std::size_t fine = (first + (begin + r * kSumGroup) / w.group) * kRowBlock + 8 * half;
-        s2_[r][half] = load_s2(w.s2 + fine);
-        o[r] = load_o(w.o + fine);
+      const auto fine = [&](std::size_t column) { return column / w.group * kRowBlock + 8 * half; };
+      for (std::size_t r = 0; r < runs_; ++r) s2_[r][half] = load_s2(packed.s2 + fine(r * kSumGroup));
+      const std::size_t width = narrow_ ? kSumGroup : 2 * kSumGroup;
+      for (std::size_t p = 0; p < kRuns / 2; ++p) {
+        const std::size_t left = 2 * p * width, right = left + width;
+        const auto o = [&](std::size_t column) {
+          return column < columns ? load_o(packed.o + fine(column)) : _mm256_setzero_si256();
+        };
+        o_[p][half] = pairs(o(left), o(right));
       }
-      o[runs_] = _mm256_setzero_si256();
-      for (std::size_t r = 0; r < runs_; r += 2) o_[r / 2][half] = pairs(o[r], o[r + 1]);
     }
   }
 
@@ -120,11 +119,12 @@ class Panel {
     if (runs_ == 0) __builtin_unreachable();
     for (std::size_t r = 0; r < runs_; ++r) add_run<kRows>(x.q_of(i, chunk) + r * kSumGroup, r, acc);
     for (std::size_t row = 0; row < kRows; ++row) {
-      const std::int16_t* sums = x.sums_of(i + row, chunk);
-      for (std::size_t r = 0; r < runs_; r += 2) {
-        const __m256i pair = broadcast32(sums + r);
-        add_to(acc[row].lane, _mm256_madd_epi16(o_[r / 2][0], pair));
-        add_to(acc[row].lane + 8, _mm256_madd_epi16(o_[r / 2][1], pair));
+      const ChunkSums& sums = x.sums_of(i + row, chunk);
+      if (narrow_) {
+        add_offsets(acc[row], o_[0], sums.of32);
+        add_offsets(acc[row], o_[1], sums.of32 + 2);
+      } else {
+        add_offsets(acc[row], o_[0], sums.of64);
       }
       Into::add(state[row], acc[row], x, i + row, chunk);
     }
@@ -132,6 +132,13 @@ class Panel {
 
  private:
   static constexpr std::size_t kRuns = kSumsPerChunk;
+
+  // Of two groups, whose sums of x stand side by side.
+  DGQ_INLINE static void add_offsets(Acc& acc, const __m256i (&o)[2], const std::int16_t* sums) {
+    const __m256i pair = broadcast32(sums);
+    add_to(acc.lane, _mm256_madd_epi16(o[0], pair));
+    add_to(acc.lane + 8, _mm256_madd_epi16(o[1], pair));
+  }
 
   // 32 columns, from xq on: 8 int16 accumulators for 4 rows of x, 2 registers of weights, 1 of x. The first run
   // sets acc.
@@ -171,6 +178,7 @@ class Panel {
   __m256i s2_[kRuns][2];
   __m256i o_[kRuns / 2][2];
   std::size_t runs_;
+  bool narrow_;  // groups of 32
 };
 
 }  // namespace

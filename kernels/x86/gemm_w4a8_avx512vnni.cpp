@@ -30,9 +30,7 @@ struct Fold {
       const __m512i scale = _mm512_cvtepu8_epi32(load128(s2)), offset = _mm512_cvtepi8_epi32(load128(o));
 #pragma GCC unroll 8
       for (std::size_t r = 0; r < kRows; ++r) {
-        int group_sum = 0;
-        for (std::size_t k = g; k < g + w.group; k += kSumGroup)
-          group_sum += x.sums_of(i + r, chunk)[k / kSumGroup];
+        const int group_sum = x.sums_of(i + r, chunk).of_group(g, w.group);
         const __m512i product = _mm512_mullo_epi32(_mm512_add_epi32(low[r], high[r]), scale);
         const __m512i shift = _mm512_mullo_epi32(offset, _mm512_set1_epi32(group_sum));
         store512(acc[r].lane, _mm512_add_epi32(load512(acc[r].lane), _mm512_add_epi32(product, shift)));

@@ -37,9 +37,7 @@ struct Fold {
       }
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < kRows; ++r) {
-        int group_sum = 0;
-        for (std::size_t k = g; k < g + w.group; k += kSumGroup)
-          group_sum += x.sums_of(i + r, chunk)[k / kSumGroup];
+        const int group_sum = x.sums_of(i + r, chunk).of_group(g, w.group);
 #pragma GCC unroll 2
         for (std::size_t half = 0; half < 2; ++half) {
           __m256i sum = dot[r][half][0];

@@ -15,7 +15,7 @@ struct Fold {
     const std::int8_t* q = packed_chunk(w, row_block, chunk);
     __m512i even[kRows], odd[kRows];  // two chains for each row of x
     for (std::size_t r = 0; r < kRows; ++r) {
-      even[r] = _mm512_add_epi32(load512(acc[r].lane), correction(x, i + r, chunk));
+      even[r] = _mm512_add_epi32(load512(acc[r].lane), _mm512_set1_epi32(x.sums_of(i + r, chunk).minus_128));
       odd[r] = _mm512_setzero_si512();
     }
     for (std::size_t k = 0; k < columns; k += 8, q += 2 * kStepBytes) {

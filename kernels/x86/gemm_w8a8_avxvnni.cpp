@@ -16,7 +16,7 @@ struct Fold {
     constexpr std::size_t kChains = kRows == 1 ? 2 : 1;
     __m256i sum[kRows][2][kChains];
     for (std::size_t r = 0; r < kRows; ++r) {
-      const __m256i start = correction(x, i + r, chunk);
+      const __m256i start = _mm256_set1_epi32(x.sums_of(i + r, chunk).minus_128);
       for (std::size_t half = 0; half < 2; ++half) {
         sum[r][half][kChains - 1] = _mm256_setzero_si256();
         sum[r][half][0] = _mm256_add_epi32(load256(acc[r].lane + 8 * half), start);

@@ -49,13 +49,13 @@ class Activations {
         block_(shape.row_scale ? stride_ : kActBlock),
         q(m_ * stride_),
         scale(m_ * (stride_ / block_), 1.0f),
-        sums(m_ * (stride_ / kSumGroup)) {
+        sums(m_ * (stride_ / kActBlock)) {
     for (std::size_t i = 0; i < m_; ++i) {
       for (std::size_t k = 0; k < shape.k; ++k) {
         const int value = one(shape.fill, random);
-        const std::size_t at = (k / kActBlock * m_ + i) * kActBlock + k % kActBlock;
-        q[at] = static_cast<std::int8_t>(value);
-        sums[at / kSumGroup] = static_cast<std::int16_t>(sums[at / kSumGroup] + value);
+        const std::size_t at = k / kActBlock * m_ + i, column = k % kActBlock;
+        q[at * kActBlock + column] = static_cast<std::int8_t>(value);
+        sums[at].add(column, value);
       }
     }
     if (shape.unit_scales) return;
@@ -84,7 +84,7 @@ class Activations {
  public:
   Guarded<std::int8_t> q;
   Guarded<float> scale;
-  Guarded<std::int16_t> sums;
+  Guarded<ChunkSums> sums;
 };
 
 // s1 and bias, and what both kinds of weights do with them.

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 
 #include "kernels/table.h"
@@ -18,7 +19,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 struct Outcome {
   std::vector<std::int8_t> q;
   std::vector<std::uint32_t> scale_bits;
-  std::vector<std::int16_t> sums;
+  std::vector<ChunkSums> sums;
   bool operator==(const Outcome&) const = default;
   float scale(std::size_t b) const { return std::bit_cast<float>(scale_bits[b]); }
 };
@@ -28,7 +29,7 @@ Outcome run(const QuantizeRowsKernel& row, const test::Guarded<float>& x, std::s
   const std::size_t stride = round_up(k, kActBlock);
   test::Guarded<std::int8_t> q(m * stride, 99);
   test::Guarded<float> scale(m * (stride / block), -1.0f);
-  test::Guarded<std::int16_t> sums(m * (stride / kSumGroup), 9999);
+  test::Guarded<ChunkSums> sums(m * (stride / kActBlock), ChunkSums{{9999}, {}, {}});
   const QuantizedRowsOut to{m, stride, block, q.data(), scale.data(), sums.data()};
   row.run(x.data(), ldx, k, to, 0, m / 2);  // in two calls, as two threads would
   row.run(x.data() + m / 2 * ldx, ldx, k, to, m / 2, m - m / 2);
@@ -70,7 +71,7 @@ TEST(QuantizeRows, RoundsHalfToEven) {
   const std::vector<std::int8_t> expected{127, 0, 2, 2, 0, -2, -2, -126, 126, 0};
   EXPECT_EQ(std::vector<std::int8_t>(out.q.begin(), out.q.begin() + 10), expected);
   EXPECT_EQ(out.scale(0), 1.0f);
-  EXPECT_EQ(out.sums[0], 127 + 0 + 2 + 2 - 2 - 2 - 126 + 126);
+  EXPECT_EQ(out.sums[0].of32[0], 127 + 0 + 2 + 2 - 2 - 2 - 126 + 126);
 }
 
 // scale and q recover x to half a step; sums are those of q; padding is 0.
@@ -92,10 +93,17 @@ TEST(QuantizeRows, RefIsTheFormula) {
       largest = std::max(largest, std::abs(values[k]));
     EXPECT_EQ(out.scale(b), largest / 127.0f);
   }
-  for (std::size_t s = 0; s < out.sums.size(); ++s) {
-    int sum = 0;
-    for (std::size_t k = s * 32; k < (s + 1) * 32; ++k) sum += out.q[k];
-    EXPECT_EQ(out.sums[s], sum);
+  for (std::size_t chunk = 0; chunk < out.sums.size(); ++chunk) {
+    const auto sum = [&](std::size_t begin, std::size_t count) {
+      const auto first = out.q.begin() + static_cast<std::ptrdiff_t>(chunk * kActBlock + begin);
+      return std::accumulate(first, first + static_cast<std::ptrdiff_t>(count), 0);
+    };
+    for (std::size_t run = 0; run < 4; ++run) EXPECT_EQ(out.sums[chunk].of32[run], sum(32 * run, 32));
+    for (std::size_t pair = 0; pair < 2; ++pair) EXPECT_EQ(out.sums[chunk].of64[pair], sum(64 * pair, 64));
+    EXPECT_EQ(out.sums[chunk].minus_128, -128 * sum(0, 128));
+    for (const std::size_t group : {32, 64, 128})
+      for (std::size_t column = 0; column < 128; column += group)
+        EXPECT_EQ(out.sums[chunk].of_group(column, group), sum(column, group));
   }
 }
 
