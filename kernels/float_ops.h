@@ -25,10 +25,8 @@ struct FloatOps {
   // RoPE as Hugging Face's rotate_half: element i pairs with i + head_dim / 2. cosine, sine: [head_dim / 2].
   void (*rotate)(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept;
 
-  void (*add)(float* y, const float* x, std::size_t n) noexcept;       // y[i] += x[i]
-  void (*multiply)(float* y, const float* x, std::size_t n) noexcept;  // y[i] *= x[i]
-  // x[i] -= q[i] * factor: what quantization left over
-  void (*subtract)(float* x, const std::int8_t* q, float factor, std::size_t n) noexcept;
+  void (*add)(float* y, const float* x, std::size_t n) noexcept;                    // y[i] += x[i]
+  void (*multiply)(float* y, const float* x, std::size_t n) noexcept;               // y[i] *= x[i]
   void (*scale)(const float* x, float factor, std::size_t n, float* out) noexcept;  // out[i] = x[i] * factor
 };
 

@@ -128,20 +128,11 @@ struct Vectors {
   static void multiply(float* y, const float* x, std::size_t n) noexcept {
     for_each(n, [&](const auto& get, const auto& put) { put(y, get(y) * get(x)); });
   }
-  static void subtract(float* x, const std::int8_t* q, float factor, std::size_t n) noexcept {
-    std::size_t i = 0;
-    for (; i + kWidth <= n; i += kWidth) {
-      typename Types::B bytes;
-      __builtin_memcpy(&bytes, q + i, sizeof bytes);
-      store(x + i, load(x + i) - __builtin_convertvector(bytes, F) * factor);
-    }
-    for (; i < n; ++i) x[i] -= static_cast<float>(q[i]) * factor;
-  }
   static void scale(const float* x, float factor, std::size_t n, float* out) noexcept {
     for_each(n, [&](const auto& get, const auto& put) { put(out, get(x) * factor); });
   }
 
-  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, add, multiply, subtract, scale};
+  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, add, multiply, scale};
 };
 
 }  // namespace

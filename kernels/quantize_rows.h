@@ -77,10 +77,16 @@ struct QuantizedRowsOut {
 using QuantizeRows = void(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
                           std::size_t first, std::size_t rows) noexcept;
 
+// To 16 bits, as two rows of int8: what `run` does, and in the rows `apart` further on the same with what that left
+// over, x[k] - float(q[k]) * scale. Precondition: out.block == kActBlock.
+using QuantizeRowsTwice = void(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                               std::size_t first, std::size_t rows, std::size_t apart) noexcept;
+
 struct QuantizeRowsKernel {
   const char* isa;
   Features needs;
   QuantizeRows* run;
+  QuantizeRowsTwice* twice;
 };
 
 }  // namespace dgq

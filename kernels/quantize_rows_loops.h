@@ -3,6 +3,7 @@
 //   Run::Largest                      keeps the bits of the largest |x| seen: take(x) looks at 32 floats,
 //                                     bits() is the result
 //   Run::quantize(x, inverse, q)      q[j] = round_half_even(x[j] * inverse) for 32 columns; returns their sum
+//   Run::subtract(x, q, scale, out)   out[j] = x[j] - q[j] * scale for 32 columns
 //
 // Bits of |x| compare as integers in the order of the floats, with infinities and NaNs above all numbers.
 // In an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
@@ -13,11 +14,10 @@
 namespace dgq {
 namespace {
 
-// 32 columns of x from `begin` on: in place, or, where the row ends before, copied to `spare` and filled with
-// 0.
-DGQ_INLINE const float* run_of(const float* x, std::size_t begin, std::size_t k, float* spare) {
-  if (begin + kSumGroup <= k) return x + begin;
-  for (std::size_t j = 0; j < kSumGroup; ++j) spare[j] = begin + j < k ? x[begin + j] : 0;
+// 32 columns of x, of which `used` are there: in place, or, where they end before, copied to `spare` and filled with 0.
+DGQ_INLINE const float* run_of(const float* x, std::size_t used, float* spare) {
+  if (used >= kSumGroup) return x;
+  for (std::size_t j = 0; j < kSumGroup; ++j) spare[j] = j < used ? x[j] : 0;
   return spare;
 }
 
@@ -32,29 +32,28 @@ DGQ_INLINE void sum_up(ChunkSums& sums) {
   sums.minus_128 = -128 * total;
 }
 
-// Columns [begin, begin + block) of row i, whose floats are at x.
+// The block of row i from column `begin` on; x: its floats, of which the first `used` are there. Returns the scale.
 template <class Run>
-void quantize_block(const float* x, std::size_t begin, std::size_t k, const QuantizedRowsOut& out,
-                    std::size_t i) {
+float quantize_block(const float* x, std::size_t used, const QuantizedRowsOut& out, std::size_t i,
+                     std::size_t begin) {
   float spare[kSumGroup];
-  const std::size_t end = begin + out.block;
   typename Run::Largest seen;
-  for (std::size_t j = begin; j < end && j < k; j += kSumGroup) seen.take(run_of(x, j, k, spare));
+  for (std::size_t j = 0; j < out.block && j < used; j += kSumGroup)
+    seen.take(run_of(x + j, used - j, spare));
   const std::uint32_t bits = seen.bits();
   const bool finite = bits < 0x7f800000u;
   float largest;
   __builtin_memcpy(&largest, &bits, sizeof largest);
   const float inverse = 127.0f / largest;
   const bool usable = finite && __builtin_isfinite(inverse);
-  out.scale[begin / out.block * out.m + i] = !finite ? __builtin_nanf("") : usable ? largest / 127.0f : 0;
-  for (std::size_t chunk = begin; chunk < end; chunk += kActBlock) {
-    const std::size_t at = chunk / kActBlock * out.m + i;
+  for (std::size_t chunk = 0; chunk < out.block; chunk += kActBlock) {
+    const std::size_t at = (begin + chunk) / kActBlock * out.m + i;
     ChunkSums& sums = out.sums[at];
     for (std::size_t run = 0; run < kSumsPerChunk; ++run) {
       const std::size_t j = chunk + run * kSumGroup;
       std::int8_t* q = out.q + at * kActBlock + run * kSumGroup;
-      if (usable && j < k) {
-        sums.of32[run] = static_cast<std::int16_t>(Run::quantize(run_of(x, j, k, spare), inverse, q));
+      if (usable && j < used) {
+        sums.of32[run] = static_cast<std::int16_t>(Run::quantize(run_of(x + j, used - j, spare), inverse, q));
       } else {
         __builtin_memset(q, 0, kSumGroup);
         sums.of32[run] = 0;
@@ -62,14 +61,39 @@ void quantize_block(const float* x, std::size_t begin, std::size_t k, const Quan
     }
     sum_up(sums);
   }
+  return out.scale[begin / out.block * out.m + i] = !finite  ? __builtin_nanf("")
+                                                    : usable ? largest / 127.0f
+                                                             : 0;
+}
+
+// body(row of out, column) for each block: x from column on, and how many floats are there.
+template <class Body>
+DGQ_INLINE void for_each_block(const QuantizedRowsOut& out, std::size_t rows, const Body& body) {
+  for (std::size_t i = 0; i < rows; ++i)
+    for (std::size_t begin = 0; begin < out.stride; begin += out.block) body(i, begin);
 }
 
 template <class Run>
 void quantize(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out, std::size_t first,
               std::size_t rows) {
-  for (std::size_t i = 0; i < rows; ++i)
-    for (std::size_t begin = 0; begin < out.stride; begin += out.block)
-      quantize_block<Run>(x + i * ldx, begin, k, out, first + i);
+  for_each_block(out, rows, [&](std::size_t i, std::size_t begin) {
+    quantize_block<Run>(x + i * ldx + begin, k - begin, out, first + i, begin);
+  });
+}
+
+template <class Run>
+void quantize_twice(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                    std::size_t first, std::size_t rows, std::size_t apart) {
+  for_each_block(out, rows, [&](std::size_t i, std::size_t begin) {
+    const float* from = x + i * ldx + begin;
+    const std::size_t used = k - begin < kActBlock ? k - begin : kActBlock;
+    const float scale = quantize_block<Run>(from, used, out, first + i, begin);
+    const std::int8_t* q = out.q + (begin / kActBlock * out.m + first + i) * kActBlock;
+    float spare[kSumGroup], rest[kActBlock];
+    for (std::size_t j = 0; j < used; j += kSumGroup)
+      Run::subtract(run_of(from + j, used - j, spare), q + j, scale, rest + j);
+    quantize_block<Run>(rest, used, out, first + i + apart, begin);
+  });
 }
 
 }  // namespace

@@ -57,12 +57,7 @@ struct Task {
     // Rounded twice, the second time what the first left over: with one step of 1/127 of the largest, many small weights
     // beside a large one would all vanish.
     const QuantizedRowsOut p = quantized(2 * queries(), length);
-    kernels.quantize_rows->run(scores, stride, length, p, 0, queries());
-    for (std::size_t query = 0; query < queries(); ++query)
-      for (std::size_t begin = 0; begin < length; begin += kActBlock)
-        ops.subtract(scores + query * stride + begin, view(p).q_of(query, begin / kActBlock),
-                     view(p).scale_of(query, begin / kActBlock), std::min(kActBlock, length - begin));
-    kernels.quantize_rows->run(scores, stride, length, p, queries(), queries());
+    kernels.quantize_rows->twice(scores, stride, length, p, 0, queries(), queries());
     const W8Matrix values = cache.values(layer, kv_head, length);
     run_gemm(*kernels.gemm_w8a8, values, view(p), 0, values.blocks(), mixed, head_dim);
     for_each_query([&](std::size_t query, std::size_t offset, std::size_t) {

@@ -31,6 +31,16 @@ struct Run {
     }
     return vaddvq_s32(total);
   }
+
+  DGQ_INLINE static void subtract(const float* x, const std::int8_t* q, float scale, float* out) {
+    for (std::size_t j = 0; j < kSumGroup; j += 8) {
+      const int16x8_t wide = vmovl_s8(vld1_s8(q + j));
+      const float32x4_t low = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))),
+                        high = vcvtq_f32_s32(vmovl_high_s16(wide));
+      vst1q_f32(out + j, vsubq_f32(vld1q_f32(x + j), vmulq_n_f32(low, scale)));
+      vst1q_f32(out + j + 4, vsubq_f32(vld1q_f32(x + j + 4), vmulq_n_f32(high, scale)));
+    }
+  }
 };
 
 }  // namespace
@@ -38,6 +48,11 @@ struct Run {
 void quantize_rows_neon(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
                         std::size_t first, std::size_t rows) noexcept {
   quantize<Run>(x, ldx, k, out, first, rows);
+}
+
+void quantize_rows_twice_neon(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                              std::size_t first, std::size_t rows, std::size_t apart) noexcept {
+  quantize_twice<Run>(x, ldx, k, out, first, rows, apart);
 }
 
 }  // namespace dgq

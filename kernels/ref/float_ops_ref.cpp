@@ -51,15 +51,12 @@ void add(float* y, const float* x, std::size_t n) noexcept {
 void multiply(float* y, const float* x, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) y[i] *= x[i];
 }
-void subtract(float* x, const std::int8_t* q, float factor, std::size_t n) noexcept {
-  for (std::size_t i = 0; i < n; ++i) x[i] -= static_cast<float>(q[i]) * factor;
-}
 void scale(const float* x, float factor, std::size_t n, float* out) noexcept {
   for (std::size_t i = 0; i < n; ++i) out[i] = x[i] * factor;
 }
 
 }  // namespace
 
-constinit const FloatOps float_ops_ref = {rms_norm, swiglu, softmax, rotate, add, multiply, subtract, scale};
+constinit const FloatOps float_ops_ref = {rms_norm, swiglu, softmax, rotate, add, multiply, scale};
 
 }  // namespace dgq

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/ref/ref.h"
 
@@ -39,6 +40,19 @@ void quantize_rows_ref(const float* x, std::size_t ldx, std::size_t k, const Qua
         out.sums[at].add(column, q);
       }
     }
+  }
+}
+
+void quantize_rows_twice_ref(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                             std::size_t first, std::size_t rows, std::size_t apart) noexcept {
+  quantize_rows_ref(x, ldx, k, out, first, rows);
+  std::vector<float> rest(k);
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t j = 0; j < k; ++j) {
+      const std::size_t at = j / kActBlock * out.m + first + i;
+      rest[j] = x[i * ldx + j] - static_cast<float>(out.q[at * kActBlock + j % kActBlock]) * out.scale[at];
+    }
+    quantize_rows_ref(rest.data(), k, k, out, first + i + apart, 1);
   }
 }
 

@@ -38,6 +38,14 @@ struct Run {
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
   }
+
+  DGQ_INLINE static void subtract(const float* x, const std::int8_t* q, float scale, float* out) {
+    for (std::size_t j = 0; j < kSumGroup; j += 8) {
+      const __m256 value = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load64(q + j)));
+      _mm256_storeu_ps(out + j,
+                       _mm256_sub_ps(_mm256_loadu_ps(x + j), _mm256_mul_ps(value, _mm256_set1_ps(scale))));
+    }
+  }
 };
 
 }  // namespace
@@ -45,6 +53,11 @@ struct Run {
 void quantize_rows_avx2(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
                         std::size_t first, std::size_t rows) noexcept {
   quantize<Run>(x, ldx, k, out, first, rows);
+}
+
+void quantize_rows_twice_avx2(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                              std::size_t first, std::size_t rows, std::size_t apart) noexcept {
+  quantize_twice<Run>(x, ldx, k, out, first, rows, apart);
 }
 
 }  // namespace dgq

@@ -50,11 +50,6 @@ std::vector<std::vector<std::uint32_t>> outputs(const FloatOps& ops, std::size_t
     in_place(3, [&](float* x) { out.push_back({std::bit_cast<std::uint32_t>(ops.softmax(x, n, unit))}); });
   in_place(1, [&](float* x) { ops.add(x, up.data(), n); });
   in_place(1, [&](float* x) { ops.multiply(x, up.data(), n); });
-  std::vector<std::int8_t> q(n);
-  for (std::size_t i = 0; i < n; ++i) q[i] = static_cast<std::int8_t>(static_cast<int>(i * 37 % 255) - 127);
-  in_place(1, [&](float* x) {
-    ops.subtract(x, test::Guarded<std::int8_t>(std::span<const std::int8_t>(q)).data(), 0.37f, n);
-  });
   in_place(1, [&](float* x) { ops.scale(x, 0.3f, n, x); });
   Floats pairs = random_floats(2 * n, 4);
   ops.rotate(pairs.data(), weight.data(), up.data(), 2 * n);

@@ -24,15 +24,24 @@ struct Outcome {
   float scale(std::size_t b) const { return std::bit_cast<float>(scale_bits[b]); }
 };
 
-Outcome run(const QuantizeRowsKernel& row, const test::Guarded<float>& x, std::size_t ldx, std::size_t m,
-            std::size_t k, std::size_t block) {
+enum class How { once, twice };
+
+Outcome run(const QuantizeRowsKernel& row, const test::Guarded<float>& x, std::size_t ldx, std::size_t rows,
+            std::size_t k, std::size_t block, How how = How::once) {
+  const std::size_t m = how == How::once ? rows : 2 * rows;
   const std::size_t stride = round_up(k, kActBlock);
   test::Guarded<std::int8_t> q(m * stride, 99);
   test::Guarded<float> scale(m * (stride / block), -1.0f);
   test::Guarded<ChunkSums> sums(m * (stride / kActBlock), ChunkSums{{9999}, {}, {}});
   const QuantizedRowsOut to{m, stride, block, q.data(), scale.data(), sums.data()};
-  row.run(x.data(), ldx, k, to, 0, m / 2);  // in two calls, as two threads would
-  row.run(x.data() + m / 2 * ldx, ldx, k, to, m / 2, m - m / 2);
+  const std::size_t half = rows / 2;  // in two calls, as two threads would
+  if (how == How::once) {
+    row.run(x.data(), ldx, k, to, 0, half);
+    row.run(x.data() + half * ldx, ldx, k, to, half, rows - half);
+  } else {
+    row.twice(x.data(), ldx, k, to, 0, half, rows);
+    row.twice(x.data() + half * ldx, ldx, k, to, half, rows - half, rows);
+  }
   Outcome out{{q.data(), q.data() + q.size()}, {}, {sums.data(), sums.data() + sums.size()}};
   for (const float value : scale.span()) out.scale_bits.push_back(std::bit_cast<std::uint32_t>(value));
   return out;
@@ -62,6 +71,10 @@ TEST(QuantizeRows, EqualsRefForEveryShape) {
         for (const auto* row : rows)
           EXPECT_TRUE(run(*row, x, ldx, m, k, block) == run(ref(), x, ldx, m, k, block))
               << row->isa << " m=" << m << " k=" << k << " block=" << block;
+      for (const auto* row : rows)
+        EXPECT_TRUE(run(*row, x, ldx, m, k, kActBlock, How::twice) ==
+                    run(ref(), x, ldx, m, k, kActBlock, How::twice))
+            << row->isa << " m=" << m << " k=" << k << " twice";
     }
 }
 
@@ -104,6 +117,21 @@ TEST(QuantizeRows, RefIsTheFormula) {
     for (const std::size_t group : {32, 64, 128})
       for (std::size_t column = 0; column < 128; column += group)
         EXPECT_EQ(out.sums[chunk].of_group(column, group), sum(column, group));
+  }
+}
+
+// Both roundings together recover x to half a step of the second.
+TEST(QuantizeRows, TwiceIsSixteenBits) {
+  std::mt19937 random(3);
+  test::Guarded<float> x(200);
+  for (std::size_t k = 0; k < x.size(); ++k)
+    x[k] = std::ldexp(static_cast<float>(random() % 2001) - 1000.0f, -7);
+  const Outcome out = run(ref(), x, x.size(), 1, x.size(), kActBlock, How::twice);
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    const std::size_t coarse = k / 128 * 256 + k % 128, b = k / 128 * 2;  // of the first row; then the second
+    EXPECT_LE(out.scale(b + 1), out.scale(b) * (0.5 + 0x1p-15) / 127);
+    EXPECT_NEAR(out.q[coarse] * out.scale(b) + out.q[coarse + 128] * out.scale(b + 1), x[k],
+                out.scale(b + 1) * (0.5 + 0x1p-10));
   }
 }
 
