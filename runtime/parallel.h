@@ -1,4 +1,4 @@
-// runtime/parallel.h - one loop over several threads, each with its own contiguous range.
+// runtime/parallel.h - one loop over several threads.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ int physical_cores();
 using RangeBody = void (*)(const void* context, std::size_t begin, std::size_t end, int thread);
 void run_ranges(int threads, std::size_t count, RangeBody body, const void* context);
 
-// Calls body(begin, end, thread) on up to `threads` threads; the ranges cut [0, count) in order. thread < threads. With
-// one thread or count <= 1 on the caller itself. body must not throw, nor call parallel_ranges. Every calling thread has
+// Calls body(begin, end, thread) on up to `threads` threads; the ranges cut [0, count). A thread gets one or, of a long
+// loop, several. thread < threads. With one thread or count <= 1 on the caller itself. body must not throw, nor call parallel_ranges. Every calling thread has
 // helpers of its own, which start at its first loop, sleep between loops, and end with it.
 template <class Body>
 void parallel_ranges(int threads, std::size_t count, const Body& body) {

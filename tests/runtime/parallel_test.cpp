@@ -12,22 +12,22 @@
 namespace dgq {
 namespace {
 
-// Every index once, ranges in order, thread numbers in range.
+// Every index once, the ranges of a thread in order, thread numbers in range.
 void expect_covers(int threads, std::size_t count) {
   std::vector<int> visits(count);
-  std::vector<std::size_t> begins(static_cast<std::size_t>(threads), SIZE_MAX);
+  std::vector<std::vector<std::size_t>> begins(static_cast<std::size_t>(threads));
   parallel_ranges(threads, count, [&](std::size_t begin, std::size_t end, int thread) {
-    begins[static_cast<std::size_t>(thread)] = begin;
+    begins.at(static_cast<std::size_t>(thread)).push_back(begin);
     for (std::size_t i = begin; i < end; ++i) ++visits[i];
   });
   for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(visits[i], 1) << "index " << i << " of " << count;
-  std::erase(begins, SIZE_MAX);
-  EXPECT_TRUE(std::is_sorted(begins.begin(), begins.end()));
+  for (const auto& of_thread : begins) EXPECT_TRUE(std::is_sorted(of_thread.begin(), of_thread.end()));
 }
 
 TEST(ParallelRanges, CoverEveryIndexOnce) {
   for (int threads : {1, 2, 3, 8, 2, 5, 1})  // the team grows, and is used in part
-    for (std::size_t count : {0u, 1u, 2u, 3u, 7u, 8u, 100u}) expect_covers(threads, count);
+    for (std::size_t count : {0u, 1u, 2u, 3u, 7u, 8u, 100u, 127u, 128u, 129u, 1000u})
+      expect_covers(threads, count);
 }
 
 TEST(ParallelRanges, ManyShortLoops) {
@@ -37,6 +37,26 @@ TEST(ParallelRanges, ManyShortLoops) {
       for (std::size_t i = begin; i < end; ++i) sums[i] += round;
     });
   for (long sum : sums) EXPECT_EQ(sum, 2000L * 1999 / 2);
+}
+
+// Of a long loop the threads that are ready take what one that is kept has not begun.
+TEST(ParallelRanges, OneSlowThreadDoesNotKeepTheOthers) {
+  constexpr std::size_t kCount = 1000;
+  std::atomic<std::size_t> done = 0;
+  std::atomic<bool> first = true;
+  bool in_vain = false;
+  parallel_ranges(2, kCount, [&](std::size_t begin, std::size_t end, int) {
+    if (first.exchange(false)) {  // waits until the other thread has done all but this range
+      const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (done + (end - begin) < kCount && !in_vain) {
+        in_vain = std::chrono::steady_clock::now() > give_up;
+        std::this_thread::yield();
+      }
+    }
+    done += end - begin;
+  });
+  EXPECT_EQ(done, kCount);
+  EXPECT_FALSE(in_vain);
 }
 
 TEST(ParallelRanges, AfterAPauseInWhichHelpersFellAsleep) {
