@@ -61,13 +61,33 @@ struct alignas(64) Chain {
   }
 };
 
+// The q of 16 output rows from some column on, step after step of 8 columns.
+template <int kBits>
+struct Steps;
+template <>
+struct Steps<4> {
+  const std::uint8_t* low;
+  DGQ_INLINE Steps operator+(std::size_t steps) const { return {low + steps * kLowStepBytes}; }
+};
+template <>
+struct Steps<6> {
+  const std::uint8_t *low, *high;
+  DGQ_INLINE Steps operator+(std::size_t steps) const {
+    return {low + steps * kLowStepBytes, high + steps * W6Matrix::kHighStepBytes};
+  }
+};
+DGQ_INLINE Steps<4> first_step(const W4Matrix& w) { return {w.q}; }
+DGQ_INLINE Steps<6> first_step(const W6Matrix& w) { return {w.q, w.q_high}; }
+
 // What belongs to one chunk of 128 columns of a block of 16 output rows. s2 and o: 16 bytes for each of its groups.
+template <int kBits>
 struct Packed {
-  const std::uint8_t *q, *s2;
+  Steps<kBits> q;
+  const std::uint8_t* s2;
   const std::int8_t* o;
-  DGQ_INLINE Packed(const W4Matrix& w, std::size_t row_block, std::size_t chunk) {
+  DGQ_INLINE Packed(const FineMatrix<kBits>& w, std::size_t row_block, std::size_t chunk) {
     const std::size_t begin = row_block * w.padded_k() + chunk * kActBlock;
-    q = w.q + begin * (kRowBlock / 2);
+    q = first_step(w) + begin / 8;
     s2 = w.s2 + begin / w.group * kRowBlock;
     o = w.o + begin / w.group * kRowBlock;
   }

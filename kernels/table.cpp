@@ -31,6 +31,19 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #endif
     {"ref", 0, gemm_w4a8_ref, gemm_w4a8_ref, 1},
 };
+constexpr GemmW6A8Kernel kGemmW6A8[] = {
+#if defined(__x86_64__)
+    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_32x32_amx_int8, 5},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_8x48_avx512vnni, 5},
+    {"avxvnni", kAvx2 | kAvxVnni, gemm_w6a8_1x16_avxvnni, gemm_w6a8_6x16_avxvnni, 5},
+    {"avx2", kAvx2, gemm_w6a8_1x16_avx2, gemm_w6a8_4x16_avx2, 5},
+#elif defined(__aarch64__)
+    {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w6a8_1x16_neon_dot, gemm_w6a8_12x8_neon_i8mm, 7},
+    {"neon_dot", kNeon | kDotprod, gemm_w6a8_1x16_neon_dot, gemm_w6a8_8x8_neon_dot, 7},
+    {"neon", kNeon, gemm_w6a8_1x16_neon, gemm_w6a8_4x4_neon, 4},
+#endif
+    {"ref", 0, gemm_w6a8_ref, gemm_w6a8_ref, 1},
+};
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_32x32_amx_int8, 9},
@@ -85,6 +98,7 @@ bool has_needs(Features needs, Features features) { return (needs & features) ==
 template <class Visit>
 void for_each_table(Visit visit) {
   visit("gemm_w4a8", gemm_w4a8_kernels());
+  visit("gemm_w6a8", gemm_w6a8_kernels());
   visit("gemm_w8a8", gemm_w8a8_kernels());
   visit("quantize_rows", quantize_rows_kernels());
   visit("gemm_f32", gemm_f32_kernels());
@@ -152,6 +166,7 @@ std::string reason(const Row& row, const Row& chosen, const Row& best, Features 
 }  // namespace
 
 std::span<const GemmW4A8Kernel> gemm_w4a8_kernels() { return kGemmW4A8; }
+std::span<const GemmW6A8Kernel> gemm_w6a8_kernels() { return kGemmW6A8; }
 std::span<const GemmW8A8Kernel> gemm_w8a8_kernels() { return kGemmW8A8; }
 std::span<const QuantizeRowsKernel> quantize_rows_kernels() { return kQuantizeRows; }
 std::span<const GemmF32Kernel> gemm_f32_kernels() { return kGemmF32; }
@@ -161,6 +176,7 @@ Result<Kernels> select_kernels(std::string_view isa) {
   DGQ_TRY(const Features features, features_of(isa));
   Kernels kernels{};
   kernels.gemm_w4a8 = first_runnable(gemm_w4a8_kernels(), features);
+  kernels.gemm_w6a8 = first_runnable(gemm_w6a8_kernels(), features);
   kernels.gemm_w8a8 = first_runnable(gemm_w8a8_kernels(), features);
   kernels.quantize_rows = first_runnable(quantize_rows_kernels(), features);
   kernels.gemm_f32 = first_runnable(gemm_f32_kernels(), features);
@@ -184,6 +200,7 @@ std::vector<KernelListing> list_kernels(const Kernels& chosen) {
                          reason(row, picked, best, available)});
   };
   list("gemm_w4a8", gemm_w4a8_kernels(), *chosen.gemm_w4a8);
+  list("gemm_w6a8", gemm_w6a8_kernels(), *chosen.gemm_w6a8);
   list("gemm_w8a8", gemm_w8a8_kernels(), *chosen.gemm_w8a8);
   list("quantize_rows", quantize_rows_kernels(), *chosen.quantize_rows);
   list("gemm_f32", gemm_f32_kernels(), *chosen.gemm_f32);

@@ -18,6 +18,7 @@
 namespace dgq {
 
 std::span<const GemmW4A8Kernel> gemm_w4a8_kernels();
+std::span<const GemmW6A8Kernel> gemm_w6a8_kernels();
 std::span<const GemmW8A8Kernel> gemm_w8a8_kernels();
 std::span<const QuantizeRowsKernel> quantize_rows_kernels();
 std::span<const GemmF32Kernel> gemm_f32_kernels();
@@ -27,6 +28,7 @@ std::span<const FloatOpsKernel> float_ops_kernels();
 struct Kernels {
   std::string isa;  // of the W4A8 row: the name reports show
   const GemmW4A8Kernel* gemm_w4a8;
+  const GemmW6A8Kernel* gemm_w6a8;
   const GemmW8A8Kernel* gemm_w8a8;
   const QuantizeRowsKernel* quantize_rows;
   const GemmF32Kernel* gemm_f32;

@@ -8,15 +8,25 @@ void LayerPacker::add_norm(const std::string& name, std::span<const float> value
   builder_.add({name, TensorKind::f32, false, 1, values.size(), 0}, std::as_bytes(values));
 }
 
+template <int kBits>
+void LayerPacker::add_fine(const std::string& name, TensorKind kind, const F32Matrix& w, std::size_t group,
+                           const QuantizedLinear& quantized) {
+  std::vector<std::byte> section(packed_fine_bytes<kBits>(w.n, w.k, group, w.bias));
+  const PlainFine plain{quantized.q.data(), quantized.s2.data(), quantized.o.data(), quantized.s1.data(),
+                        w.bias};
+  pack_fine<kBits>(plain, w.n, w.k, group, section.data());
+  builder_.add({name, kind, w.bias != nullptr, w.n, w.k, static_cast<std::uint32_t>(group)}, section);
+  report(name, kBits == 4 ? "w4" : "w6", w, group, section.size(), quantized.error_minmax, quantized.error);
+}
+
 void LayerPacker::add_w4(const std::string& name, const F32Matrix& w, std::size_t group,
                          const QuantizedLinear& quantized) {
-  std::vector<std::byte> section(packed_w4_bytes(w.n, w.k, group, w.bias));
-  const PlainW4 plain{quantized.q.data(), quantized.s2.data(), quantized.o.data(), quantized.s1.data(),
-                      w.bias};
-  pack_w4(plain, w.n, w.k, group, section.data());
-  builder_.add({name, TensorKind::w4_n16k8, w.bias != nullptr, w.n, w.k, static_cast<std::uint32_t>(group)},
-               section);
-  report(name, "w4", w, group, section.size(), quantized.error_minmax, quantized.error);
+  add_fine<4>(name, TensorKind::w4_n16k8, w, group, quantized);
+}
+
+void LayerPacker::add_w6(const std::string& name, const F32Matrix& w, std::size_t group,
+                         const QuantizedLinear& quantized) {
+  add_fine<6>(name, TensorKind::w6_n16k8, w, group, quantized);
 }
 
 void LayerPacker::add_w8(const std::string& name, const F32Matrix& w, const QuantizedRowsW8& quantized) {

@@ -19,10 +19,15 @@ class LayerPacker {
   void add_norm(const std::string& name, std::span<const float> values);
   void add_w4(const std::string& name, const F32Matrix& w, std::size_t group,
               const QuantizedLinear& quantized);
+  void add_w6(const std::string& name, const F32Matrix& w, std::size_t group,
+              const QuantizedLinear& quantized);  // q 0..63
   void add_w8(const std::string& name, const F32Matrix& w, const QuantizedRowsW8& quantized);
   std::vector<std::byte> finish() { return builder_.finish(); }
 
  private:
+  template <int kBits>
+  void add_fine(const std::string& name, TensorKind kind, const F32Matrix& w, std::size_t group,
+                const QuantizedLinear& quantized);
   void report(const std::string& name, const char* kind, const F32Matrix& w, std::size_t group,
               std::size_t bytes, double error_minmax, double error);
 

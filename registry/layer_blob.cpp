@@ -12,7 +12,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the format is little-endian and used in place");
 
 constexpr char kMagic[8] = {'D', 'G', 'Q', 'L', 'A', 'Y', 'E', 'R'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kNewestVersion = 2;
 constexpr std::size_t kAlign = 64;
 constexpr std::uint32_t kFlagBias = 1;
 
@@ -44,6 +44,10 @@ bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
+// The format version that a kind came with. A blob has the highest of its kinds, so that a reader that knows them all
+// accepts it, and one that does not says that it is too old.
+std::uint32_t version_of(TensorKind kind) { return kind == TensorKind::w6_n16k8 ? 2 : 1; }
+
 // What is wrong with one row of the table, or null; `name` is the row's name once that has been found good.
 const char* row_fault(const Row& row, std::string& name) {
   const std::size_t length = ::strnlen(row.name, sizeof row.name);
@@ -51,14 +55,14 @@ const char* row_fault(const Row& row, std::string& name) {
       !all_zero(std::as_bytes(std::span(row.name)).subspan(length)))
     return "its name is not 1..47 printable ASCII characters";
   name.assign(row.name, length);
-  const bool w4 = row.kind == static_cast<std::uint32_t>(TensorKind::w4_n16k8);
-  const bool w8 = row.kind == static_cast<std::uint32_t>(TensorKind::w8_n16k4);
-  const bool f32 = row.kind == static_cast<std::uint32_t>(TensorKind::f32);
-  if (!w4 && !w8 && !f32) return "unknown kind";
+  const auto kind = static_cast<TensorKind>(row.kind);
+  const bool fine = kind == TensorKind::w4_n16k8 || kind == TensorKind::w6_n16k8;
+  const bool f32 = kind == TensorKind::f32;
+  if (!fine && !f32 && kind != TensorKind::w8_n16k4) return "unknown kind";
   if (row.zero != 0 || (row.flags & ~kFlagBias) != 0) return "a reserved field is not zero";
   if (f32 && row.flags != 0) return "an f32 tensor cannot have a bias";
   if (row.n == 0 || row.k == 0) return "an empty shape";
-  if (w4 ? row.group != 32 && row.group != 64 && row.group != 128 : row.group != 0)
+  if (fine ? row.group != 32 && row.group != 64 && row.group != 128 : row.group != 0)
     return "a group that its kind lacks";
   if (row.bytes == 0) return "an empty section";
   if (f32 && (row.bytes % sizeof(float) != 0 || row.bytes / sizeof(float) / row.n != row.k ||
@@ -86,7 +90,7 @@ std::vector<std::byte> LayerBlobBuilder::finish() {
   std::vector<std::byte> blob(total);
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
-  header.version = kVersion;
+  for (const Entry& entry : entries_) header.version = std::max(header.version, version_of(entry.info.kind));
   header.count = static_cast<std::uint32_t>(entries_.size());
   header.total = total;
   std::memcpy(blob.data(), &header, sizeof header);
@@ -120,10 +124,10 @@ Result<LayerBlob> LayerBlob::parse(std::span<const std::byte> bytes, std::string
   if (bytes.size() < sizeof header) return corrupt("shorter than its header");
   std::memcpy(&header, bytes.data(), sizeof header);
   if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) return corrupt("does not start with DGQLAYER");
-  if (header.version != kVersion)
+  if (header.version > kNewestVersion)
     return Error{Errc::unsupported, std::string(where) + ": layer blob format " +
-                                        std::to_string(header.version) + ", this dgq reads format " +
-                                        std::to_string(kVersion) + ": upgrade dgq"};
+                                        std::to_string(header.version) + ", this dgq reads up to format " +
+                                        std::to_string(kNewestVersion) + ": upgrade dgq"};
   if (header.total != bytes.size() || header.total % kAlign != 0)
     return corrupt("says " + std::to_string(header.total) + " bytes, has " + std::to_string(bytes.size()));
   if (!all_zero(std::as_bytes(std::span(header.zero)))) return corrupt("a reserved field is not zero");
@@ -135,6 +139,7 @@ Result<LayerBlob> LayerBlob::parse(std::span<const std::byte> bytes, std::string
   LayerBlob blob;
   blob.tensors_.reserve(header.count);
   std::unordered_set<std::string> names;
+  std::uint32_t version = 0;  // that the kinds ask for
   for (std::uint32_t i = 0; i < header.count; ++i) {
     Row row;
     std::memcpy(&row, bytes.data() + sizeof header + i * sizeof row, sizeof row);
@@ -151,6 +156,7 @@ Result<LayerBlob> LayerBlob::parse(std::span<const std::byte> bytes, std::string
     Tensor tensor;
     tensor.name = std::move(name);
     tensor.kind = static_cast<TensorKind>(row.kind);
+    version = std::max(version, version_of(tensor.kind));
     tensor.bias = (row.flags & kFlagBias) != 0;
     tensor.n = row.n;
     tensor.k = row.k;
@@ -158,6 +164,9 @@ Result<LayerBlob> LayerBlob::parse(std::span<const std::byte> bytes, std::string
     tensor.section = bytes.subspan(row.offset, row.bytes);
     blob.tensors_.push_back(std::move(tensor));
   }
+  if (version != header.version)
+    return corrupt("says format " + std::to_string(header.version) + ", its tensors are of format " +
+                   std::to_string(version));
   if (!all_zero(bytes.subspan(end))) return corrupt("bytes after the last section are not zero");
   return blob;
 }

@@ -3,7 +3,7 @@
 // by byte.
 //
 //   0   "DGQLAYER"            8 bytes
-//   8   format version        u32 = 1
+//   8   format version        u32: 2 where a tensor is of kind w6_n16k8, else 1
 //   12  tensor count          u32, 1..kMaxTensors
 //   16  total bytes           u64, a multiple of 64
 //   24  zero                  40 bytes
@@ -30,6 +30,7 @@ enum class TensorKind : std::uint32_t {
   f32 = 1,       // n * k floats, row-major, k fastest
   w4_n16k8 = 2,  // packed_w4_bytes(n, k, group, bias)
   w8_n16k4 = 3,  // packed_w8_bytes(n, k, bias)
+  w6_n16k8 = 4,  // packed_w6_bytes(n, k, group, bias)
 };
 
 struct TensorInfo {
@@ -37,7 +38,7 @@ struct TensorInfo {
   TensorKind kind;
   bool bias = false;
   std::uint64_t n, k;       // logical rows and columns (a vector: n = 1)
-  std::uint32_t group = 0;  // w4 only
+  std::uint32_t group = 0;  // w4 and w6 only
 };
 
 struct Tensor : TensorInfo {

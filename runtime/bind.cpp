@@ -29,7 +29,9 @@ class Binder {
       case TensorKind::f32:
         return as_linear(bind_f32(*tensor, bias));
       case TensorKind::w4_n16k8:
-        return as_linear(bind_fine(*tensor));
+        return as_linear(bind_packed<4>(*tensor));
+      case TensorKind::w6_n16k8:
+        return as_linear(bind_packed<6>(*tensor));
       case TensorKind::w8_n16k4:
         return as_linear(bind_coarse(*tensor));
     }
@@ -82,12 +84,13 @@ class Binder {
     return F32Matrix{n, k, floats, nullptr};
   }
 
-  Result<W4Matrix> bind_fine(const Tensor& tensor) const {
+  template <int kBits>
+  Result<FineMatrix<kBits>> bind_packed(const Tensor& tensor) const {
     const std::uint32_t group = tensor.group;
     if (group != 32 && group != 64 && group != 128)
       return fault(tensor.name, "has groups of " + std::to_string(group));
-    DGQ_CHECK(check_bytes(tensor, packed_w4_bytes(tensor.n, tensor.k, group, tensor.bias)));
-    return checked(tensor, bind_w4(tensor.section.data(), tensor.n, tensor.k, group, tensor.bias));
+    DGQ_CHECK(check_bytes(tensor, packed_fine_bytes<kBits>(tensor.n, tensor.k, group, tensor.bias)));
+    return checked(tensor, bind_fine<kBits>(tensor.section.data(), tensor.n, tensor.k, group, tensor.bias));
   }
 
   Result<W8Matrix> bind_coarse(const Tensor& tensor) const {

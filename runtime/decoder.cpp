@@ -34,8 +34,10 @@ void split_into_tiles(std::span<const Row> rows, std::size_t tile_rows, std::vec
 void lookup(const F32Matrix& w, std::size_t row, float* out) {
   std::memcpy(out, w.w + row * w.k, w.k * sizeof(float));
 }
-void lookup(const W4Matrix& w, std::size_t row, float* out) { unpack_row(w, row, out); }
-void lookup(const W8Matrix& w, std::size_t row, float* out) { unpack_row(w, row, out); }
+template <class Matrix>
+void lookup(const Matrix& w, std::size_t row, float* out) {
+  unpack_row(w, row, out);
+}
 
 }  // namespace
 

@@ -11,10 +11,18 @@ namespace {
 F32Matrix slice(const F32Matrix& w, std::size_t first, std::size_t last) {
   return {last - first, w.k, w.w + first * w.k, w.bias ? w.bias + first : nullptr};
 }
-W4Matrix slice(const W4Matrix& w, std::size_t first, std::size_t last) {
-  const std::size_t q = first * w.padded_k(), fine = q / w.group;
-  return {last - first, w.k,        w.group,      w.q + q / 2,
-          w.s2 + fine,  w.o + fine, w.s1 + first, w.bias ? w.bias + first : nullptr};
+template <int kBits>
+FineMatrix<kBits> slice(const FineMatrix<kBits>& w, std::size_t first, std::size_t last) {
+  const std::size_t q = first * w.padded_k(), steps = q / (8 * kRowBlock), fine = q / w.group;
+  return {last - first,
+          w.k,
+          w.group,
+          w.q + steps * kLowStepBytes,
+          w.q_high + steps * w.kHighStepBytes,
+          w.s2 + fine,
+          w.o + fine,
+          w.s1 + first,
+          w.bias ? w.bias + first : nullptr};
 }
 W8Matrix slice(const W8Matrix& w, std::size_t first, std::size_t last) {
   return {last - first,           w.k,          w.stride,
@@ -32,6 +40,9 @@ struct Run {
   }
   void operator()(const W4Matrix& w) const {
     run_gemm(*kernels.gemm_w4a8, w, input.rows, 0, w.blocks(), y, ldy);
+  }
+  void operator()(const W6Matrix& w) const {
+    run_gemm(*kernels.gemm_w6a8, w, input.rows, 0, w.blocks(), y, ldy);
   }
   void operator()(const W8Matrix& w) const {
     run_gemm(*kernels.gemm_w8a8, w, input.rows, 0, w.blocks(), y, ldy);

@@ -2,7 +2,7 @@
 //
 // Its blobs: "embedding" (tensor embed_tokens), "layers.0", ... (input_layernorm, q_proj, k_proj, v_proj, o_proj,
 // post_attention_layernorm, gate_proj, up_proj, down_proj), "head" (norm and, unless tied, lm_head) and "tokenizer"
-// (a tokenizer.json). Norms are f32 with n = 1; every other tensor may be f32, w4 or w8.
+// (a tokenizer.json). Norms are f32 with n = 1; every other tensor may be f32, w4, w6 or w8.
 #pragma once
 
 #include <cstdint>

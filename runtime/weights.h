@@ -9,7 +9,7 @@
 
 namespace dgq {
 
-using Linear = std::variant<F32Matrix, W4Matrix, W8Matrix>;
+using Linear = std::variant<F32Matrix, W4Matrix, W6Matrix, W8Matrix>;
 
 // One decoder layer. Norms are [hidden] floats.
 struct LayerWeights {

@@ -1,7 +1,7 @@
 // kernels/arm/dot_neon_dot.h - the int8 product that the neon_dot kernel files share, each with its own copy.
 #pragma once
 
-#include "kernels/arm/w4_neon.h"
+#include "kernels/arm/fine_neon.h"
 
 #ifndef __ARM_FEATURE_DOTPROD
 #error "build this file with +dotprod"
@@ -16,13 +16,6 @@ DGQ_INLINE void load_acc(const Acc& from, int32x4_t (&acc)[kVectors]) {
 
 DGQ_INLINE void store_acc(const int32x4_t (&acc)[kVectors], Acc& to) {
   for (std::size_t v = 0; v < kVectors; ++v) vst1q_s32(to.lane + 4 * v, acc[v]);
-}
-
-// The same value, but to the compiler a new one in a register. GCC 12 loads a value with one use right before it, and an
-// in-order core waits.
-DGQ_INLINE int8x16_t pinned(int8x16_t v) {
-  __asm__("" : "+w"(v));
-  return v;
 }
 
 // 4 * kCount output rows x 4 columns, lane kLane of x16.

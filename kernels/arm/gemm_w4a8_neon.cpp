@@ -10,10 +10,9 @@ namespace dgq {
 namespace {
 
 template <int kLane, std::size_t kRows>
-DGQ_INLINE void add_packed(int16x8_t (&sums)[kRows][kHalves], const std::uint8_t* q,
-                           const int8x16_t (&x16)[kRows]) {
+DGQ_INLINE void add_packed(int16x8_t (&sums)[kRows][kHalves], Steps<4> q, const int8x16_t (&x16)[kRows]) {
   int8x16_t low[kVectors], high[kVectors];
-  load_nibbles(q, low, high);
+  load_step(q, low, high);
   for (std::size_t r = 0; r < kRows; ++r) {
     const int8x16_t x_low = repeat<kLane>(x16[r]), x_high = repeat<kLane + 1>(x16[r]);
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -44,11 +43,11 @@ struct Fold {
         int16x8_t sums[kRows][kHalves];
         for (auto& row : sums)
           for (auto& half : row) half = vdupq_n_s16(0);
-        for (std::size_t k = begin; k < begin + run; k += 16, packed.q += 2 * kStepBytes) {
+        for (std::size_t k = begin; k < begin + run; k += 16, packed.q = packed.q + 2) {
           int8x16_t x16[kRows];
           for (std::size_t r = 0; r < kRows; ++r) x16[r] = vld1q_s8(x.q_of(i + r, chunk) + k);
           add_packed<0>(sums, packed.q, x16);
-          add_packed<2>(sums, packed.q + kStepBytes, x16);
+          add_packed<2>(sums, packed.q + 1, x16);
         }
         for (std::size_t r = 0; r < kRows; ++r)
           for (std::size_t v = 0; v < kVectors; ++v)
@@ -71,10 +70,10 @@ class Panel {
   void load(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
     const Packed packed(w, row_block, chunk);
     for (std::size_t k = 0; k < columns; k += 16) {
-      const std::uint8_t* q = packed.q + k / 8 * kStepBytes;
+      const Steps<4> q = packed.q + k / 8;
       int8x16_t c0[kVectors], c4[kVectors], c8[kVectors], c12[kVectors];
-      load_nibbles(q, c0, c4);
-      load_nibbles(q + kStepBytes, c8, c12);
+      load_step(q, c0, c4);
+      load_step(q + 1, c8, c12);
       for (std::size_t v = 0; v < kVectors; ++v)
         store_rows(c0[v], c4[v], c8[v], c12[v], q_ + v * kQuadBytes + 4 * k);
     }

@@ -52,49 +52,11 @@ struct Fold {
   }
 };
 
-class Panel {
+class Panel : public LongPanel {
  public:
-  static constexpr std::size_t kTileRows = 4, kBlocks = 1;
-
   void load(const W8Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns) {
-    columns_ = columns;
-    const std::int8_t* q = packed_chunk(w, row_block, chunk);
-    for (std::size_t k = 0; k < columns; k += 16, q += 256)
-      for (std::size_t v = 0; v < kVectors; ++v) {
-        const std::int8_t* c = q + 16 * v;
-        store_rows(vld1q_s8(c), vld1q_s8(c + 64), vld1q_s8(c + 128), vld1q_s8(c + 192),
-                   q_ + v * kQuadBytes + 4 * k);
-      }
+    transpose(packed_chunk(w, row_block, chunk), columns);
   }
-
-  template <std::size_t kRows, class Into>
-  DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
-    Acc acc[kRows];
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      int32x4_t sums[kRows][4];
-      for (auto& row : sums)
-        for (auto& output : row) output = vdupq_n_s32(0);
-      const std::int8_t* w = q_ + v * kQuadBytes;
-      for (std::size_t k = 0; k < columns_; k += 16, w += 64) {
-        int8x16_t weights[4];
-        for (std::size_t o = 0; o < 4; ++o) weights[o] = vld1q_s8(w + 16 * o);
-        for (std::size_t row = 0; row < kRows; ++row) {
-          const int8x16_t x16 = vld1q_s8(x.q_of(i + row, chunk) + k);
-          int16x8_t pairs[4];
-          for (std::size_t o = 0; o < 4; ++o) pairs[o] = vmull_s8(vget_low_s8(weights[o]), vget_low_s8(x16));
-          for (std::size_t o = 0; o < 4; ++o) pairs[o] = vmlal_high_s8(pairs[o], weights[o], x16);
-          for (std::size_t o = 0; o < 4; ++o) sums[row][o] = vpadalq_s16(sums[row][o], pairs[o]);
-        }
-      }
-      for (std::size_t row = 0; row < kRows; ++row)
-        vst1q_s32(acc[row].lane + 4 * v, sum_lanes(sums[row][0], sums[row][1], sums[row][2], sums[row][3]));
-    }
-    for (std::size_t row = 0; row < kRows; ++row) Into::add(state[row], acc[row], x, i + row, chunk);
-  }
-
- private:
-  alignas(64) std::int8_t q_[kActBlock * kRowBlock];
-  std::size_t columns_;
 };
 
 }  // namespace

@@ -2,7 +2,7 @@
 // SMMLA multiplies 2 rows x 8 columns of x with 2 output rows x 8 columns.
 #pragma once
 
-#include "kernels/arm/w4_neon.h"
+#include "kernels/arm/fine_neon.h"
 
 #ifndef __ARM_FEATURE_MATMUL_INT8
 #error "build this file with +i8mm"

@@ -34,6 +34,11 @@ void gemm_w4a8_ref(const W4Matrix& w, const QuantizedRows& x, std::size_t block_
   gemm(w, x, block_begin, block_end, y, ldy);
 }
 
+void gemm_w6a8_ref(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
+                   float* y, std::size_t ldy) noexcept {
+  gemm(w, x, block_begin, block_end, y, ldy);
+}
+
 void gemm_w8a8_ref(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
                    float* y, std::size_t ldy) noexcept {
   gemm(w, x, block_begin, block_end, y, ldy);

@@ -10,6 +10,7 @@
 namespace dgq {
 
 GemmW4A8 gemm_w4a8_ref;
+GemmW6A8 gemm_w6a8_ref;
 GemmW8A8 gemm_w8a8_ref;
 QuantizeRows quantize_rows_ref;
 QuantizeRowsTwice quantize_rows_twice_ref;

@@ -7,6 +7,7 @@
 namespace dgq {
 
 GemmW4A8 gemm_w4a8_32x32_amx_int8;
+GemmW6A8 gemm_w6a8_32x32_amx_int8;
 GemmW8A8 gemm_w8a8_32x32_amx_int8;
 
 }  // namespace dgq

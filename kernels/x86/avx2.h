@@ -10,6 +10,8 @@ namespace dgq {
 
 GemmW4A8 gemm_w4a8_1x16_avx2;
 GemmW4A8 gemm_w4a8_4x16_avx2;
+GemmW6A8 gemm_w6a8_1x16_avx2;
+GemmW6A8 gemm_w6a8_4x16_avx2;
 GemmW8A8 gemm_w8a8_1x16_avx2;
 GemmW8A8 gemm_w8a8_4x16_avx2;
 QuantizeRows quantize_rows_avx2;

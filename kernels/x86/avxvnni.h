@@ -7,6 +7,8 @@ namespace dgq {
 
 GemmW4A8 gemm_w4a8_1x16_avxvnni;
 GemmW4A8 gemm_w4a8_6x16_avxvnni;
+GemmW6A8 gemm_w6a8_1x16_avxvnni;
+GemmW6A8 gemm_w6a8_6x16_avxvnni;
 GemmW8A8 gemm_w8a8_1x16_avxvnni;
 GemmW8A8 gemm_w8a8_6x16_avxvnni;
 

@@ -2,9 +2,8 @@
 // 128 added, as in dot_avx512vnni.h.
 #pragma once
 
-#include "kernels/gemm_q_loops.h"
+#include "kernels/x86/fine_avx2.h"
 #include "kernels/x86/prefetch.h"
-#include "kernels/x86/vector_avx2.h"
 
 #ifndef __AVXVNNI__
 #error "build this file with -mavxvnni"
@@ -21,29 +20,29 @@ DGQ_INLINE __m256i dot4(__m256i sum, __m256i w, __m256i x4) {
 }
 
 // w8 + 128 of one chunk in the order n16k4, modulo 256.
-DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
-                       std::uint8_t* out) {
-  const __m256i fifteen = _mm256_set1_epi8(15);
-  const std::size_t first = row_block * w.padded_k() + chunk * kActBlock;
+template <int kBits>
+DGQ_INLINE void expand(const FineMatrix<kBits>& w, std::size_t row_block, std::size_t chunk,
+                       std::size_t columns, std::uint8_t* out) {
+  const Packed packed(w, row_block, chunk);
   for (std::size_t g = 0; g < columns; g += w.group) {
     for (std::size_t half = 0; half < 2; ++half) {
-      const std::size_t fine = (first + g) / w.group * kRowBlock + 8 * half;
-      const __m256i rows = _mm256_cvtepu8_epi32(load64(w.s2 + fine));
+      const std::size_t fine = g / w.group * kRowBlock + 8 * half;
+      const __m256i rows = _mm256_cvtepu8_epi32(load64(packed.s2 + fine));
       const __m256i scale = _mm256_or_si256(rows, _mm256_slli_epi32(rows, 16));
       const __m256i offset = _mm256_add_epi8(
-          _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load64(w.o + fine)), _mm256_set1_epi32(0x01010101)),
+          _mm256_mullo_epi32(_mm256_cvtepu8_epi32(load64(packed.o + fine)), _mm256_set1_epi32(0x01010101)),
           _mm256_set1_epi8(-128));
       // Two bytes in one product: s2 * q = w8 - o stays under 256, so nothing is carried from the low one.
       const auto times_scale = [&](__m256i v) {
-        return _mm256_add_epi8(_mm256_mullo_epi16(_mm256_and_si256(v, fifteen), scale), offset);
+        return _mm256_add_epi8(_mm256_mullo_epi16(v, scale), offset);
       };
-      const std::uint8_t* q = w.q + (first + g) * (kRowBlock / 2) + 32 * half;
+      Steps<kBits> q = packed.q + g / 8;
       std::uint8_t* to = out + g * kRowBlock + 32 * half;
-      for (std::size_t k = 0; k < w.group; k += 8, q += kStepBytes, to += 2 * kStepBytes) {
+      for (std::size_t k = 0; k < w.group; k += 8, q = q + 1, to += 2 * kStepBytes) {
         if (half == 0) prefetch_next(q);
-        const __m256i packed = load256(q);
-        store256(to, times_scale(packed));
-        store256(to + kStepBytes, times_scale(_mm256_srli_epi16(packed, 4)));
+        const Columns columns8 = load_step(q, half);
+        store256(to, times_scale(columns8.first));
+        store256(to + kStepBytes, times_scale(columns8.last));
       }
     }
   }

@@ -1,5 +1,5 @@
 // kernels/x86/gemm_w4a8_avx512vnni.cpp - built with the AVX-512 flags of kernels/CMakeLists.txt; see gemm_q_loops.h
-// for why nothing else is included.
+// for why nothing else is included. W6 differs in how q is unpacked only, so its kernels are here too.
 #include "kernels/x86/avx512vnni.h"
 #include "kernels/x86/dot_avx512vnni.h"
 
@@ -10,16 +10,16 @@ namespace {
 struct Fold {
   static constexpr std::size_t kTileRows = 8;
 
-  template <std::size_t kRows>
-  DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
-                             std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
+  template <std::size_t kRows, int kBits>
+  DGQ_INLINE static void add(const FineMatrix<kBits>& w, std::size_t row_block, const QuantizedRows& x,
+                             std::size_t i, std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
     auto [q, s2, o] = Packed(w, row_block, chunk);
     for (std::size_t g = 0; g < columns; g += w.group, s2 += kRowBlock, o += kRowBlock) {
       __m512i low[kRows], high[kRows];  // two chains for each row of x
       for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = _mm512_setzero_si512();
-      for (std::size_t k = g; k < g + w.group; k += 8, q += kStepBytes) {
+      for (std::size_t k = g; k < g + w.group; k += 8, q = q + 1) {
         prefetch(q);
-        const __m512i packed = load512(q), w_low = low_nibbles(packed), w_high = high_nibbles(packed);
+        const auto [w_low, w_high] = load_step(q);
 #pragma GCC unroll 8
         for (std::size_t r = 0; r < kRows; ++r) {
           const std::int8_t* xq = x.q_of(i + r, chunk) + k;
@@ -46,7 +46,17 @@ void gemm_w4a8_1x16_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::s
   decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
+void gemm_w6a8_1x16_avx512vnni(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                               std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+}
+
 void gemm_w4a8_8x48_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                               std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  prefill<Panel<3>, Panel<2>, Panel<1>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w6a8_8x48_avx512vnni(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                                std::size_t block_end, float* y, std::size_t ldy) noexcept {
   prefill<Panel<3>, Panel<2>, Panel<1>>(w, x, block_begin, block_end, y, ldy);
 }

@@ -1,5 +1,5 @@
 // kernels/x86/gemm_w4a8_avxvnni.cpp - built with -mavx2 -mfma -mf16c -mavxvnni (kernels/CMakeLists.txt); see
-// gemm_q_loops.h for why nothing else is included.
+// gemm_q_loops.h for why nothing else is included. W6 differs in how q is unpacked only, so its kernels are here too.
 #include "kernels/x86/avxvnni.h"
 #include "kernels/x86/dot_avxvnni.h"
 
@@ -10,9 +10,9 @@ namespace {
 struct Fold {
   static constexpr std::size_t kTileRows = 4;
 
-  template <std::size_t kRows>
-  DGQ_INLINE static void add(const W4Matrix& w, std::size_t row_block, const QuantizedRows& x, std::size_t i,
-                             std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
+  template <std::size_t kRows, int kBits>
+  DGQ_INLINE static void add(const FineMatrix<kBits>& w, std::size_t row_block, const QuantizedRows& x,
+                             std::size_t i, std::size_t chunk, std::size_t columns, Acc (&acc)[kRows]) {
     auto [q, s2, o] = Packed(w, row_block, chunk);
     constexpr std::size_t kChains = kRows == 1 ? 2 : 1;  // for each half: one row alone would wait for itself
     for (std::size_t g = 0; g < columns; g += w.group, s2 += kRowBlock, o += kRowBlock) {
@@ -20,13 +20,11 @@ struct Fold {
       for (auto& row : dot)
         for (auto& half : row)
           for (__m256i& chain : half) chain = _mm256_setzero_si256();
-      for (std::size_t k = g; k < g + w.group; k += 8, q += kStepBytes) {
+      for (std::size_t k = g; k < g + w.group; k += 8, q = q + 1) {
         prefetch(q);
 #pragma GCC unroll 2
         for (std::size_t half = 0; half < 2; ++half) {
-          const __m256i packed = load256(q + 32 * half), fifteen = _mm256_set1_epi8(15);
-          const __m256i low = _mm256_and_si256(packed, fifteen);
-          const __m256i high = _mm256_and_si256(_mm256_srli_epi16(packed, 4), fifteen);
+          const auto [low, high] = load_step(q, half);
 #pragma GCC unroll 4
           for (std::size_t r = 0; r < kRows; ++r) {
             const std::int8_t* xq = x.q_of(i + r, chunk) + k;
@@ -60,7 +58,17 @@ void gemm_w4a8_1x16_avxvnni(const W4Matrix& w, const QuantizedRows& x, std::size
   decode<Fold>(w, x, block_begin, block_end, y, ldy);
 }
 
+void gemm_w6a8_1x16_avxvnni(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                            std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+}
+
 void gemm_w4a8_6x16_avxvnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                            std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  prefill<Panel>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w6a8_6x16_avxvnni(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                             std::size_t block_end, float* y, std::size_t ldy) noexcept {
   prefill<Panel>(w, x, block_begin, block_end, y, ldy);
 }

@@ -20,7 +20,7 @@ enum class Fill {
 };
 
 struct Shape {
-  std::size_t m, n, k, group;  // group: W4 only
+  std::size_t m, n, k, group;  // group: not of W8
   bool row_scale;              // one activation scale for the whole row, else one for 128 columns
   bool bias;
   Fill fill;
@@ -108,16 +108,18 @@ inline Section make_section(std::size_t bytes) {
   return section;
 }
 
-struct W4Weights {
-  using Matrix = W4Matrix;
+template <int kBits>
+struct FineWeights {
+  using Matrix = FineMatrix<kBits>;
+  static constexpr int kLargestQ = Matrix::kLargestQ;
   std::vector<std::uint8_t> q, s2;
   std::vector<std::int8_t> o;
   Coarse coarse;
   std::size_t k, group, groups;
   Section section;
-  W4Matrix bound;  // over section
+  Matrix bound;  // over section
 
-  W4Weights(const Shape& shape, Random& random)
+  FineWeights(const Shape& shape, Random& random)
       : q(shape.n * shape.k),
         coarse(shape, random),
         k(shape.k),
@@ -128,10 +130,10 @@ struct W4Weights {
     for (std::size_t f = 0; f < s2.size(); ++f) fill_fine(shape.fill, f, random);
     for (std::size_t i = 0; i < shape.n; ++i)
       for (std::size_t j = 0; j < k; ++j) q[i * k + j] = one(shape.fill, i * groups + j / group, random);
-    section = make_section(packed_w4_bytes(shape.n, k, group, shape.bias));
-    pack_w4({q.data(), s2.data(), o.data(), coarse.s1.data(), coarse.bias_or_null()}, shape.n, k, group,
-            section.get());
-    bound = bind_w4(section.get(), shape.n, k, group, shape.bias);
+    section = make_section(packed_fine_bytes<kBits>(shape.n, k, group, shape.bias));
+    pack_fine<kBits>({q.data(), s2.data(), o.data(), coarse.s1.data(), coarse.bias_or_null()}, shape.n, k,
+                     group, section.get());
+    bound = bind_fine<kBits>(section.get(), shape.n, k, group, shape.bias);
   }
   int w8(std::size_t i, std::size_t j) const {
     const std::size_t f = i * groups + j / group;
@@ -140,19 +142,25 @@ struct W4Weights {
 
  private:
   void fill_fine(Fill fill, std::size_t f, Random& random) {
-    static constexpr int kEnds[][2] = {{127, -127}, {127, 0},  {16, -113}, {17, -127},
-                                       {8, 7},      {0, -127}, {0, 127},   {1, 112}};
+    static constexpr int kEnds[][2] = {{127, -127}, {127, 0}, {16, -113}, {17, -127}, {8, 7},   {0, -127},
+                                       {0, 127},    {1, 112}, {4, -125},  {4, -127},  {3, -62}, {1, 64}};
     const auto& end = kEnds[random() % std::size(kEnds)];
     const bool random_fill = fill == Fill::random, extreme = fill == Fill::extreme;
-    s2[f] = static_cast<std::uint8_t>(random_fill ? pick(random, 0, 127) : extreme ? end[0] : 16);
-    o[f] = static_cast<std::int8_t>(random_fill ? pick(random, -127, 127) : extreme ? end[1] : -113);
+    constexpr int kGreatest = 127 - (kBits == 4 ? 16 : 4) * kLargestQ;  // w8 127 with the largest q
+    s2[f] = static_cast<std::uint8_t>(random_fill  ? pick(random, 0, 127)
+                                      : extreme    ? end[0]
+                                      : kBits == 4 ? 16
+                                                   : 4);
+    o[f] = static_cast<std::int8_t>(random_fill ? pick(random, -127, 127) : extreme ? end[1] : kGreatest);
   }
   std::uint8_t one(Fill fill, std::size_t f, Random& random) const {
-    const int most = s2[f] == 0 ? 15 : std::min(15, (127 - o[f]) / s2[f]);  // |w8| <= 127
+    const int most = s2[f] == 0 ? kLargestQ : std::min(kLargestQ, (127 - o[f]) / s2[f]);  // |w8| <= 127
     if (fill == Fill::random) return static_cast<std::uint8_t>(pick(random, 0, most));
     return static_cast<std::uint8_t>(fill == Fill::extreme && random() % 2 ? 0 : most);
   }
 };
+using W4Weights = FineWeights<4>;
+using W6Weights = FineWeights<6>;
 
 struct W8Weights {
   using Matrix = W8Matrix;
@@ -174,30 +182,35 @@ struct W8Weights {
   int w8(std::size_t i, std::size_t j) const { return q[i * k + j]; }
 };
 
+template <class T>
+std::optional<Guarded<T>> guard(const T* values, std::size_t count) {
+  if (!values) return std::nullopt;
+  return std::optional<Guarded<T>>(std::in_place, std::span(values, count));
+}
+
 // The parts of a bound matrix, each copied to where reading past its end is fatal.
-class GuardedW4 {
+template <int kBits>
+class GuardedFine {
  public:
-  explicit GuardedW4(const W4Matrix& w)
+  explicit GuardedFine(const FineMatrix<kBits>& w)
       : w_(w), rows_(w.blocks() * kRowBlock), groups_(w.padded_k() / w.group) {
     w_.q = q_.data(), w_.s2 = s2_.data(), w_.o = o_.data(), w_.s1 = s1_.data();
+    if (q_high_) w_.q_high = q_high_->data();
     if (bias_) w_.bias = bias_->data();
   }
-  const W4Matrix& view() const { return w_; }
+  const FineMatrix<kBits>& view() const { return w_; }
 
  private:
-  W4Matrix w_;
+  FineMatrix<kBits> w_;
   std::size_t rows_, groups_;
   Guarded<std::uint8_t> q_{std::span(w_.q, rows_*w_.padded_k() / 2)}, s2_{std::span(w_.s2, rows_*groups_)};
+  std::optional<Guarded<std::uint8_t>> q_high_ = guard(w_.q_high, rows_* w_.padded_k() / 4);
   Guarded<std::int8_t> o_{std::span(w_.o, rows_* groups_)};
   Guarded<float> s1_{std::span(w_.s1, rows_)};
   std::optional<Guarded<float>> bias_ = guard(w_.bias, rows_);
-
-  static std::optional<Guarded<float>> guard(const float* values, std::size_t count) {
-    if (!values) return std::nullopt;
-    return std::optional<Guarded<float>>(std::in_place, std::span(values, count));
-  }
-  friend class GuardedW8;
 };
+using GuardedW4 = GuardedFine<4>;
+using GuardedW6 = GuardedFine<6>;
 
 class GuardedW8 {
  public:
@@ -212,7 +225,7 @@ class GuardedW8 {
   std::size_t rows_;
   Guarded<std::int8_t> q_{std::span(w_.q, rows_* w_.padded_k())};
   Guarded<float> s1_{std::span(w_.s1, rows_)};
-  std::optional<Guarded<float>> bias_ = GuardedW4::guard(w_.bias, rows_);
+  std::optional<Guarded<float>> bias_ = guard(w_.bias, rows_);
 };
 
 }  // namespace dgq::test

@@ -15,12 +15,19 @@ using test::Shape;
 
 constexpr float kUntouched = -12345.0f;
 
-// What the two operations have in common for these tests.
+// What the operations have in common for these tests.
 struct W4 : test::W4Weights {
   using Weights = test::W4Weights;
   using Guard = test::GuardedW4;
   static auto rows() { return gemm_w4a8_kernels(); }
   static constexpr const char* kName = "gemm_w4a8";
+  static constexpr std::size_t kGroups[] = {32, 64, 128};
+};
+struct W6 : test::W6Weights {
+  using Weights = test::W6Weights;
+  using Guard = test::GuardedW6;
+  static auto rows() { return gemm_w6a8_kernels(); }
+  static constexpr const char* kName = "gemm_w6a8";
   static constexpr std::size_t kGroups[] = {32, 64, 128};
 };
 struct W8 : test::W8Weights {
@@ -33,7 +40,7 @@ struct W8 : test::W8Weights {
 
 template <class Op>
 class GemmQ : public testing::Test {};
-using Operations = testing::Types<W4, W8>;
+using Operations = testing::Types<W4, W6, W8>;
 struct OperationNames {
   template <class Op>
   static std::string GetName(int) {

@@ -22,6 +22,7 @@ void expect_ref_last_and_alone(std::span<const Row> rows) {
 
 TEST(Table, EndsWithRefWhichNeedsNothing) {
   expect_ref_last_and_alone(gemm_w4a8_kernels());
+  expect_ref_last_and_alone(gemm_w6a8_kernels());
   expect_ref_last_and_alone(gemm_w8a8_kernels());
   expect_ref_last_and_alone(quantize_rows_kernels());
   expect_ref_last_and_alone(gemm_f32_kernels());
@@ -31,6 +32,7 @@ TEST(Select, RefMeansRefEverywhere) {
   const Kernels kernels = *select_kernels("ref");
   EXPECT_EQ(kernels.isa, "ref");
   EXPECT_EQ(kernels.gemm_w4a8, &gemm_w4a8_kernels().back());
+  EXPECT_EQ(kernels.gemm_w6a8, &gemm_w6a8_kernels().back());
   EXPECT_EQ(kernels.gemm_w8a8, &gemm_w8a8_kernels().back());
   EXPECT_EQ(kernels.quantize_rows, &quantize_rows_kernels().back());
   EXPECT_EQ(kernels.gemm_f32, &gemm_f32_kernels().back());
@@ -51,6 +53,7 @@ TEST(Select, NameForcesItsRow) {
     ASSERT_EQ(kernels.has_value(), missing == 0) << row.isa;
     if (kernels) {
       EXPECT_EQ(kernels->gemm_w4a8, &row);
+      EXPECT_STREQ(kernels->gemm_w6a8->isa, row.isa);
       EXPECT_EQ(kernels->isa, row.isa);
       continue;
     }
@@ -107,17 +110,17 @@ TEST(Listing, HasEveryRowAndOneChoicePerOperation) {
   for (const Kernels& kernels : {best, forced}) {
     std::multiset<std::string> chosen;
     const auto listing = list_kernels(kernels);
-    EXPECT_EQ(listing.size(), gemm_w4a8_kernels().size() + gemm_w8a8_kernels().size() +
-                                  quantize_rows_kernels().size() + gemm_f32_kernels().size() +
-                                  float_ops_kernels().size());
+    EXPECT_EQ(listing.size(), gemm_w4a8_kernels().size() + gemm_w6a8_kernels().size() +
+                                  gemm_w8a8_kernels().size() + quantize_rows_kernels().size() +
+                                  gemm_f32_kernels().size() + float_ops_kernels().size());
     for (const KernelListing& row : listing) {
       EXPECT_FALSE(row.reason.empty());
       EXPECT_EQ(row.runnable, (row.needs & ~cpu_features()) == 0);
       EXPECT_EQ(row.reason.starts_with("needs "), !row.runnable);
       if (row.chosen) chosen.insert(row.operation);
     }
-    EXPECT_EQ(chosen, (std::multiset<std::string>{"float_ops", "gemm_f32", "gemm_w4a8", "gemm_w8a8",
-                                                  "quantize_rows"}));
+    EXPECT_EQ(chosen, (std::multiset<std::string>{"float_ops", "gemm_f32", "gemm_w4a8", "gemm_w6a8",
+                                                  "gemm_w8a8", "quantize_rows"}));
   }
 }
 
@@ -134,7 +137,8 @@ TEST(Listing, SaysWhenAChoiceIsForced) {
 TEST(KernelsCommand, ListsRowsAndRefusesUnknownNames) {
   const test::Outcome table = test::run_dgq("kernels");
   EXPECT_EQ(table.exit_code, 0) << table.err;
-  for (const char* word : {"gemm_w4a8", "gemm_w8a8", "quantize_rows", "gemm_f32", "ref", "features"})
+  for (const char* word :
+       {"gemm_w4a8", "gemm_w6a8", "gemm_w8a8", "quantize_rows", "gemm_f32", "ref", "features"})
     EXPECT_NE(table.out.find(word), std::string::npos) << word;
   const test::Outcome json = test::run_dgq("kernels --json");
   EXPECT_EQ(json.exit_code, 0) << json.err;

@@ -21,6 +21,15 @@ Bytes sample() {
   return builder.finish();
 }
 
+// The same with w6, whose q_proj is 256 bytes longer.
+Bytes sample_w6() {
+  LayerBlobBuilder builder;
+  builder.add({"norm", TensorKind::f32, false, 1, 6, 0}, section(24, 1));
+  builder.add({"q_proj", TensorKind::w6_n16k8, true, 16, 64, 64}, section(960, 2));
+  builder.add({"head", TensorKind::w8_n16k4, false, 5, 32, 0}, section(576, 3));
+  return builder.finish();
+}
+
 TEST(LayerBlob, RoundTrip) {
   const Bytes blob = sample();
   EXPECT_EQ(blob.size() % 64, 0u);
@@ -96,7 +105,10 @@ TEST(LayerBlob, EveryMalformedFieldIsFound) {
       {"bytes after the name's end", [](Bytes& b) { b[kNorm + 47] = std::byte{1}; }},
       {"same name twice", [](Bytes& b) { std::memcpy(&b[kHead], &b[kQ], 48); }},
       {"kind 0", [](Bytes& b) { put32(b, kNorm + 48, 0); }},
-      {"kind 4", [](Bytes& b) { put32(b, kNorm + 48, 4); }},
+      {"kind 5", [](Bytes& b) { put32(b, kNorm + 48, 5); }},
+      {"w6 in format 1", [](Bytes& b) { put32(b, kQ + 48, 4); }},
+      {"format 2 without w6", [](Bytes& b) { put32(b, 8, 2); }},
+      {"format 0", [](Bytes& b) { put32(b, 8, 0); }},
       {"unknown flag", [](Bytes& b) { put32(b, kQ + 52, 2); }},
       {"bias on f32", [](Bytes& b) { put32(b, kNorm + 52, 1); }},
       {"n 0", [](Bytes& b) { put64(b, kQ + 56, 0); }},
@@ -130,17 +142,32 @@ TEST(LayerBlob, EveryMalformedFieldIsFound) {
   }
 }
 
+// What a reader that knows only format 1 sees of a blob with w6: a version that is too new, before any tensor.
+TEST(LayerBlob, OnlyW6RaisesTheFormat) {
+  const auto format = [](const Bytes& blob) { return static_cast<int>(blob[8]); };
+  EXPECT_EQ(format(sample()), 1);
+  const Bytes blob = sample_w6();
+  EXPECT_EQ(format(blob), 2);
+  const auto parsed = LayerBlob::parse(blob, "sample");
+  ASSERT_TRUE(parsed) << parsed.error().what;
+  const Tensor* q = parsed->find("q_proj");
+  ASSERT_TRUE(q);
+  EXPECT_EQ(q->kind, TensorKind::w6_n16k8);
+  EXPECT_EQ(q->group, 64u);
+  EXPECT_EQ(Bytes(q->section.begin(), q->section.end()), section(960, 2));
+}
+
 TEST(LayerBlob, NewerFormatSaysSo) {
-  Bytes blob = sample();
-  put32(blob, 8, 2);
+  Bytes blob = sample_w6();
+  put32(blob, 8, 3);
   const auto parsed = LayerBlob::parse(blob, "layer 12");
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().code, Errc::unsupported);
+  EXPECT_EQ(parsed.error().what, "layer 12: layer blob format 3, this dgq reads up to format 2: upgrade dgq");
 }
 
 TEST(LayerBlob, NoByteOfHeaderOrTableIsIgnored) {
   // Any changed bit in front of the sections is refused or changes what is read; none is silently dropped.
-  const Bytes good = sample();
   const auto describe = [](const LayerBlob& blob) {
     std::string text;
     for (const Tensor& t : blob.tensors())
@@ -149,12 +176,14 @@ TEST(LayerBlob, NoByteOfHeaderOrTableIsIgnored) {
               std::to_string(t.section.size()) + ";";
     return text;
   };
-  const std::string before = describe(*LayerBlob::parse(good, "x"));
-  for (std::size_t bit = 0; bit < 384 * 8; ++bit) {
-    Bytes blob = good;
-    blob[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
-    const auto parsed = LayerBlob::parse(blob, "x");
-    EXPECT_TRUE(!parsed || describe(*parsed) != before) << "bit " << bit;
+  for (const Bytes& good : {sample(), sample_w6()}) {
+    const std::string before = describe(*LayerBlob::parse(good, "x"));
+    for (std::size_t bit = 0; bit < 384 * 8; ++bit) {
+      Bytes blob = good;
+      blob[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+      const auto parsed = LayerBlob::parse(blob, "x");
+      EXPECT_TRUE(!parsed || describe(*parsed) != before) << "bit " << bit;
+    }
   }
 }
 

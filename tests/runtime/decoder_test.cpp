@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <set>
 #include <string>
@@ -140,6 +141,17 @@ INSTANTIATE_TEST_SUITE_P(Models, Invariance,
                                          std::tuple(true, KvType::int8, kActBlock),
                                          std::tuple(true, KvType::int8, 0)));
 
+// Layers of W4, W6 and W8 beside each other, on every architecture. Whoever changes the arithmetic on purpose puts the new value
+// here, from any machine.
+TEST(Decoder, LogitsHashToTheSameValueEverywhere) {
+  const SyntheticModel model(small_config(), true);
+  Decoder decoder(model.config, kernels_named(""), 2);
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const float logit : run(model, some_tokens(kTokens, 0), kTokens, KvType::int8, decoder))
+    hash = (hash ^ std::bit_cast<std::uint32_t>(logit)) * 0x100000001b3;
+  EXPECT_EQ(hash, 0xba881362c251ea98u) << std::hex << hash;
+}
+
 // The whole graph once more, in double and in the plainest way.
 std::vector<double> forward_in_double(const SyntheticModel& model, const std::vector<std::int32_t>& tokens) {
   const ModelConfig& c = model.config;
@@ -219,6 +231,25 @@ TEST(Decoder, MatchesTheFormulaInDouble) {
   // Logits have size 1; two layers of sums of up to 200 terms in float: 2 * 200 * 2^-24 * a few = 1e-4.
   for (std::size_t i = 0; i < exact.size(); ++i)
     EXPECT_NEAR(logits[(kTokens - 1) * exact.size() + i], exact[i], 1e-4);
+}
+
+// The embedding, which is the head as well, is a linear as any: here that of a layer.
+TEST(Decoder, EmbeddingAndHeadMayBeFine) {
+  SyntheticModel model(small_config(), true);
+  model.config.vocab = model.config.ffn;
+  const LayerWeights& layer = model.weights.layers[0];
+  const auto expect_same_bits = [&](const auto& w) {
+    model.weights.embedding = model.weights.head = w;
+    Decoder decoder(model.config, kernels_named(""), 1), ref(model.config, kernels_named("ref"), 1);
+    const std::vector<std::int32_t> tokens = {5, 199, 17, 0, 42};
+    std::vector<float> hidden(tokens.size() * model.config.hidden), row(model.config.hidden);
+    decoder.embed(model.weights.embedding, tokens, hidden.data());
+    unpack_row(w, 199, row.data());
+    EXPECT_TRUE(std::equal(row.begin(), row.end(), &hidden[model.config.hidden]));
+    EXPECT_EQ(run(model, tokens, 5, KvType::int8, decoder), run(model, tokens, 1, KvType::int8, ref));
+  };
+  expect_same_bits(std::get<W4Matrix>(layer.gate));
+  expect_same_bits(std::get<W6Matrix>(layer.up));
 }
 
 TEST(Decoder, TapsSeeTheInputsOfTheLinears) {

@@ -34,11 +34,15 @@ Part norm_part(const std::string& name, const float* values, std::size_t width) 
   return {{name, TensorKind::f32, false, 1, width, 0}, copy(values, width * sizeof(float))};
 }
 
+template <int kBits>
+Part fine_part(const std::string& name, TensorKind kind, const FineMatrix<kBits>& w) {
+  return {{name, kind, w.bias != nullptr, w.n, w.k, static_cast<std::uint32_t>(w.group)},
+          copy(w.q, packed_fine_bytes<kBits>(w.n, w.k, w.group, w.bias))};
+}
+
 Part linear_part(const std::string& name, const Linear& linear) {
-  if (const auto* w = std::get_if<W4Matrix>(&linear))
-    return {
-        {name, TensorKind::w4_n16k8, w->bias != nullptr, w->n, w->k, static_cast<std::uint32_t>(w->group)},
-        copy(w->q, packed_w4_bytes(w->n, w->k, w->group, w->bias))};
+  if (const auto* w = std::get_if<W4Matrix>(&linear)) return fine_part(name, TensorKind::w4_n16k8, *w);
+  if (const auto* w = std::get_if<W6Matrix>(&linear)) return fine_part(name, TensorKind::w6_n16k8, *w);
   if (const auto* w = std::get_if<W8Matrix>(&linear))
     return {{name, TensorKind::w8_n16k4, w->bias != nullptr, w->n, w->k, 0},
             copy(w->q, packed_w8_bytes(w->n, w->k, w->bias))};
@@ -64,7 +68,7 @@ Parts parts_of(const SyntheticModel& model) {
   return parts;
 }
 
-// The synthetic model has biases on every W4 linear but not on its one W8 down_proj: that one becomes W4 too.
+// The synthetic model has biases on every W4 and W6 linear but not on its one W8 down_proj: that one becomes W6 too.
 SyntheticModel model_with_biases() {
   SyntheticModel model(small_config(), true);
   model.config.attention_bias = model.config.mlp_bias = true;
@@ -193,6 +197,15 @@ TEST_F(ModelTest, RefusesWhatContradictsItself) {
          q.section[64 * 96 / 2 + 64 * 3] = std::byte{0x80};
        },
        {"layers.0", "q_proj"}},
+      {"scale of 128 in W6",
+       [](Parts& p) {
+         Part& v = p[1].second[3];  // 20 x 72 in groups of 128: q is 32 * 128 * 6 / 8 bytes, then s2
+         v.section[32 * 128 * 6 / 8] = std::byte{0x80};
+       },
+       {"layers.0", "v_proj", "s2"}},
+      {"W6 where the section is of W4",
+       [](Parts& p) { p[1].second[1].info.kind = TensorKind::w6_n16k8; },
+       {"layers.0", "q_proj", "bytes instead of"}},
       {"missing blob", [](Parts& p) { p.pop_back(); }, {"head"}},
   };
   for (const Spoiled& spoiled : cases) {

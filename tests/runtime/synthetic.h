@@ -48,11 +48,11 @@ class SyntheticModel {
     weights.head = weights.embedding;
     weights.final_norm = norm(h);
     for (std::size_t layer = 0; layer < config.layers; ++layer) {
-      // One group size each, and one coarse matrix between fine ones.
-      weights.layers.push_back({norm(h), linear(q, h, 32), linear(kv, h, 64), linear(kv, h, 128),
-                                linear(h, q, 32), norm(h), linear(config.ffn, h, 64),
-                                linear(config.ffn, h, 64),
-                                quantized && layer == 0 ? w8(h, config.ffn) : linear(h, config.ffn, 128)});
+      // One group size each, W6 beside W4, and one coarse matrix between fine ones.
+      weights.layers.push_back({norm(h), linear<4>(q, h, 32), linear<6>(kv, h, 64), linear<6>(kv, h, 128),
+                                linear<4>(h, q, 32), norm(h), linear<4>(config.ffn, h, 64),
+                                linear<6>(config.ffn, h, 32),
+                                quantized && layer == 0 ? w8(h, config.ffn) : linear<6>(h, config.ffn, 128)});
     }
   }
 
@@ -64,8 +64,15 @@ class SyntheticModel {
     alignas(64) std::byte bytes[64];
   };
 
-  float real(float scale) { return std::normal_distribution<float>(0, scale)(random_); }
-  int integer(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }
+  // The same on every machine, unlike std's distributions: a sum of 12 draws is nearly normal.
+  float real(float scale) {
+    int sum = 0;
+    for (int i = 0; i < 12; ++i) sum += integer(0, 65535);
+    return scale * (static_cast<float>(sum) / 65536.0f - 6.0f);
+  }
+  int integer(int low, int high) {
+    return low + static_cast<int>(random_() % static_cast<unsigned>(high - low + 1));
+  }
 
   std::vector<float> reals(std::size_t count, float mean, float scale) {
     std::vector<float> values(count);
@@ -79,25 +86,27 @@ class SyntheticModel {
     return sections_.back()[0].bytes;
   }
 
+  template <int kBits>
   Linear linear(std::size_t n, std::size_t k, std::size_t group) {
-    return quantized_ ? w4(n, k, group) : f32(n, k);
+    return quantized_ ? fine<kBits>(n, k, group) : f32(n, k);
   }
   Linear f32(std::size_t n, std::size_t k) { return F32Matrix{n, k, keep(reals(n * k, 0, 0.15f)), nullptr}; }
 
-  Linear w4(std::size_t n, std::size_t k, std::size_t group) {
+  template <int kBits>
+  Linear fine(std::size_t n, std::size_t k, std::size_t group) {
     const std::size_t groups = round_up(k, group) / group;
     std::vector<std::uint8_t> q(n * k), s2(n * groups);
     std::vector<std::int8_t> o(n * groups);
-    for (auto& value : q) value = static_cast<std::uint8_t>(integer(0, 15));
-    for (std::size_t i = 0; i < n * groups; ++i) {
-      s2[i] = static_cast<std::uint8_t>(integer(1, 15));
-      o[i] =
-          static_cast<std::int8_t>(-7 * s2[i] - integer(0, 7));  // the smallest w8 is -112, the largest 120
+    constexpr int kLargest = FineMatrix<kBits>::kLargestQ, kScale = kBits == 4 ? 15 : 3;
+    for (auto& value : q) value = static_cast<std::uint8_t>(integer(0, kLargest));
+    for (std::size_t i = 0; i < n * groups; ++i) {  // w8 from -112 to 120 (W4), from -100 to 96 (W6)
+      s2[i] = static_cast<std::uint8_t>(integer(1, kScale));
+      o[i] = static_cast<std::int8_t>(-(kLargest / 2) * s2[i] - integer(0, 7));
     }
     const std::vector<float> s1(n, 0.0025f), bias = reals(n, 0, 0.1f);
-    std::byte* at = section(packed_w4_bytes(n, k, group, true));
-    pack_w4({q.data(), s2.data(), o.data(), s1.data(), bias.data()}, n, k, group, at);
-    return bind_w4(at, n, k, group, true);
+    std::byte* at = section(packed_fine_bytes<kBits>(n, k, group, true));
+    pack_fine<kBits>({q.data(), s2.data(), o.data(), s1.data(), bias.data()}, n, k, group, at);
+    return bind_fine<kBits>(at, n, k, group, true);
   }
 
   Linear w8(std::size_t n, std::size_t k) {

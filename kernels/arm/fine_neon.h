@@ -1,4 +1,4 @@
-// kernels/arm/w4_neon.h - packed W4 weights (n16k8, packed.h) in vectors, for all kernel files of this folder, each with its
+// kernels/arm/fine_neon.h - packed W4 and W6 weights (packed.h) in vectors, for all kernel files of this folder, each with its
 // own copy. A vector holds 4 output rows x 4 columns, so 16 rows are kVectors of them.
 #pragma once
 
@@ -10,14 +10,33 @@ namespace dgq {
 namespace {
 
 constexpr std::size_t kVectors = kRowBlock / 4;
-constexpr std::size_t kStepBytes = 64;  // 16 rows x 8 columns
 
-// One step: the low nibbles are its first 4 columns, the high ones the others; 0..15, so int8 as well.
-DGQ_INLINE void load_nibbles(const std::uint8_t* q, int8x16_t (&low)[kVectors], int8x16_t (&high)[kVectors]) {
+// The same value, but to the compiler a new one in a register. GCC 12 loads a value with one use right before it, and an
+// in-order core waits.
+DGQ_INLINE int8x16_t pinned(int8x16_t v) {
+  __asm__("" : "+w"(v));
+  return v;
+}
+
+// q of a step, one per byte and small enough for int8: its first 4 columns and its last.
+DGQ_INLINE void load_step(Steps<4> q, int8x16_t (&first)[kVectors], int8x16_t (&last)[kVectors]) {
   for (std::size_t v = 0; v < kVectors; ++v) {
-    const uint8x16_t packed = vld1q_u8(q + 16 * v);
-    low[v] = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(15)));
-    high[v] = vreinterpretq_s8_u8(vshrq_n_u8(packed, 4));
+    const uint8x16_t packed = vld1q_u8(q.low + 16 * v);
+    first[v] = vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(15)));
+    last[v] = vreinterpretq_s8_u8(vshrq_n_u8(packed, 4));
+  }
+}
+// Nibbles are shifted into, or get shifted into them, a byte of the plane that has their high bits in the right place.
+DGQ_INLINE void load_step(Steps<6> q, int8x16_t (&first)[kVectors], int8x16_t (&last)[kVectors]) {
+  constexpr std::size_t kHalf = kVectors / 2;
+  const uint8x16_t mask = vdupq_n_u8(63);
+  for (std::size_t v = 0; v < kHalf; ++v) {
+    const uint8x16_t upper = vld1q_u8(q.low + 16 * v), lower = vld1q_u8(q.low + 16 * (v + kHalf));
+    const uint8x16_t plane = vld1q_u8(q.high + 16 * v), shifted = vshrq_n_u8(plane, 2);
+    first[v] = vreinterpretq_s8_u8(vandq_u8(vsliq_n_u8(upper, plane, 4), mask));
+    first[v + kHalf] = vreinterpretq_s8_u8(vandq_u8(vsliq_n_u8(lower, shifted, 4), mask));
+    last[v] = vreinterpretq_s8_u8(vandq_u8(vsriq_n_u8(plane, upper, 4), mask));
+    last[v + kHalf] = vreinterpretq_s8_u8(vsriq_n_u8(shifted, lower, 4));  // the shift cleared the others
   }
 }
 
@@ -51,11 +70,11 @@ struct Fine {
 
 // w8 = s2 * q + o of a chunk. Order::store(out, v, low, high) puts 4 rows x 8 columns, vector v of each half of a step,
 // into the step's 128 bytes at out.
-template <class Order>
-DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chunk, std::size_t columns,
-                       std::int8_t* out) {
+template <class Order, int kBits>
+DGQ_INLINE void expand(const FineMatrix<kBits>& w, std::size_t row_block, std::size_t chunk,
+                       std::size_t columns, std::int8_t* out) {
   const Packed packed(w, row_block, chunk);
-  const std::uint8_t* q = packed.q;
+  Steps<kBits> q = packed.q;
   for (std::size_t k = 0; k < columns; k += w.group) {
     const int8x16_t scales = vreinterpretq_s8_u8(vld1q_u8(packed.s2 + k / w.group * kRowBlock));
     const int8x16_t offsets = vld1q_s8(packed.o + k / w.group * kRowBlock);
@@ -65,14 +84,22 @@ DGQ_INLINE void expand(const W4Matrix& w, std::size_t row_block, std::size_t chu
       scale[v] = vqtbl1q_s8(scales, rows);  // each row's byte four times
       offset[v] = vqtbl1q_s8(offsets, rows);
     }
-    for (std::size_t step = 0; step < w.group; step += 8, q += kStepBytes, out += 2 * kStepBytes) {
-      int8x16_t low[kVectors], high[kVectors];
-      load_nibbles(q, low, high);
+    for (std::size_t step = 0; step < w.group; step += 8, q = q + 1, out += 8 * kRowBlock) {
+      int8x16_t first[kVectors], last[kVectors];
+      load_step(q, first, last);
       for (std::size_t v = 0; v < kVectors; ++v)  // modulo 256, and |w8| <= 127
-        Order::store(out, v, vmlaq_s8(offset[v], low[v], scale[v]), vmlaq_s8(offset[v], high[v], scale[v]));
+        Order::store(out, v, vmlaq_s8(offset[v], first[v], scale[v]), vmlaq_s8(offset[v], last[v], scale[v]));
     }
   }
 }
+
+// The Order of packed W8 weights.
+struct N16K4 {
+  DGQ_INLINE static void store(std::int8_t* out, std::size_t v, int8x16_t low, int8x16_t high) {
+    vst1q_s8(out + 16 * v, low);
+    vst1q_s8(out + 64 + 16 * v, high);
+  }
+};
 
 }  // namespace
 }  // namespace dgq
