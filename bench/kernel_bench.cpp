@@ -19,6 +19,8 @@ std::size_t section_bytes(const KernelCase& c, std::size_t group) {
   switch (c.operation) {
     case Operation::gemm_w4a8:
       return round_up(packed_w4_bytes(c.n, c.k, group, false), 64);
+    case Operation::gemm_w6a8:
+      return round_up(packed_w6_bytes(c.n, c.k, group, false), 64);
     case Operation::gemm_w8a8:
       return round_up(packed_w8_bytes(c.n, c.k, false), 64);
     case Operation::gemm_f32:
@@ -36,7 +38,8 @@ void fill_random(float* values, std::size_t count, float largest) {
 }
 
 void make_section(std::byte* at, const KernelCase& c, std::size_t group, int threads) {
-  if (c.operation == Operation::gemm_w4a8) random_w4(at, c.n, c.k, group, false, threads);
+  if (c.operation == Operation::gemm_w4a8) random_fine<4>(at, c.n, c.k, group, false, threads);
+  if (c.operation == Operation::gemm_w6a8) random_fine<6>(at, c.n, c.k, group, false, threads);
   if (c.operation == Operation::gemm_w8a8) random_w8(at, c.n, c.k, false, threads);
   if (c.operation == Operation::gemm_f32)
     fill_random(reinterpret_cast<float*>(at), c.n * c.k, 1 / std::sqrt(static_cast<float>(c.k)));
@@ -44,6 +47,7 @@ void make_section(std::byte* at, const KernelCase& c, std::size_t group, int thr
 
 Linear linear_at(const std::byte* at, const KernelCase& c, std::size_t group) {
   if (c.operation == Operation::gemm_w4a8) return bind_w4(at, c.n, c.k, group, false);
+  if (c.operation == Operation::gemm_w6a8) return bind_w6(at, c.n, c.k, group, false);
   if (c.operation == Operation::gemm_w8a8) return bind_w8(at, c.n, c.k, false);
   return F32Matrix{c.n, c.k, reinterpret_cast<const float*>(at), nullptr};
 }
@@ -103,6 +107,8 @@ class Run {
     switch (operation) {
       case Operation::gemm_w4a8:
         return rows.gemm_w4a8.size();
+      case Operation::gemm_w6a8:
+        return rows.gemm_w6a8.size();
       case Operation::gemm_w8a8:
         return rows.gemm_w8a8.size();
       case Operation::gemm_f32:
@@ -129,6 +135,7 @@ class Run {
       }
     };
     if (c.operation == Operation::gemm_w4a8) time_rows(rows.gemm_w4a8, &Kernels::gemm_w4a8);
+    if (c.operation == Operation::gemm_w6a8) time_rows(rows.gemm_w6a8, &Kernels::gemm_w6a8);
     if (c.operation == Operation::gemm_w8a8) time_rows(rows.gemm_w8a8, &Kernels::gemm_w8a8);
     if (c.operation == Operation::gemm_f32) time_rows(rows.gemm_f32, &Kernels::gemm_f32);
   }
@@ -207,7 +214,7 @@ std::size_t working_bytes(const std::vector<KernelCase>& cases) {
 }  // namespace
 
 const char* name_of(Operation operation) {
-  constexpr const char* kNames[] = {"gemm_w4a8", "gemm_w8a8", "gemm_f32", "quantize_rows"};
+  constexpr const char* kNames[] = {"gemm_w4a8", "gemm_w6a8", "gemm_w8a8", "gemm_f32", "quantize_rows"};
   return kNames[static_cast<std::size_t>(operation)];
 }
 

@@ -15,7 +15,7 @@
 
 namespace dgq::bench {
 
-enum class Operation { gemm_w4a8, gemm_w8a8, gemm_f32, quantize_rows };
+enum class Operation { gemm_w4a8, gemm_w6a8, gemm_w8a8, gemm_f32, quantize_rows };
 const char* name_of(Operation operation);
 
 struct KernelCase {
@@ -29,7 +29,7 @@ struct KernelCase {
 std::vector<KernelCase> cases_of(const ModelConfig& config);
 
 struct KernelBenchOptions {
-  std::size_t group = 128;            // of W4
+  std::size_t group = 128;            // of W4 and W6
   std::size_t act_block = kActBlock;  // or 0: one activation scale per row
   int threads = 1;
   std::size_t cold_bytes;

@@ -71,10 +71,12 @@ class Comparison {
         quantize_input(x.data(), size.m, size.k, rows_.quantize_rows.back(), buffer, 1).rows;
     const bool bias = size.n % 2 == 0;
     AlignedBuffer<std::byte> section;
-    DGQ_CHECK(compare_gemm("gemm_w4a8", rows_.gemm_w4a8,
-                           random_w4(section.at_least(packed_w4_bytes(size.n, size.k, size.group, bias)),
-                                     size.n, size.k, size.group, bias, 1),
-                           input, size));
+    const auto fine = [&]<int kBits>() {
+      return random_fine<kBits>(section.at_least(packed_fine_bytes<kBits>(size.n, size.k, size.group, bias)),
+                                size.n, size.k, size.group, bias, 1);
+    };
+    DGQ_CHECK(compare_gemm("gemm_w4a8", rows_.gemm_w4a8, fine.operator()<4>(), input, size));
+    DGQ_CHECK(compare_gemm("gemm_w6a8", rows_.gemm_w6a8, fine.operator()<6>(), input, size));
     if (size.group != 32) return {};  // the rest knows no groups
     DGQ_CHECK(compare_gemm(
         "gemm_w8a8", rows_.gemm_w8a8,
@@ -137,13 +139,13 @@ class Comparison {
 }  // namespace
 
 KernelRows runnable_rows() {
-  return {runnable(gemm_w4a8_kernels()), runnable(gemm_w8a8_kernels()), runnable(quantize_rows_kernels()),
-          runnable(gemm_f32_kernels())};
+  return {runnable(gemm_w4a8_kernels()), runnable(gemm_w6a8_kernels()), runnable(gemm_w8a8_kernels()),
+          runnable(quantize_rows_kernels()), runnable(gemm_f32_kernels())};
 }
 
 KernelRows rows_named(const KernelRows& rows, std::string_view isa) {
-  return {named(rows.gemm_w4a8, isa), named(rows.gemm_w8a8, isa), named(rows.quantize_rows, isa),
-          named(rows.gemm_f32, isa)};
+  return {named(rows.gemm_w4a8, isa), named(rows.gemm_w6a8, isa), named(rows.gemm_w8a8, isa),
+          named(rows.quantize_rows, isa), named(rows.gemm_f32, isa)};
 }
 
 Result<std::size_t> check_against_ref(const KernelRows& rows) { return Comparison(rows).run(); }

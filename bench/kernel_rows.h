@@ -11,6 +11,7 @@ namespace dgq::bench {
 // Those that this CPU can run, in the order of their table; the last of each is ref.
 struct KernelRows {
   std::vector<GemmW4A8Kernel> gemm_w4a8;
+  std::vector<GemmW6A8Kernel> gemm_w6a8;
   std::vector<GemmW8A8Kernel> gemm_w8a8;
   std::vector<QuantizeRowsKernel> quantize_rows;
   std::vector<GemmF32Kernel> gemm_f32;

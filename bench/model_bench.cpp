@@ -51,11 +51,11 @@ Result<ModelBenchReport> bench_model(const Shape& shape, const ModelBenchOptions
   const ModelConfig& config = shape.config;
   DGQ_TRY(const std::size_t context, check_context(config, std::max(options.prompt, options.generate)));
   ModelBenchReport report;
-  report.size = synthetic_model_size(config, options.group);
+  report.size = synthetic_model_size(config, options.recipe);
   DGQ_CHECK(check_memory(shape.name, report.size.bytes + working_bytes(config, options, context)));
   const int most_threads = *std::max_element(options.threads.begin(), options.threads.end());
   progress("making " + shape.name, 0);
-  DGQ_TRY(const SyntheticModel model, SyntheticModel::make(config, options.group, most_threads));
+  DGQ_TRY(const SyntheticModel model, SyntheticModel::make(config, options.recipe, most_threads));
 
   for (const int threads : options.threads) {
     if (options.prompt > 0) report.rows.push_back({threads, options.prompt, 0, {}});

@@ -19,8 +19,8 @@ namespace dgq::bench {
 struct ModelBenchOptions {
   std::size_t prompt = 512, generate = 64;  // tokens of the two tests; 0 leaves one out
   int repetitions = 5;
-  std::vector<int> threads = {1};     // the tests run with each
-  std::size_t group = 128;            // of the weights: 32, 64 or 128
+  std::vector<int> threads = {1};  // the tests run with each
+  Recipe recipe;
   std::size_t act_block = kActBlock;  // or 0: one activation scale per row
   KvType kv = KvType::int8;
 };

@@ -28,22 +28,25 @@ std::vector<float> random_bias(bool bias, std::size_t n, Random& random) {
   return values;
 }
 
-std::vector<std::byte> pack_random_w4(std::size_t n, std::size_t k, std::size_t group, bool with_bias) {
+template <int kBits>
+std::vector<std::byte> pack_random_fine(std::size_t n, std::size_t k, std::size_t group, bool with_bias) {
   Random random(static_cast<unsigned>(n + 31 * k));
   const std::size_t groups = round_up(k, group) / group;
   std::vector<std::uint8_t> q(n * k), s2(n * groups);
   std::vector<std::int8_t> o(n * groups);
-  for (std::uint8_t& value : q) value = static_cast<std::uint8_t>(random() >> 28);
-  for (std::size_t i = 0; i < s2.size(); ++i) {  // w8 from -105 to 120
-    s2[i] = static_cast<std::uint8_t>(1 + random() % 15);
-    o[i] = static_cast<std::int8_t>(-7 * s2[i]);
+  for (std::uint8_t& value : q) value = static_cast<std::uint8_t>(random() >> (32 - kBits));
+  constexpr unsigned kLargestScale = kBits == 4 ? 15 : 3;
+  constexpr int kMiddle = kBits == 4 ? 7 : 32;
+  for (std::size_t i = 0; i < s2.size(); ++i) {  // w8 from -105 to 120 (W4), -96 to 93 (W6)
+    s2[i] = static_cast<std::uint8_t>(1 + random() % kLargestScale);
+    o[i] = static_cast<std::int8_t>(-kMiddle * s2[i]);
   }
-  constexpr float kDeviation = 42;  // of w8
+  constexpr float kDeviation = 42;  // of w8, about
   const std::vector<float> s1(n, 1 / (kDeviation * std::sqrt(static_cast<float>(k))));
   const std::vector<float> bias = random_bias(with_bias, n, random);
-  std::vector<std::byte> section(packed_w4_bytes(n, k, group, with_bias));
-  pack_w4({q.data(), s2.data(), o.data(), s1.data(), with_bias ? bias.data() : nullptr}, n, k, group,
-          section.data());
+  std::vector<std::byte> section(packed_fine_bytes<kBits>(n, k, group, with_bias));
+  pack_fine<kBits>({q.data(), s2.data(), o.data(), s1.data(), with_bias ? bias.data() : nullptr}, n, k, group,
+                   section.data());
   return section;
 }
 
@@ -86,25 +89,26 @@ void repeat_blocks(const std::array<Part, N>& parts, std::byte* section, std::si
 // Walks the tensors of a model: without memory it only counts.
 class Builder {
  public:
-  Builder(const ModelConfig& config, std::size_t group, std::byte* memory, int threads)
-      : config_(config), group_(group), memory_(memory), threads_(threads) {}
+  Builder(const ModelConfig& config, const Recipe& recipe, std::byte* memory, int threads)
+      : config_(config), recipe_(recipe), memory_(memory), threads_(threads) {}
 
   ModelWeights build() {
     const ModelConfig& c = config_;
     const std::size_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
+    const bool w6 = recipe_.fine == Recipe::w6, sensitive = w6 || recipe_.fine == Recipe::mixed;
     ModelWeights weights;
     weights.embedding = w8(c.vocab, c.hidden);
     for (std::size_t layer = 0; layer < c.layers; ++layer) {
       LayerWeights w{};
       w.input_norm = norm(c.hidden);
-      w.q = w4(q, c.hidden, c.attention_bias);
-      w.k = w4(kv, c.hidden, c.attention_bias);
-      w.v = w4(kv, c.hidden, c.attention_bias);
-      w.o = w4(c.hidden, q, c.attention_bias);
+      w.q = fine(w6, q, c.hidden, c.attention_bias);
+      w.k = fine(sensitive, kv, c.hidden, c.attention_bias);
+      w.v = fine(sensitive, kv, c.hidden, c.attention_bias);
+      w.o = fine(w6, c.hidden, q, c.attention_bias);
       w.post_attention_norm = norm(c.hidden);
-      w.gate = w4(c.ffn, c.hidden, c.mlp_bias);
-      w.up = w4(c.ffn, c.hidden, c.mlp_bias);
-      w.down = w4(c.hidden, c.ffn, c.mlp_bias);
+      w.gate = fine(w6, c.ffn, c.hidden, c.mlp_bias);
+      w.up = fine(w6, c.ffn, c.hidden, c.mlp_bias);
+      w.down = fine(sensitive, c.hidden, c.ffn, c.mlp_bias);
       weights.layers.push_back(w);
     }
     weights.final_norm = norm(c.hidden);
@@ -126,9 +130,14 @@ class Builder {
     if (values) std::fill_n(values, n, 1.0f);
     return values;
   }
-  Linear w4(std::size_t n, std::size_t k, bool bias) {
-    std::byte* section = take(packed_w4_bytes(n, k, group_, bias), n * k + (bias ? n : 0));
-    return section ? Linear(random_w4(section, n, k, group_, bias, threads_)) : Linear();
+  Linear fine(bool w6, std::size_t n, std::size_t k, bool bias) {
+    return w6 ? fine<6>(n, k, bias) : fine<4>(n, k, bias);
+  }
+  template <int kBits>
+  Linear fine(std::size_t n, std::size_t k, bool bias) {
+    const std::size_t group = recipe_.group;
+    std::byte* section = take(packed_fine_bytes<kBits>(n, k, group, bias), n * k + (bias ? n : 0));
+    return section ? Linear(random_fine<kBits>(section, n, k, group, bias, threads_)) : Linear();
   }
   Linear w8(std::size_t n, std::size_t k) {
     std::byte* section = take(packed_w8_bytes(n, k, false), n * k);
@@ -136,7 +145,7 @@ class Builder {
   }
 
   const ModelConfig& config_;
-  std::size_t group_;
+  const Recipe& recipe_;
   std::byte* memory_;
   int threads_;
   ModelSize size_;
@@ -144,14 +153,16 @@ class Builder {
 
 }  // namespace
 
-W4Matrix random_w4(std::byte* section, std::size_t n, std::size_t k, std::size_t group, bool bias,
-                   int threads) {
+template <int kBits>
+FineMatrix<kBits> random_fine(std::byte* section, std::size_t n, std::size_t k, std::size_t group, bool bias,
+                              int threads) {
   const std::size_t rows = pattern_rows(n);
-  const std::vector<std::byte> packed = pack_random_w4(rows, k, group, bias);
-  const W4Matrix to = bind_w4(section, n, k, group, bias),
-                 from = bind_w4(packed.data(), rows, k, group, bias);
+  const std::vector<std::byte> packed = pack_random_fine<kBits>(rows, k, group, bias);
+  const auto to = bind_fine<kBits>(section, n, k, group, bias),
+             from = bind_fine<kBits>(packed.data(), rows, k, group, bias);
   const std::size_t columns = to.padded_k(), fine = kRowBlock * (columns / group);
-  repeat_blocks<5>({{{to.q, from.q, kRowBlock * columns / 2},
+  repeat_blocks<6>({{{to.q, from.q, columns / 8 * kLowStepBytes},
+                     {to.q_high, from.q_high, columns / 8 * to.kHighStepBytes},
                      {to.s2, from.s2, fine},
                      {to.o, from.o, fine},
                      {to.s1, from.s1, kRowBlock * sizeof(float)},
@@ -159,6 +170,8 @@ W4Matrix random_w4(std::byte* section, std::size_t n, std::size_t k, std::size_t
                    section, n, threads);
   return to;
 }
+template W4Matrix random_fine<4>(std::byte*, std::size_t, std::size_t, std::size_t, bool, int);
+template W6Matrix random_fine<6>(std::byte*, std::size_t, std::size_t, std::size_t, bool, int);
 
 W8Matrix random_w8(std::byte* section, std::size_t n, std::size_t k, bool bias, int threads) {
   const std::size_t rows = pattern_rows(n);
@@ -171,17 +184,17 @@ W8Matrix random_w8(std::byte* section, std::size_t n, std::size_t k, bool bias, 
   return to;
 }
 
-ModelSize synthetic_model_size(const ModelConfig& config, std::size_t group) {
-  Builder builder(config, group, nullptr, 1);
+ModelSize synthetic_model_size(const ModelConfig& config, const Recipe& recipe) {
+  Builder builder(config, recipe, nullptr, 1);
   builder.build();
   return builder.size();
 }
 
-Result<SyntheticModel> SyntheticModel::make(const ModelConfig& config, std::size_t group, int threads) {
-  const std::size_t bytes = synthetic_model_size(config, group).bytes;
+Result<SyntheticModel> SyntheticModel::make(const ModelConfig& config, const Recipe& recipe, int threads) {
+  const std::size_t bytes = synthetic_model_size(config, recipe).bytes;
   DGQ_CHECK(check_memory("the model", bytes));
   DGQ_TRY(Pages pages, Pages::map(bytes));
-  ModelWeights weights = Builder(config, group, pages.bytes().data(), threads).build();
+  ModelWeights weights = Builder(config, recipe, pages.bytes().data(), threads).build();
   return SyntheticModel(std::move(pages), std::move(weights));
 }
 

@@ -44,11 +44,19 @@ Result<std::vector<std::size_t>> thread_counts(const Options& options) {
   return std::vector{static_cast<std::size_t>(physical_cores())};
 }
 
-Result<bool> either(const Options& options, const char* name, const std::string& no, const std::string& yes) {
+Result<std::size_t> one_of(const Options& options, const char* name, const std::vector<std::string>& values) {
   const auto& value = options.get<std::string>(name);
-  if (value == no || value == yes) return value == yes;
-  return Error{Errc::invalid,
-               "--" + std::string(name) + " must be " + no + " or " + yes + ", not '" + value + "'"};
+  const auto found = std::find(values.begin(), values.end(), value);
+  if (found != values.end()) return static_cast<std::size_t>(found - values.begin());
+  std::string allowed = values.front();
+  for (std::size_t i = 1; i < values.size(); ++i)
+    allowed += (i + 1 < values.size() ? ", " : " or ") + values[i];
+  return Error{Errc::invalid, "--" + std::string(name) + " must be " + allowed + ", not '" + value + "'"};
+}
+
+Result<bool> either(const Options& options, const char* name, const std::string& no, const std::string& yes) {
+  DGQ_TRY(const std::size_t chosen, one_of(options, name, {no, yes}));
+  return chosen == 1;
 }
 
 Result<std::size_t> group_option(const Options& options) {

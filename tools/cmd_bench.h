@@ -15,6 +15,8 @@ Result<int> bench_model(const Arguments& arguments);
 Result<std::vector<std::size_t>> number_list(const Options& options, const char* name, std::size_t most);
 Result<std::vector<std::size_t>> thread_counts(
     const Options& options);  // --threads, else one per physical core
+// The index of the value among those allowed.
+Result<std::size_t> one_of(const Options& options, const char* name, const std::vector<std::string>& values);
 Result<bool> either(const Options& options, const char* name, const std::string& no, const std::string& yes);
 Result<std::size_t> group_option(const Options& options);      // --group
 Result<std::size_t> act_block_option(const Options& options);  // --act-block: as runtime/decoder.h takes it

@@ -31,9 +31,9 @@ void add_options(Options& options) {
       ("m", po::value<std::string>()->value_name("M[,M...]"),
        "rows of activations (default: 1 decodes, 2 to 8 are small batches, 128 and 512 prompts)")  //
       ("weights", po::value<std::string>()->value_name("TYPE"),
-       "only gemms, all linears with these weights: w4 or w8")  //
+       "only gemms, all linears with these weights: w4, w6 or w8")  //
       ("group", po::value<std::size_t>()->default_value(128)->value_name("G"),
-       "w4 weights per group scale: 32, 64 or 128")  //
+       "w4 and w6 weights per group scale: 32, 64 or 128")  //
       ("act-block", po::value<std::string>()->default_value("128")->value_name("B"),
        "columns per activation scale: 128 or row")  //
       ("isa", po::value<std::string>()->value_name("NAME"),
@@ -58,21 +58,22 @@ Result<std::vector<bench::KernelCase>> read_cases(const Options& options) {
     if (n < 1 || n > kMaxN || k < 1 || k > kMaxK)
       return Error{Errc::invalid,
                    "--n must be from 1 to " + std::to_string(kMaxN) + ", --k to " + std::to_string(kMaxK)};
-    for (const auto operation : {bench::Operation::gemm_w4a8, bench::Operation::gemm_w8a8})
+    for (const auto operation :
+         {bench::Operation::gemm_w4a8, bench::Operation::gemm_w6a8, bench::Operation::gemm_w8a8})
       cases.push_back({operation, "-", n, k, {1, 2, 4, 8, 128, 512}});
   } else {
     DGQ_TRY(const bench::Shape shape, bench::load_shape(options.get<std::string>("shape")));
     cases = bench::cases_of(shape.config);
   }
   if (options.has("weights")) {
-    DGQ_TRY(const bool w8, either(options, "weights", "w4", "w8"));
-    const auto operation = w8 ? bench::Operation::gemm_w8a8 : bench::Operation::gemm_w4a8;
+    DGQ_TRY(const std::size_t chosen, one_of(options, "weights", {"w4", "w6", "w8"}));
+    constexpr bench::Operation kGemms[] = {bench::Operation::gemm_w4a8, bench::Operation::gemm_w6a8,
+                                           bench::Operation::gemm_w8a8};
     std::erase_if(cases, [&](const bench::KernelCase& c) {
-      const bool quantized =
-          c.operation == bench::Operation::gemm_w4a8 || c.operation == bench::Operation::gemm_w8a8;
-      return options.has("n") ? c.operation != operation : !quantized;
+      const bool quantized = std::find(std::begin(kGemms), std::end(kGemms), c.operation) != std::end(kGemms);
+      return options.has("n") ? c.operation != kGemms[chosen] : !quantized;
     });
-    for (bench::KernelCase& c : cases) c.operation = operation;
+    for (bench::KernelCase& c : cases) c.operation = kGemms[chosen];
   }
   if (options.has("m")) {
     DGQ_TRY(const std::vector<std::size_t> rows, number_list(options, "m", kMaxRows));
@@ -115,7 +116,8 @@ Result<bench::KernelRows> choose_rows(const Options& options, const bench::Kerne
   const auto drop_ref = [](auto& table) {
     if (table.size() > 1) table.pop_back();
   };
-  drop_ref(rows.gemm_w4a8), drop_ref(rows.gemm_w8a8), drop_ref(rows.quantize_rows), drop_ref(rows.gemm_f32);
+  drop_ref(rows.gemm_w4a8), drop_ref(rows.gemm_w6a8), drop_ref(rows.gemm_w8a8);
+  drop_ref(rows.quantize_rows), drop_ref(rows.gemm_f32);
   return rows;
 }
 

@@ -17,6 +17,10 @@ constexpr const char* kExamples =
     "  dgq bench model --shape models/demo/config.json --prompt 0 --gen 128 --json\n"
     "  DGQ_ISA=ref dgq bench model --shape smollm2-135m\n";
 
+// In the order of bench::Recipe::Fine.
+const std::vector<std::string> kWeights = {"w4", "w6", "mixed"};
+constexpr const char* kWeightNames[] = {"W4A8", "W6A8", "W4/W6A8"};
+
 void add_options(Options& options) {
   const bench::ModelBenchOptions base;
   options.named.add_options()  //
@@ -31,8 +35,10 @@ void add_options(Options& options) {
        "tokens of the generation test (tg); 0: none")  //
       ("repetitions", po::value<int>()->default_value(base.repetitions)->value_name("N"),
        "runs of each test, after one that does not count")  //
-      ("group", po::value<std::size_t>()->default_value(base.group)->value_name("G"),
+      ("group", po::value<std::size_t>()->default_value(base.recipe.group)->value_name("G"),
        "weights per group scale: 32, 64 or 128")  //
+      ("weights", po::value<std::string>()->default_value("w4")->value_name("TYPE"),
+       "linears of the layers: w4, w6 or mixed (k, v and down w6, the others w4)")  //
       ("act-block", po::value<std::string>()->default_value("128")->value_name("B"),
        "columns per activation scale: 128 or row")  //
       ("kv", po::value<std::string>()->default_value("int8")->value_name("TYPE"),
@@ -45,7 +51,9 @@ Result<bench::ModelBenchOptions> read_options(const Options& options) {
   chosen.prompt = options.get<std::size_t>("prompt");
   chosen.generate = options.get<std::size_t>("gen");
   DGQ_TRY(chosen.repetitions, repetitions_option(options));
-  DGQ_TRY(chosen.group, group_option(options));
+  DGQ_TRY(chosen.recipe.group, group_option(options));
+  DGQ_TRY(const std::size_t fine, one_of(options, "weights", kWeights));
+  chosen.recipe.fine = static_cast<bench::Recipe::Fine>(fine);
   DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
   chosen.threads.assign(threads.begin(), threads.end());
   DGQ_TRY(chosen.act_block, act_block_option(options));
@@ -97,7 +105,8 @@ void print_json(const std::string& model, const std::string& backend, const benc
                             {"model_n_params", report.size.parameters},
                             {"backend", backend},
                             {"cpu_info", cpu_name()},
-                            {"group", options.group},
+                            {"group", options.recipe.group},
+                            {"weights", kWeights[options.recipe.fine]},
                             {"act_block", options.act_block == 0 ? OrderedJson("row") : OrderedJson(128)},
                             {"type_kv", options.kv == KvType::f32 ? "f32" : "int8"},
                             {"rows", std::move(rows)}};
@@ -109,8 +118,8 @@ void print_json(const std::string& model, const std::string& backend, const benc
 Result<int> bench_model(const Arguments& arguments) {
   Options options{
       "dgq bench model --shape NAME",
-      "Tokens per second of a model with the given sizes and random weights (linears W4, embedding and head\n"
-      "W8), measured and printed as llama-bench does: a prompt (pp) and generation (tg), mean and deviation.",
+      "Tokens per second of a model with the given sizes and random weights (embedding and head W8),\n"
+      "measured and printed as llama-bench does: a prompt (pp) and generation (tg), mean and deviation.",
       kExamples,
       {},
       {},
@@ -136,7 +145,9 @@ Result<int> bench_model(const Arguments& arguments) {
   if (options.get<bool>("json")) {
     print_json(shape.name, backend, chosen, report);
   } else {
-    print_markdown(shape.name + " W4A8 g" + std::to_string(chosen.group), backend, report);
+    print_markdown(
+        shape.name + " " + kWeightNames[chosen.recipe.fine] + " g" + std::to_string(chosen.recipe.group),
+        backend, report);
   }
   return 0;
 }

@@ -62,19 +62,20 @@ TEST_F(BenchCommand, KernelsMeasuresEveryRow) {
 }
 
 TEST_F(BenchCommand, KernelsOfOneSizeAndRow) {
-  const Outcome outcome = run_dgq(
-      std::string(
-          "bench kernels --json --isa ref --n 20 --k 40 --m 3 --threads 2 --weights w8 --act-block row") +
-      kTiny);
-  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  const Json report = Json::parse(outcome.out);
-  ASSERT_EQ(report["rows"].size(), 1u);
-  const Json& row = report["rows"][0];
-  EXPECT_EQ(row["operation"], "gemm_w8a8");
-  EXPECT_EQ(row["isa"], "ref");
-  EXPECT_EQ(row["m"], 3);
-  EXPECT_EQ(row["n"], 20);
-  EXPECT_EQ(row["k"], 40);
+  for (const std::string weights : {"w4", "w6", "w8"}) {
+    const Outcome outcome =
+        run_dgq("bench kernels --json --isa ref --n 20 --k 40 --m 3 --threads 2 --act-block row --weights " +
+                weights + kTiny);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const Json report = Json::parse(outcome.out);
+    ASSERT_EQ(report["rows"].size(), 1u);
+    const Json& row = report["rows"][0];
+    EXPECT_EQ(row["operation"], "gemm_" + weights + "a8");
+    EXPECT_EQ(row["isa"], "ref");
+    EXPECT_EQ(row["m"], 3);
+    EXPECT_EQ(row["n"], 20);
+    EXPECT_EQ(row["k"], 40);
+  }
 }
 
 TEST_F(BenchCommand, KernelsTableHasALineForEachRow) {
@@ -82,7 +83,7 @@ TEST_F(BenchCommand, KernelsTableHasALineForEachRow) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   std::size_t lines = 0;
   for (std::size_t at = 0; (at = outcome.out.find("\ngemm_w", at)) != std::string::npos; ++at) ++lines;
-  EXPECT_EQ(lines, 4u) << outcome.out;
+  EXPECT_EQ(lines, 6u) << outcome.out;
 }
 
 TEST_F(BenchCommand, ModelReportsBothTests) {
@@ -115,6 +116,19 @@ TEST_F(BenchCommand, ModelPrintsTheColumnsOfLlamaBench) {
   EXPECT_NE(outcome.out.find(" ± "), std::string::npos) << outcome.out;
 }
 
+TEST_F(BenchCommand, ModelTakesFinerWeights) {
+  std::size_t bytes = 0;
+  for (const std::string weights : {"w4", "mixed", "w6"}) {
+    const Outcome outcome = run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --shape " +
+                                    path("tiny.json") + " --weights " + weights);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const Json report = Json::parse(outcome.out);
+    EXPECT_EQ(report["weights"], weights);
+    EXPECT_GT(report["model_size"].get<std::size_t>(), bytes);
+    bytes = report["model_size"].get<std::size_t>();
+  }
+}
+
 TEST_F(BenchCommand, ModelListsItsShapes) {
   const Outcome outcome = run_dgq("bench model --list-shapes");
   EXPECT_EQ(outcome.exit_code, 0);
@@ -139,6 +153,7 @@ TEST_F(BenchCommand, BadRequestsAreOneLine) {
   expect_refused(run_dgq("bench model --group 48" + shape), "--group");
   expect_refused(run_dgq("bench model --act-block 64" + shape), "--act-block");
   expect_refused(run_dgq("bench model --kv int4" + shape), "--kv");
+  expect_refused(run_dgq("bench model --weights w8" + shape), "--weights must be w4, w6 or mixed");
   expect_refused(run_dgq("bench model --repetitions 0" + shape), "--repetitions");
   expect_refused(run_dgq("bench model --prompt 0 --gen 0" + shape), "nothing to do");
   expect_refused(run_dgq("bench model --prompt 65" + shape), "64");

@@ -17,6 +17,8 @@ void wrong_gemm(const Matrix& w, const QuantizedRows& x, std::size_t begin, std:
                 std::size_t ldy) noexcept {
   if constexpr (std::is_same_v<Matrix, W4Matrix>)
     gemm_w4a8_kernels().back().decode(w, x, begin, end, y, ldy);
+  else if constexpr (std::is_same_v<Matrix, W6Matrix>)
+    gemm_w6a8_kernels().back().decode(w, x, begin, end, y, ldy);
   else
     gemm_w8a8_kernels().back().decode(w, x, begin, end, y, ldy);
   float& last = y[(x.m - 1) * ldy + w.n - 1];
@@ -47,6 +49,10 @@ TEST(KernelRows, OneWrongBitIsFoundAndNamed) {
   expect_found(rows, "gemm_w4a8");
   rows.gemm_w4a8.front() = {"wrong", 0, ref, wrong_gemm<W4Matrix>, 1};
   expect_found(rows, "gemm_w4a8");
+  rows = right;
+  const auto ref6 = right.gemm_w6a8.back().prefill;
+  rows.gemm_w6a8.insert(rows.gemm_w6a8.begin(), {"wrong", 0, wrong_gemm<W6Matrix>, ref6, 1});
+  expect_found(rows, "gemm_w6a8");
   rows = right;
   const auto ref8 = right.gemm_w8a8.back().prefill;
   rows.gemm_w8a8.insert(rows.gemm_w8a8.begin(), {"wrong", 0, wrong_gemm<W8Matrix>, ref8, 1});

@@ -26,26 +26,33 @@ void expect_valid(const Linear& linear, std::size_t n, std::size_t k, bool bias)
   EXPECT_EQ(find_fault(w), nullptr) << n << " x " << k;
 }
 
+template <class Most, class Sensitive>
+void expect_recipe(const Recipe& recipe, int threads) {
+  const ModelConfig c = odd_config();
+  const auto model = SyntheticModel::make(c, recipe, threads);
+  ASSERT_TRUE(model) << model.error().what;
+  const ModelWeights& weights = model->weights();
+  expect_valid<W8Matrix>(weights.embedding, c.vocab, c.hidden, false);
+  expect_valid<W8Matrix>(weights.head, c.vocab, c.hidden, false);
+  ASSERT_EQ(weights.layers.size(), c.layers);
+  for (const LayerWeights& layer : weights.layers) {
+    expect_valid<Most>(layer.q, 60, c.hidden, true);
+    expect_valid<Sensitive>(layer.k, 20, c.hidden, true);
+    expect_valid<Sensitive>(layer.v, 20, c.hidden, true);
+    expect_valid<Most>(layer.o, c.hidden, 60, true);
+    expect_valid<Most>(layer.gate, c.ffn, c.hidden, false);
+    expect_valid<Most>(layer.up, c.ffn, c.hidden, false);
+    expect_valid<Sensitive>(layer.down, c.hidden, c.ffn, false);
+    EXPECT_EQ(std::get<Sensitive>(layer.down).group, recipe.group);
+  }
+}
+
 TEST(SyntheticModel, HoldsTheInvariants) {
   for (const std::size_t group : {32, 64, 128})
     for (const int threads : {1, 2}) {
-      const ModelConfig c = odd_config();
-      const auto model = SyntheticModel::make(c, group, threads);
-      ASSERT_TRUE(model) << model.error().what;
-      const ModelWeights& weights = model->weights();
-      expect_valid<W8Matrix>(weights.embedding, c.vocab, c.hidden, false);
-      expect_valid<W8Matrix>(weights.head, c.vocab, c.hidden, false);
-      ASSERT_EQ(weights.layers.size(), c.layers);
-      for (const LayerWeights& layer : weights.layers) {
-        expect_valid<W4Matrix>(layer.q, 60, c.hidden, true);
-        expect_valid<W4Matrix>(layer.k, 20, c.hidden, true);
-        expect_valid<W4Matrix>(layer.v, 20, c.hidden, true);
-        expect_valid<W4Matrix>(layer.o, c.hidden, 60, true);
-        expect_valid<W4Matrix>(layer.gate, c.ffn, c.hidden, false);
-        expect_valid<W4Matrix>(layer.up, c.ffn, c.hidden, false);
-        expect_valid<W4Matrix>(layer.down, c.hidden, c.ffn, false);
-        EXPECT_EQ(std::get<W4Matrix>(layer.down).group, group);
-      }
+      expect_recipe<W4Matrix, W4Matrix>({group, Recipe::w4}, threads);
+      expect_recipe<W6Matrix, W6Matrix>({group, Recipe::w6}, threads);
+      expect_recipe<W4Matrix, W6Matrix>({group, Recipe::mixed}, threads);
     }
 }
 
@@ -58,7 +65,7 @@ TEST(SyntheticModel, SizesAreThoseOfTheModelsNamed) {
   for (const auto& model : kModels) {
     const auto shape = load_shape(model.name);
     ASSERT_TRUE(shape) << shape.error().what;
-    const ModelSize size = synthetic_model_size(shape->config, 128);
+    const ModelSize size = synthetic_model_size(shape->config, {});
     EXPECT_NEAR(static_cast<double>(size.parameters) / model.parameters, 1, 0.001) << model.name;
     EXPECT_GT(size.bytes * 2, size.parameters);
   }
@@ -68,7 +75,7 @@ TEST(SyntheticModel, AModelThatDoesNotFitIsRefused) {
   ModelConfig config = odd_config();
   config.hidden = config.ffn = 65536;
   config.layers = 1024;
-  const auto model = SyntheticModel::make(config, 128, 1);
+  const auto model = SyntheticModel::make(config, {}, 1);
   ASSERT_FALSE(model);
   EXPECT_NE(model.error().what.find("of memory"), std::string::npos) << model.error().what;
 }
