@@ -49,6 +49,25 @@ std::vector<float> activations(std::size_t m, std::size_t k) {
   return x;
 }
 
+// What all float operations make of x (of two halves, where an operation takes two vectors).
+std::vector<float> float_results(const FloatOps& ops, const std::vector<float>& x) {
+  std::vector<float> all;
+  const std::size_t half = x.size() / 2;
+  const auto add = [&](const auto& operation) {
+    std::vector<float> y = x;
+    operation(y.data(), y.data() + half);
+    all.insert(all.end(), y.begin(), y.end());
+  };
+  add([&](float* y, float* z) { ops.rms_norm(y, z, half, 1e-5f, y); });
+  add([&](float* y, float* z) { ops.swiglu(y, z, half); });
+  add([&](float* y, float*) { y[x.size() - 1] = ops.softmax(y, x.size() - 1, 0.125f); });
+  add([&](float* y, float* z) { ops.rotate(y, z, z, half / 2 * 2); });
+  add([&](float* y, float* z) { ops.add(y, z, half); });
+  add([&](float* y, float* z) { ops.multiply(y, z, half); });
+  add([&](float* y, float*) { ops.scale(y, 0.3f, x.size(), y); });
+  return all;
+}
+
 class Comparison {
  public:
   explicit Comparison(const KernelRows& rows) : rows_(rows) {}
@@ -60,6 +79,7 @@ class Comparison {
           for (const std::size_t group : {32, 64, 128})
             for (const std::size_t act_block : {kActBlock, std::size_t{0}})
               DGQ_CHECK(compare({m, n, k, group, act_block}));
+    for (const std::size_t k : {2, 16, 130, 393}) DGQ_CHECK(compare_float_ops({1, 1, k, 0, 0}));
     return compared_;
   }
 
@@ -116,13 +136,41 @@ class Comparison {
     for (const QuantizeRowsKernel& row : rows_.quantize_rows) {
       QuantizedBuffer buffer(size.act_block);
       const QuantizedRows got = quantize_input(x.data(), size.m, size.k, row, buffer, 1).rows;
-      const std::string what = text("quantize_rows", row.isa, size);
-      const std::size_t columns = expected.m * expected.stride;
-      DGQ_CHECK(expect_same(got.q, expected.q, columns, what));
-      DGQ_CHECK(expect_same(got.scale, expected.scale, columns / expected.block, what));
-      DGQ_CHECK(expect_same(got.sums, expected.sums, columns / kActBlock, what));
+      DGQ_CHECK(expect_same_rows(got, expected, text("quantize_rows", row.isa, size)));
+    }
+    return size.act_block == kActBlock ? compare_twice(x, size) : Result<void>{};
+  }
+
+  Result<void> compare_twice(const std::vector<float>& x, const Size& size) {
+    const auto run = [&](const QuantizeRowsKernel& row, QuantizedBuffer& buffer) {
+      const QuantizedRowsOut out = buffer.reserve(2 * size.m, size.k);
+      row.twice(x.data(), size.k, size.k, out, 0, size.m, size.m);
+      return view(out);
+    };
+    QuantizedBuffer expected_buffer(kActBlock);
+    const QuantizedRows expected = run(rows_.quantize_rows.back(), expected_buffer);
+    for (const QuantizeRowsKernel& row : rows_.quantize_rows) {
+      QuantizedBuffer buffer(kActBlock);
+      DGQ_CHECK(expect_same_rows(run(row, buffer), expected, text("quantize_rows twice", row.isa, size)));
     }
     return {};
+  }
+
+  Result<void> compare_float_ops(const Size& size) {
+    const std::vector<float> x = activations(1, size.k);
+    const std::vector<float> expected = float_results(*rows_.float_ops.back().run, x);
+    for (const FloatOpsKernel& row : rows_.float_ops)
+      DGQ_CHECK(expect_same(float_results(*row.run, x).data(), expected.data(), expected.size(),
+                            text("float_ops", row.isa, size)));
+    return {};
+  }
+
+  Result<void> expect_same_rows(const QuantizedRows& got, const QuantizedRows& expected,
+                                const std::string& what) {
+    const std::size_t columns = expected.m * expected.stride;
+    DGQ_CHECK(expect_same(got.q, expected.q, columns, what));
+    DGQ_CHECK(expect_same(got.scale, expected.scale, columns / expected.block, what));
+    return expect_same(got.sums, expected.sums, columns / kActBlock, what);
   }
 
   template <class T>
@@ -139,13 +187,13 @@ class Comparison {
 }  // namespace
 
 KernelRows runnable_rows() {
-  return {runnable(gemm_w4a8_kernels()), runnable(gemm_w6a8_kernels()), runnable(gemm_w8a8_kernels()),
-          runnable(quantize_rows_kernels()), runnable(gemm_f32_kernels())};
+  return {runnable(gemm_w4a8_kernels()),     runnable(gemm_w6a8_kernels()), runnable(gemm_w8a8_kernels()),
+          runnable(quantize_rows_kernels()), runnable(gemm_f32_kernels()),  runnable(float_ops_kernels())};
 }
 
 KernelRows rows_named(const KernelRows& rows, std::string_view isa) {
-  return {named(rows.gemm_w4a8, isa), named(rows.gemm_w6a8, isa), named(rows.gemm_w8a8, isa),
-          named(rows.quantize_rows, isa), named(rows.gemm_f32, isa)};
+  return {named(rows.gemm_w4a8, isa),     named(rows.gemm_w6a8, isa), named(rows.gemm_w8a8, isa),
+          named(rows.quantize_rows, isa), named(rows.gemm_f32, isa),  named(rows.float_ops, isa)};
 }
 
 Result<std::size_t> check_against_ref(const KernelRows& rows) { return Comparison(rows).run(); }

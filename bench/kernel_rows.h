@@ -15,6 +15,7 @@ struct KernelRows {
   std::vector<GemmW8A8Kernel> gemm_w8a8;
   std::vector<QuantizeRowsKernel> quantize_rows;
   std::vector<GemmF32Kernel> gemm_f32;
+  std::vector<FloatOpsKernel> float_ops;
 };
 KernelRows runnable_rows();
 

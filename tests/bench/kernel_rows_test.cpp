@@ -64,6 +64,11 @@ TEST(KernelRows, OneWrongBitIsFoundAndNamed) {
   rows = right;
   rows.gemm_f32.insert(rows.gemm_f32.begin(), {"wrong", 0, wrong_f32});
   expect_found(rows, "gemm_f32");
+  rows = right;
+  FloatOps wrong_ops = *right.float_ops.back().run;
+  wrong_ops.multiply = wrong_ops.add;
+  rows.float_ops.insert(rows.float_ops.begin(), {"wrong", 0, &wrong_ops});
+  expect_found(rows, "float_ops");
 }
 
 }  // namespace
