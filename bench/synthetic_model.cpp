@@ -97,7 +97,7 @@ class Builder {
     const std::size_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
     const bool w6 = recipe_.fine == Recipe::w6, sensitive = w6 || recipe_.fine == Recipe::mixed;
     ModelWeights weights;
-    weights.embedding = w8(c.vocab, c.hidden);
+    weights.embedding = vocabulary();
     for (std::size_t layer = 0; layer < c.layers; ++layer) {
       LayerWeights w{};
       w.input_norm = norm(c.hidden);
@@ -112,7 +112,7 @@ class Builder {
       weights.layers.push_back(w);
     }
     weights.final_norm = norm(c.hidden);
-    weights.head = c.tied_head ? weights.embedding : w8(c.vocab, c.hidden);
+    weights.head = c.tied_head ? weights.embedding : vocabulary();
     return weights;
   }
   const ModelSize& size() const { return size_; }
@@ -129,6 +129,10 @@ class Builder {
     auto* values = reinterpret_cast<float*>(take(n * sizeof(float), n));
     if (values) std::fill_n(values, n, 1.0f);
     return values;
+  }
+  Linear vocabulary() {
+    const std::size_t n = config_.vocab, k = config_.hidden;
+    return recipe_.head == Recipe::head_w8 ? w8(n, k) : fine(recipe_.head == Recipe::head_w6, n, k, false);
   }
   Linear fine(bool w6, std::size_t n, std::size_t k, bool bias) {
     return w6 ? fine<6>(n, k, bias) : fine<4>(n, k, bias);

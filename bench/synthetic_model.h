@@ -1,6 +1,6 @@
 // bench/synthetic_model.h - a model of given sizes with random weights that hold every invariant of kernels/packed.h.
 //
-// Recipes of the quantizer: linears of the layers W4 and W6, embedding and head W8, norms f32. Speed depends on sizes, not on
+// Recipes of the quantizer: linears of the layers W4 and W6, embedding and head W8 or as these, norms f32. Speed depends on sizes, not on
 // values; values are scaled so that activations keep their size from layer to layer.
 #pragma once
 
@@ -18,6 +18,8 @@ struct Recipe {
   enum Fine { w4, w6, mixed };  // of the layers' linears; mixed: k, v and down W6, the others W4
   std::size_t group = 128;      // 32, 64 or 128
   Fine fine = w4;
+  enum Head { head_w4, head_w6, head_w8 };  // of embedding and head
+  Head head = head_w8;
 };
 
 struct ModelSize {

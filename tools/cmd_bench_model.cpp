@@ -20,6 +20,8 @@ constexpr const char* kExamples =
 // In the order of bench::Recipe::Fine.
 const std::vector<std::string> kWeights = {"w4", "w6", "mixed"};
 constexpr const char* kWeightNames[] = {"W4A8", "W6A8", "W4/W6A8"};
+// In the order of bench::Recipe::Head.
+const std::vector<std::string> kHeads = {"w4", "w6", "w8"};
 
 void add_options(Options& options) {
   const bench::ModelBenchOptions base;
@@ -39,6 +41,8 @@ void add_options(Options& options) {
        "weights per group scale: 32, 64 or 128")  //
       ("weights", po::value<std::string>()->default_value("w4")->value_name("TYPE"),
        "linears of the layers: w4, w6 or mixed (k, v and down w6, the others w4)")  //
+      ("head", po::value<std::string>()->default_value("w8")->value_name("TYPE"),
+       "embedding and head: w4, w6 or w8")  //
       ("act-block", po::value<std::string>()->default_value("128")->value_name("B"),
        "columns per activation scale: 128 or row")  //
       ("kv", po::value<std::string>()->default_value("int8")->value_name("TYPE"),
@@ -54,6 +58,8 @@ Result<bench::ModelBenchOptions> read_options(const Options& options) {
   DGQ_TRY(chosen.recipe.group, group_option(options));
   DGQ_TRY(const std::size_t fine, one_of(options, "weights", kWeights));
   chosen.recipe.fine = static_cast<bench::Recipe::Fine>(fine);
+  DGQ_TRY(const std::size_t head, one_of(options, "head", kHeads));
+  chosen.recipe.head = static_cast<bench::Recipe::Head>(head);
   DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
   chosen.threads.assign(threads.begin(), threads.end());
   DGQ_TRY(chosen.act_block, act_block_option(options));
@@ -107,6 +113,7 @@ void print_json(const std::string& model, const std::string& backend, const benc
                             {"cpu_info", cpu_name()},
                             {"group", options.recipe.group},
                             {"weights", kWeights[options.recipe.fine]},
+                            {"head", kHeads[options.recipe.head]},
                             {"act_block", options.act_block == 0 ? OrderedJson("row") : OrderedJson(128)},
                             {"type_kv", options.kv == KvType::f32 ? "f32" : "int8"},
                             {"rows", std::move(rows)}};
@@ -118,7 +125,7 @@ void print_json(const std::string& model, const std::string& backend, const benc
 Result<int> bench_model(const Arguments& arguments) {
   Options options{
       "dgq bench model --shape NAME",
-      "Tokens per second of a model with the given sizes and random weights (embedding and head W8),\n"
+      "Tokens per second of a model with the given sizes and random weights,\n"
       "measured and printed as llama-bench does: a prompt (pp) and generation (tg), mean and deviation.",
       kExamples,
       {},
@@ -145,9 +152,10 @@ Result<int> bench_model(const Arguments& arguments) {
   if (options.get<bool>("json")) {
     print_json(shape.name, backend, chosen, report);
   } else {
-    print_markdown(
-        shape.name + " " + kWeightNames[chosen.recipe.fine] + " g" + std::to_string(chosen.recipe.group),
-        backend, report);
+    std::string model =
+        shape.name + " " + kWeightNames[chosen.recipe.fine] + " g" + std::to_string(chosen.recipe.group);
+    if (chosen.recipe.head != bench::Recipe::head_w8) model += " head " + kHeads[chosen.recipe.head];
+    print_markdown(model, backend, report);
   }
   return 0;
 }

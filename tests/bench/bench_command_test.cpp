@@ -118,12 +118,16 @@ TEST_F(BenchCommand, ModelPrintsTheColumnsOfLlamaBench) {
 
 TEST_F(BenchCommand, ModelTakesFinerWeights) {
   std::size_t bytes = 0;
-  for (const std::string weights : {"w4", "mixed", "w6"}) {
-    const Outcome outcome = run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --shape " +
-                                    path("tiny.json") + " --weights " + weights);
+  const std::pair<std::string, std::string> kRecipes[] = {
+      {"w4", "w4"}, {"w4", "w6"}, {"w4", "w8"}, {"mixed", "w8"}, {"w6", "w8"}};
+  for (const auto& [weights, head] : kRecipes) {
+    const Outcome outcome =
+        run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --shape " + path("tiny.json") +
+                " --group 32 --weights " + weights + " --head " + head);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const Json report = Json::parse(outcome.out);
     EXPECT_EQ(report["weights"], weights);
+    EXPECT_EQ(report["head"], head);
     EXPECT_GT(report["model_size"].get<std::size_t>(), bytes);
     bytes = report["model_size"].get<std::size_t>();
   }
@@ -154,6 +158,7 @@ TEST_F(BenchCommand, BadRequestsAreOneLine) {
   expect_refused(run_dgq("bench model --act-block 64" + shape), "--act-block");
   expect_refused(run_dgq("bench model --kv int4" + shape), "--kv");
   expect_refused(run_dgq("bench model --weights w8" + shape), "--weights must be w4, w6 or mixed");
+  expect_refused(run_dgq("bench model --head w5" + shape), "--head must be w4, w6 or w8");
   expect_refused(run_dgq("bench model --repetitions 0" + shape), "--repetitions");
   expect_refused(run_dgq("bench model --prompt 0 --gen 0" + shape), "nothing to do");
   expect_refused(run_dgq("bench model --prompt 65" + shape), "64");
