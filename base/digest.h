@@ -21,6 +21,13 @@ struct Digest {
   auto operator<=>(const Digest&) const = default;
 };
 
+// A file and what was in it.
+struct FileDigest {
+  std::string name;
+  Digest digest;
+  auto operator<=>(const FileDigest&) const = default;
+};
+
 // Incremental hash. Any number of update() calls, then finish() once.
 class Sha256 {
  public:

@@ -101,10 +101,14 @@ class Builder {
     for (std::size_t layer = 0; layer < c.layers; ++layer) {
       LayerWeights w{};
       w.input_norm = norm(c.hidden);
-      w.q = fine(w6, q, c.hidden, c.attention_bias);
-      w.k = fine(sensitive, kv, c.hidden, c.attention_bias);
-      w.v = fine(sensitive, kv, c.hidden, c.attention_bias);
-      w.o = fine(w6, c.hidden, q, c.attention_bias);
+      w.q = fine(w6, q, c.hidden, c.qkv_bias);
+      w.k = fine(sensitive, kv, c.hidden, c.qkv_bias);
+      w.v = fine(sensitive, kv, c.hidden, c.qkv_bias);
+      w.o = fine(w6, c.hidden, q, c.o_bias);
+      if (c.qk_norm) {
+        w.q_norm = norm(c.head_dim);
+        w.k_norm = norm(c.head_dim);
+      }
       w.post_attention_norm = norm(c.hidden);
       w.gate = fine(w6, c.ffn, c.hidden, c.mlp_bias);
       w.up = fine(w6, c.ffn, c.hidden, c.mlp_bias);

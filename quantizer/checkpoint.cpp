@@ -1,18 +1,12 @@
 #include "quantizer/checkpoint.h"
 
 #include <algorithm>
-#include <cstring>
+#include <set>
 
-#include "base/file.h"
-#include "base/json.h"
-#include "quantizer/safetensors.h"
+#include "quantizer/container.h"
 
 namespace dgq {
 namespace {
-
-constexpr std::size_t kMaxConfigBytes = 16u << 20;
-constexpr std::size_t kMaxIndexBytes = 100u << 20;
-constexpr std::size_t kMaxTokenizerBytes = 256u << 20;
 
 using Shape = std::vector<std::uint64_t>;
 struct Expected {
@@ -30,12 +24,9 @@ struct LinearSpec {
 };
 std::vector<LinearSpec> linears(const ModelConfig& c) {
   const std::uint64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  return {{"self_attn.q_proj", q, c.hidden, c.attention_bias},
-          {"self_attn.k_proj", kv, c.hidden, c.attention_bias},
-          {"self_attn.v_proj", kv, c.hidden, c.attention_bias},
-          {"self_attn.o_proj", c.hidden, q, c.attention_bias},
-          {"mlp.gate_proj", c.ffn, c.hidden, c.mlp_bias},
-          {"mlp.up_proj", c.ffn, c.hidden, c.mlp_bias},
+  return {{"self_attn.q_proj", q, c.hidden, c.qkv_bias},  {"self_attn.k_proj", kv, c.hidden, c.qkv_bias},
+          {"self_attn.v_proj", kv, c.hidden, c.qkv_bias}, {"self_attn.o_proj", c.hidden, q, c.o_bias},
+          {"mlp.gate_proj", c.ffn, c.hidden, c.mlp_bias}, {"mlp.up_proj", c.ffn, c.hidden, c.mlp_bias},
           {"mlp.down_proj", c.hidden, c.ffn, c.mlp_bias}};
 }
 
@@ -48,6 +39,10 @@ std::vector<Expected> expected_tensors(const ModelConfig& c) {
     const std::string prefix = layer_prefix(i);
     all.push_back({prefix + "input_layernorm.weight", {c.hidden}});
     all.push_back({prefix + "post_attention_layernorm.weight", {c.hidden}});
+    if (c.qk_norm) {
+      all.push_back({prefix + "self_attn.q_norm.weight", {c.head_dim}});
+      all.push_back({prefix + "self_attn.k_norm.weight", {c.head_dim}});
+    }
     for (const LinearSpec& linear : linears(c)) {
       all.push_back({prefix + linear.name + ".weight", {linear.n, linear.k}});
       if (linear.bias) all.push_back({prefix + linear.name + ".bias", {linear.n}});
@@ -56,133 +51,82 @@ std::vector<Expected> expected_tensors(const ModelConfig& c) {
   return all;
 }
 
-struct Located {
-  const SafeTensor* tensor;
-  const std::filesystem::path* file;
-};
-using TensorMap = std::map<std::string, Located, std::less<>>;
-
-std::string where(const Located& found, std::string_view name) {
-  return found.file->string() + ": tensor " + std::string(name);
+std::string where(const LocatedTensor& found, std::string_view name) {
+  return found.file.string() + ": tensor " + std::string(name);
 }
 
-Result<void> check_expected(const TensorMap& tensors, const Expected& expected,
-                            const std::filesystem::path& folder) {
-  const auto found = tensors.find(expected.name);
-  if (found == tensors.end())
-    return Error{Errc::corrupt,
-                 folder.string() + ": tensor " + expected.name + " is missing (config.json asks for it)"};
-  const SafeTensor& tensor = *found->second.tensor;
+Result<void> check_expected(const Container& files, const Expected& expected) {
+  const std::string name = files.name_of(expected.name);
+  const auto found = files.tensors.find(name);
+  if (found == files.tensors.end())
+    return Error{Errc::corrupt, files.path.string() + ": tensor " + name + " is missing (" +
+                                    files.config_name + " asks for it)"};
+  const StoredTensor& tensor = found->second.tensor;
   if (tensor.shape != expected.shape)
-    return Error{Errc::corrupt, where(found->second, expected.name) + " has shape " +
-                                    shape_text(tensor.shape) + ", config.json asks for " +
-                                    shape_text(expected.shape)};
-  if (tensor.dtype != "F32" && tensor.dtype != "F16" && tensor.dtype != "BF16")
+    return Error{Errc::corrupt, where(found->second, name) + " has shape " + shape_text(tensor.shape) + ", " +
+                                    files.config_name + " asks for " + shape_text(expected.shape)};
+  if (!holds_floats(tensor.dtype))
     return Error{Errc::unsupported,
-                 where(found->second, expected.name) + ": dtype " + tensor.dtype +
+                 where(found->second, name) + ": dtype " + tensor.dtype +
                      " is not F32, F16 or BF16; convert the checkpoint to one of them first"};
   return {};
 }
 
-bool same_contents(const SafeTensor& a, const SafeTensor& b) {
+bool same_contents(const StoredTensor& a, const StoredTensor& b) {
   return a.dtype == b.dtype && a.shape == b.shape &&
          std::equal(a.data.begin(), a.data.end(), b.data.begin(), b.data.end());
 }
 
 // A tensor beyond the expected ones changes nothing: old exports store the rotary table, and the tied head
 // twice.
-bool harmless(const TensorMap& tensors, const TensorMap::value_type& extra, const ModelConfig& config) {
+bool harmless(const Container& files, const TensorMap::value_type& extra) {
   if (extra.first.ends_with("rotary_emb.inv_freq")) return true;
-  return config.tied_head && extra.first == "lm_head.weight" &&
-         same_contents(*extra.second.tensor, *tensors.find("model.embed_tokens.weight")->second.tensor);
+  return files.config.tied_head && extra.first == files.name_of("lm_head.weight") &&
+         same_contents(extra.second.tensor,
+                       files.tensors.find(files.name_of("model.embed_tokens.weight"))->second.tensor);
 }
 
-Result<void> check_tensors(const TensorMap& tensors, const ModelConfig& config,
-                           const std::filesystem::path& folder) {
-  std::vector<Expected> expected = expected_tensors(config);
-  for (const Expected& one : expected) DGQ_CHECK(check_expected(tensors, one, folder));
-  const auto by_name = [](const Expected& a, const Expected& b) { return a.name < b.name; };
-  std::sort(expected.begin(), expected.end(), by_name);
-  for (const auto& extra : tensors) {
-    if (std::binary_search(expected.begin(), expected.end(), Expected{extra.first, {}}, by_name)) continue;
-    if (!harmless(tensors, extra, config))
-      return Error{Errc::unsupported, where(extra.second, extra.first) +
-                                          " is not part of the model that config.json "
-                                          "describes; leaving it out would change the result"};
+Result<void> check_tensors(const Container& files) {
+  std::set<std::string> names;
+  for (const Expected& one : expected_tensors(files.config)) {
+    DGQ_CHECK(check_expected(files, one));
+    names.insert(files.name_of(one.name));
   }
+  for (const auto& extra : files.tensors)
+    if (!names.contains(extra.first) && !harmless(files, extra))
+      return Error{Errc::unsupported, where(extra.second, extra.first) + " is not part of the model that " +
+                                          files.config_name +
+                                          " describes; leaving it out would change the result"};
   return {};
 }
 
-bool plain_file_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of("/\\\0", 0, 3) == std::string_view::npos;
+// Rows 2i and 2i + 1 of each head to i and i + head_dim / 2, where Hugging Face has them.
+std::vector<float> unpair_rows(const std::vector<float>& from, std::size_t rows, std::size_t head_dim) {
+  std::vector<float> to(from.size());
+  const std::size_t width = from.size() / rows;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t in_head = row % head_dim, half = in_head % 2,
+                      target = in_head / 2 + half * (head_dim / 2);
+    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(row * width), width,
+                to.begin() + static_cast<std::ptrdiff_t>((row - in_head + target) * width));
+  }
+  return to;
+}
+
+bool has_rotary_rows(std::string_view name) {
+  return name.find(".q_proj.") != std::string_view::npos || name.find(".k_proj.") != std::string_view::npos;
 }
 
 }  // namespace
 
 struct Checkpoint::State {
-  std::filesystem::path folder;
-  std::string config_text, index_text, tokenizer_text;
-  Json config_json;
-  ModelConfig config;
-  std::vector<std::unique_ptr<SafetensorsFile>> shards;  // stable addresses: `tensors` points into them
-  TensorMap tensors;
-
-  Result<void> open_shard(const std::string& name) {
-    DGQ_TRY(SafetensorsFile file, SafetensorsFile::open(folder / name));
-    shards.push_back(std::make_unique<SafetensorsFile>(std::move(file)));
-    return {};
-  }
-
-  Result<void> open_single() {
-    DGQ_CHECK(open_shard("model.safetensors"));
-    for (const auto& [name, tensor] : shards[0]->tensors) tensors[name] = {&tensor, &shards[0]->path};
-    return {};
-  }
-
-  // The index and the shards must agree on where each tensor is: neither may know one that the other does
-  // not.
-  Result<void> open_sharded(const std::filesystem::path& index_path) {
-    DGQ_TRY(index_text, read_file(index_path, kMaxIndexBytes));
-    const std::string at = index_path.string();
-    DGQ_TRY(const Json index, parse_json(index_text, at));
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-      return Error{Errc::corrupt, at + ": \"weight_map\" must be an object"};
-    std::map<std::string, std::map<std::string, bool>> by_file;  // file -> tensors
-    for (const auto& [name, file] : index["weight_map"].items()) {
-      if (!file.is_string() || !plain_file_name(file.get_ref<const std::string&>()))
-        return Error{Errc::corrupt, at + ": tensor " + name + " must name a file of the same folder"};
-      by_file[file.get<std::string>()][name] = true;
-    }
-    for (const auto& [file, names] : by_file) {
-      DGQ_CHECK(open_shard(file));
-      const SafetensorsFile& shard = *shards.back();
-      for (const auto& [name, unused] : names)
-        if (!shard.tensors.count(name))
-          return Error{Errc::corrupt,
-                       shard.path.string() + ": tensor " + name + " is missing (" + at + " places it here)"};
-      for (const auto& [name, tensor] : shard.tensors) {
-        if (!names.count(name))
-          return Error{Errc::corrupt,
-                       shard.path.string() + ": tensor " + name + " is not placed here by " + at};
-        tensors[name] = {&tensor, &shard.path};
-      }
-    }
-    return {};
-  }
-
-  Result<void> open_weights() {
-    const std::filesystem::path index = folder / "model.safetensors.index.json";
-    std::error_code ignored;
-    if (std::filesystem::exists(folder / "model.safetensors", ignored)) return open_single();
-    if (std::filesystem::exists(index, ignored)) return open_sharded(index);
-    return Error{Errc::not_found,
-                 folder.string() + ": neither model.safetensors nor model.safetensors.index.json is there"};
-  }
+  Container files;
 
   Result<std::vector<float>> floats(const std::string& name) const {
-    const Located& found = tensors.find(name)->second;  // there: open() checked
-    return to_f32(*found.tensor, where(found, name));
+    const auto found = files.tensors.find(files.name_of(name));  // there: open() checked
+    DGQ_TRY(std::vector<float> values, to_f32(found->second.tensor, where(found->second, found->first)));
+    if (!files.rotary_pairs || !has_rotary_rows(name)) return values;
+    return unpair_rows(values, found->second.tensor.shape.front(), files.config.head_dim);
   }
 
   // Appends the tensor to the layer's storage and returns where it lies.
@@ -207,36 +151,39 @@ Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 Checkpoint::~Checkpoint() = default;
 
-Result<Checkpoint> Checkpoint::open(const std::filesystem::path& folder) {
+Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
+                                    const std::filesystem::path& tokenizer) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(folder, ignored))
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  if (!folder && path.extension() != ".gguf")
     return Error{Errc::not_found,
-                 folder.string() + " is not a folder; give the folder that holds config.json"};
-  auto state = std::make_unique<State>();
-  state->folder = folder;
-  const std::string config_path = (folder / "config.json").string();
-  DGQ_TRY(state->config_text, read_file(config_path, kMaxConfigBytes));
-  DGQ_TRY(state->config_json, parse_json(state->config_text, config_path));
-  DGQ_TRY(state->config, parse_config(state->config_json, config_path));
-  DGQ_TRY(state->tokenizer_text, read_file(folder / "tokenizer.json", kMaxTokenizerBytes));
-  DGQ_CHECK(state->open_weights());
-  DGQ_CHECK(check_tensors(state->tensors, state->config, folder));
-  return Checkpoint(std::move(state));
+                 path.string() + " is neither a folder that holds config.json nor a .gguf file"};
+  DGQ_TRY(Container files, folder ? open_folder(path, tokenizer) : open_gguf(path, tokenizer));
+  DGQ_CHECK(check_tensors(files));
+  return Checkpoint(std::make_unique<State>(std::move(files)));
 }
 
-const std::filesystem::path& Checkpoint::folder() const { return state_->folder; }
-const ModelConfig& Checkpoint::config() const { return state_->config; }
-const Json& Checkpoint::config_json() const { return state_->config_json; }
-const std::string& Checkpoint::tokenizer_json() const { return state_->tokenizer_text; }
+const ModelConfig& Checkpoint::config() const { return state_->files.config; }
+const std::string& Checkpoint::tokenizer_json() const { return state_->files.tokenizer_json; }
+const std::string& Checkpoint::tokenizer_where() const { return state_->files.tokenizer_where; }
 
-Result<std::vector<std::pair<std::string, Digest>>> Checkpoint::source_digests() const {
-  std::vector<std::pair<std::string, Digest>> digests = {{"config.json", sha256(state_->config_text)},
-                                                         {"tokenizer.json", sha256(state_->tokenizer_text)}};
-  if (!state_->index_text.empty())
-    digests.emplace_back("model.safetensors.index.json", sha256(state_->index_text));
-  for (const auto& shard : state_->shards)
-    digests.emplace_back(shard->path.filename().string(), sha256(shard->map.bytes()));
+std::vector<FileDigest> Checkpoint::file_digests() const {
+  std::vector<FileDigest> digests;
+  for (const auto& [name, text] : state_->files.texts) digests.push_back({name, sha256(text)});
+  for (const auto& [path, map] : state_->files.maps)
+    digests.push_back({path.filename().string(), sha256(map.bytes())});
   return digests;
+}
+
+Result<Digest> Checkpoint::weights_digest() const {
+  Sha256 hash;
+  for (const Expected& tensor : expected_tensors(config())) {
+    DGQ_TRY(const std::vector<float> values, state_->floats(tensor.name));
+    const std::string header = tensor.name + " " + shape_text(tensor.shape) + "\n";
+    hash.update(std::as_bytes(std::span(header)));
+    hash.update(std::as_bytes(std::span(values)));
+  }
+  return hash.finish();
 }
 
 Result<LayerF32> Checkpoint::layer(std::size_t index) const {
@@ -245,8 +192,12 @@ Result<LayerF32> Checkpoint::layer(std::size_t index) const {
   LayerWeights& w = layer.weights;
   DGQ_TRY(w.input_norm, state_->keep(layer, prefix + "input_layernorm.weight"));
   DGQ_TRY(w.post_attention_norm, state_->keep(layer, prefix + "post_attention_layernorm.weight"));
+  if (config().qk_norm) {
+    DGQ_TRY(w.q_norm, state_->keep(layer, prefix + "self_attn.q_norm.weight"));
+    DGQ_TRY(w.k_norm, state_->keep(layer, prefix + "self_attn.k_norm.weight"));
+  }
   Linear* const targets[] = {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
-  const std::vector<LinearSpec> specs = linears(state_->config);
+  const std::vector<LinearSpec> specs = linears(config());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     DGQ_TRY(*targets[i], state_->linear(layer, prefix, specs[i]));
   }
@@ -258,7 +209,7 @@ Result<std::vector<float>> Checkpoint::embedding() const {
 }
 
 Result<std::vector<float>> Checkpoint::head() const {
-  if (state_->config.tied_head) return std::vector<float>();
+  if (config().tied_head) return std::vector<float>();
   return state_->floats("lm_head.weight");
 }
 

@@ -1,5 +1,6 @@
-// quantizer/checkpoint.h - a Hugging Face checkpoint folder: config.json, model.safetensors (single or sharded),
-// tokenizer.json. Tensors in F32, F16 or BF16 stay memory-mapped and become float32 when asked for.
+// quantizer/checkpoint.h - the model to quantize: a Hugging Face folder (config.json, tokenizer.json, model.safetensors,
+// single or sharded) or a GGUF file. Tensors in F32, F16, BF16 or Q8_0 stay memory-mapped and become float32 when asked for,
+// in the order of Hugging Face's rows whatever the container. docs/QUANTIZER.md says what is taken and what is refused.
 #pragma once
 
 #include <filesystem>
@@ -22,20 +23,24 @@ struct LayerF32 {
 
 class Checkpoint {
  public:
-  // Reads the headers only. Every tensor that the config asks for is checked here: present, shape, type. A tensor that
-  // the graph would not use is an Error too (it would change the mathematics silently), but for known harmless ones
+  // path: the folder or the .gguf file. tokenizer: a tokenizer.json to take instead of what the container holds; empty:
+  // none. Reads the headers only. Every tensor that the config asks for is checked here: present, shape, type. A tensor
+  // that the graph would not use is an Error too (it would change the mathematics silently), but for known harmless ones
   // (rotary inv_freq buffers; lm_head equal to the embedding when tied).
-  static Result<Checkpoint> open(const std::filesystem::path& folder);
+  static Result<Checkpoint> open(const std::filesystem::path& path,
+                                 const std::filesystem::path& tokenizer = {});
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
 
-  const std::filesystem::path& folder() const;
   const ModelConfig& config() const;
-  const Json& config_json() const;            // config.json as read
-  const std::string& tokenizer_json() const;  // bytes of tokenizer.json
-  // file name -> SHA-256 of every file read, for provenance. Reads them whole.
-  Result<std::vector<std::pair<std::string, Digest>>> source_digests() const;
+  const std::string& tokenizer_json() const;   // text of a tokenizer.json
+  const std::string& tokenizer_where() const;  // the file it is from, for messages
+  // Name (without folder) and SHA-256 of every file read. Reads them whole.
+  std::vector<FileDigest> file_digests() const;
+  // SHA-256 over name, shape and float32 values of every tensor of the graph in a fixed order: the same for every
+  // container that holds the same numbers. Reads everything.
+  Result<Digest> weights_digest() const;
 
   // Float32 copies. corrupt: a NaN or infinity in the tensor, named.
   Result<LayerF32> layer(std::size_t index) const;

@@ -51,12 +51,15 @@ class Job {
   // What decides the result, before any work: these are compared when looking for a version to reuse.
   Result<Manifest> plan() {
     Manifest manifest;
-    manifest.config = checkpoint_.config_json();
+    manifest.config = config_to_json(checkpoint_.config());
     manifest.activation_block = options_.activation_block;
-    DGQ_TRY(const auto digests, checkpoint_.source_digests());
-    Json sources;
-    for (const auto& [file, digest] : digests) sources[file] = digest.hex();
-    manifest.provenance = {{"sources", sources}, {"tool", options_.tool}};
+    DGQ_TRY(const Digest weights, checkpoint_.weights_digest());
+    // What was in the files and not the files: other containers of the same model give the same version.
+    manifest.provenance = {{"sources",
+                            {{"weights", weights.hex()},
+                             {"config", sha256(manifest.config.dump()).hex()},
+                             {"tokenizer", sha256(checkpoint_.tokenizer_json()).hex()}}},
+                           {"tool", options_.tool}};
     Json calibration = {
         {"kind", "sampled"}, {"tokens", options_.calibration_tokens}, {"seed", options_.seed}};
     if (!options_.calibration.empty()) {
@@ -137,6 +140,9 @@ class Job {
     LayerPacker packer(name, reports);
     packer.add_norm("input_layernorm", {w.input_norm, hidden});
     packer.add_norm("post_attention_layernorm", {w.post_attention_norm, hidden});
+    const std::size_t head_dim = checkpoint_.config().head_dim;
+    if (w.q_norm) packer.add_norm("q_norm", {w.q_norm, head_dim});
+    if (w.k_norm) packer.add_norm("k_norm", {w.k_norm, head_dim});
     double done = 0;
     for (const auto& linear : linears) {
       say(name + ": " + linear.name, share(before + 0.5 + 0.5 * done++ / std::size(linears)));
@@ -191,11 +197,11 @@ Result<QuantizeResult> reuse(VersionInfo there) {
 
 // The tokenizer is stored as it is, so it has to be one that the runtime will read, with ids that the model knows.
 Result<Tokenizer> check_tokenizer(const Checkpoint& checkpoint) {
-  const std::string where = (checkpoint.folder() / "tokenizer.json").string();
+  const std::string& where = checkpoint.tokenizer_where();
   DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(checkpoint.tokenizer_json(), where));
   if (tokenizer.vocabulary_size() > checkpoint.config().vocab)
     return Error{Errc::corrupt, where + " has ids up to " + std::to_string(tokenizer.vocabulary_size() - 1) +
-                                    ", but config.json's vocab_size is " +
+                                    ", but the model's vocabulary has " +
                                     std::to_string(checkpoint.config().vocab)};
   return tokenizer;
 }
@@ -218,7 +224,7 @@ Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry
   DGQ_TRY(Ingest ingest, registry.begin_ingest());
   DGQ_CHECK(job.run(result.manifest, ingest, result.tensors));
   result.manifest.report = to_json(result.tensors);
-  DGQ_TRY(result.version, ingest.commit(result.manifest, name));
+  DGQ_TRY(result.version, ingest.commit(result.manifest, name, checkpoint.file_digests()));
   return result;
 }
 

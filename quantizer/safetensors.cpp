@@ -1,17 +1,12 @@
 #include "quantizer/safetensors.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "base/json.h"
 
 namespace dgq {
 namespace {
-
-static_assert(std::endian::native == std::endian::little,
-              "safetensors data is little-endian and used in place");
 
 // Bytes per element; 0 for a name we do not know.
 std::size_t element_bytes(std::string_view dtype) {
@@ -45,7 +40,7 @@ Result<std::vector<std::uint64_t>> integers(const Json& tensor, const char* key,
 }
 
 // product(shape) * element, or an Error when that does not fit.
-Result<std::uint64_t> byte_size(const SafeTensor& tensor, std::size_t element, const std::string& where) {
+Result<std::uint64_t> byte_size(const StoredTensor& tensor, std::size_t element, const std::string& where) {
   std::uint64_t size = element;
   for (const std::uint64_t dimension : tensor.shape)
     if (__builtin_mul_overflow(size, dimension, &size))
@@ -53,9 +48,10 @@ Result<std::uint64_t> byte_size(const SafeTensor& tensor, std::size_t element, c
   return size;
 }
 
-Result<SafeTensor> parse_tensor(const Json& json, std::span<const std::byte> data, const std::string& where) {
+Result<StoredTensor> parse_tensor(const Json& json, std::span<const std::byte> data,
+                                  const std::string& where) {
   if (!json.is_object()) return corrupt(where, "must be an object");
-  SafeTensor tensor;
+  StoredTensor tensor;
   DGQ_TRY(tensor.dtype, json_string(json, "dtype", where));
   DGQ_TRY(tensor.shape, integers(json, "shape", where));
   DGQ_TRY(const std::vector<std::uint64_t> range, integers(json, "data_offsets", where));
@@ -72,6 +68,8 @@ Result<SafeTensor> parse_tensor(const Json& json, std::span<const std::byte> dat
       return corrupt(where, "has " + std::to_string(tensor.data.size()) + " bytes, but shape " +
                                 shape_text(tensor.shape) + " in " + tensor.dtype + " takes " +
                                 std::to_string(size));
+  } else if (holds_floats(tensor.dtype)) {  // GGUF's, of a size that nothing here has checked
+    return corrupt(where, "dtype " + tensor.dtype + " is none of safetensors'");
   }
   return tensor;
 }
@@ -99,32 +97,13 @@ Result<void> check_coverage(const SafeTensors& tensors, std::span<const std::byt
   return {};
 }
 
-template <class T>
-T load(const std::byte* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-template <class T, class Convert>
-std::vector<float> convert_all(std::span<const std::byte> data, Convert convert) {
-  std::vector<float> out(data.size() / sizeof(T));
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = convert(load<T>(data.data() + i * sizeof(T)));
-  return out;
-}
-
 }  // namespace
-
-std::string shape_text(std::span<const std::uint64_t> shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 Result<SafeTensors> parse_safetensors(std::span<const std::byte> bytes, std::string_view where) {
   if (bytes.size() < 8)
     return corrupt(where, "not a safetensors file: only " + std::to_string(bytes.size()) + " bytes");
-  const auto header_size = load<std::uint64_t>(bytes.data());
+  std::uint64_t header_size;
+  std::memcpy(&header_size, bytes.data(), sizeof header_size);
   if (header_size > kMaxSafetensorsHeader)
     return corrupt(where, "not a safetensors file: a header of " + std::to_string(header_size) +
                               " bytes, more than the format's limit of " +
@@ -140,7 +119,7 @@ Result<SafeTensors> parse_safetensors(std::span<const std::byte> bytes, std::str
   SafeTensors tensors;
   for (const auto& [name, value] : json.items()) {
     if (name == "__metadata__") continue;
-    DGQ_TRY(SafeTensor tensor, parse_tensor(value, data, std::string(where) + ": tensor " + name));
+    DGQ_TRY(StoredTensor tensor, parse_tensor(value, data, std::string(where) + ": tensor " + name));
     tensors.emplace(name, std::move(tensor));
   }
   DGQ_CHECK(check_coverage(tensors, data, where));
@@ -153,46 +132,6 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
   DGQ_TRY(file.map, MappedFile::open(path));
   DGQ_TRY(file.tensors, parse_safetensors(file.map.bytes(), path.string()));
   return file;
-}
-
-float bf16_to_f32(std::uint16_t half) { return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16); }
-
-float f16_to_f32(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-  const std::uint32_t exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in binary32
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
-  }
-  const std::uint32_t rebiased = exponent == 31 ? 255 : exponent + (127 - 15);
-  return std::bit_cast<float>(sign | rebiased << 23 | fraction << 13);
-}
-
-Result<std::vector<float>> to_f32(const SafeTensor& tensor, std::string_view where) {
-  std::vector<float> values;
-  if (tensor.dtype == "F32") {
-    values = convert_all<float>(tensor.data, [](float x) { return x; });
-  } else if (tensor.dtype == "F16") {
-    values = convert_all<std::uint16_t>(tensor.data, f16_to_f32);
-  } else if (tensor.dtype == "BF16") {
-    values = convert_all<std::uint16_t>(tensor.data, bf16_to_f32);
-  } else {
-    return Error{Errc::unsupported,
-                 std::string(where) + ": dtype " + tensor.dtype + " is not F32, F16 or BF16"};
-  }
-  const auto bad = std::find_if(values.begin(), values.end(), [](float x) { return !std::isfinite(x); });
-  if (bad != values.end())
-    return corrupt(where, "element " + std::to_string(bad - values.begin()) + " is " +
-                              (std::isnan(*bad) ? "NaN" : "infinite") + "; the checkpoint is damaged");
-  return values;
-}
-
-Result<std::vector<std::int32_t>> to_i32(const SafeTensor& tensor, std::string_view where) {
-  if (tensor.dtype != "I32")
-    return Error{Errc::unsupported, std::string(where) + ": dtype " + tensor.dtype + " is not I32"};
-  std::vector<std::int32_t> values(tensor.data.size() / sizeof(std::int32_t));
-  if (!values.empty()) std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
-  return values;
 }
 
 }  // namespace dgq

@@ -198,6 +198,20 @@ Result<RegistryStats> Registry::stats() {
   return RegistryStats{value(0), value(1), value(2), value(3)};
 }
 
+Result<std::vector<FileDigest>> Registry::sources(const Digest& version) {
+  DGQ_TRY(Statement rows,
+          state_->db->query("SELECT subject, from_digest FROM audit WHERE action = 'source' AND "
+                            "to_digest = ? GROUP BY subject, from_digest ORDER BY min(id)",
+                            version));
+  std::vector<FileDigest> files;
+  while (true) {
+    DGQ_TRY(const bool row, rows.step());
+    if (!row) return files;
+    DGQ_TRY(const Digest digest, rows.digest(1));
+    files.push_back({std::string(rows.text(0)), digest});
+  }
+}
+
 Result<std::vector<BlobInfo>> Registry::blobs() {
   DGQ_TRY(Statement rows, state_->db->query("SELECT digest, bytes, stored_bytes FROM blob ORDER BY id"));
   std::vector<BlobInfo> blobs;

@@ -77,6 +77,8 @@ class Registry {
   Result<VerifyReport> verify(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
   Result<RegistryStats> stats();
+  // The files that a version was made from, as commit() was told; from the audit log.
+  Result<std::vector<FileDigest>> sources(const Digest& version);
   Result<std::vector<BlobInfo>> blobs();  // all of them, in the order of their storing
 
   // Streams a blob's bytes in order, chunk by chunk, checking each chunk; the digest is checked at the end
@@ -103,9 +105,11 @@ class Ingest {
   ~Ingest();
   // Stores the bytes (or finds them there: same digest) under this ingest. Durable when it returns.
   Result<BlobRef> add_blob(std::string_view name, std::string_view media, std::span<const std::byte> bytes);
-  // One transaction: the version, its references, the tag (moved if it existed), the audit row. All blobs of
+  // One transaction: the version, its references, the tag (moved if it existed), the audit rows. All blobs of
   // the manifest must be there. Returns the version's digest; the same version again is fine.
-  Result<Digest> commit(const Manifest& manifest, const ModelRef& name);
+  // sources: the files that it was made from, for the audit log; other files may give the same version.
+  Result<Digest> commit(const Manifest& manifest, const ModelRef& name,
+                        const std::vector<FileDigest>& sources = {});
 
  private:
   friend class Registry;

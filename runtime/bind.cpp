@@ -125,10 +125,14 @@ Result<LayerWeights> bind_layer(std::span<const std::byte> bytes, const ModelCon
   const std::size_t q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
   LayerWeights w{};
   DGQ_TRY(w.input_norm, binder.norm("input_layernorm", c.hidden));
-  DGQ_TRY(w.q, binder.linear("q_proj", q_width, c.hidden, c.attention_bias));
-  DGQ_TRY(w.k, binder.linear("k_proj", kv_width, c.hidden, c.attention_bias));
-  DGQ_TRY(w.v, binder.linear("v_proj", kv_width, c.hidden, c.attention_bias));
-  DGQ_TRY(w.o, binder.linear("o_proj", c.hidden, q_width, c.attention_bias));
+  DGQ_TRY(w.q, binder.linear("q_proj", q_width, c.hidden, c.qkv_bias));
+  DGQ_TRY(w.k, binder.linear("k_proj", kv_width, c.hidden, c.qkv_bias));
+  DGQ_TRY(w.v, binder.linear("v_proj", kv_width, c.hidden, c.qkv_bias));
+  DGQ_TRY(w.o, binder.linear("o_proj", c.hidden, q_width, c.o_bias));
+  if (c.qk_norm) {
+    DGQ_TRY(w.q_norm, binder.norm("q_norm", c.head_dim));
+    DGQ_TRY(w.k_norm, binder.norm("k_norm", c.head_dim));
+  }
   DGQ_TRY(w.post_attention_norm, binder.norm("post_attention_layernorm", c.hidden));
   DGQ_TRY(w.gate, binder.linear("gate_proj", c.ffn, c.hidden, c.mlp_bias));
   DGQ_TRY(w.up, binder.linear("up_proj", c.ffn, c.hidden, c.mlp_bias));

@@ -1,6 +1,6 @@
 #include "runtime/config.h"
 
-#include <array>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -13,8 +13,6 @@ namespace {
 constexpr std::int64_t kMaxHidden = 65536, kMaxLayers = 1024, kMaxHeads = 1024;
 constexpr std::int64_t kMaxVocab = 1 << 20;
 constexpr std::int64_t kMaxPositions = 1 << 20;  // runtime/math.h reduces RoPE angles exactly up to here
-constexpr std::int64_t kMistralWindow =
-    4096;  // what Hugging Face takes when a Mistral config has no sliding_window
 
 Error unsupported(std::string_view where, const std::string& what) {
   return {Errc::unsupported, std::string(where) + ": " + what + " is not supported"};
@@ -36,52 +34,163 @@ Result<std::size_t> size_of(const Json& config, const char* key, std::int64_t hi
   return static_cast<std::size_t>(value);
 }
 
-Result<bool> is_mistral(const Json& config, std::string_view where) {
+// What the classes of Hugging Face's transformers do and their config.json does not say.
+struct Family {
+  const char* architecture;
+  bool qkv_bias;  // q, k and v have a bias and o has none, whatever "attention_bias" says
+  bool qk_norm;
+  std::int64_t window;    // where there is no "sliding_window"
+  bool window_used;       // where there is no "use_sliding_window"
+  std::int64_t head_dim;  // where there is no "head_dim"; 0: hidden size / heads
+};
+constexpr std::int64_t kNoWindow = INT64_MAX;
+constexpr Family kLlama = {"LlamaForCausalLM", false, false, kNoWindow, true, 0};
+constexpr Family kMistral = {"MistralForCausalLM", false, false, 4096, true, 0};
+constexpr Family kQwen2 = {"Qwen2ForCausalLM", true, false, kNoWindow, false, 0};
+constexpr Family kQwen3 = {"Qwen3ForCausalLM", false, true, kNoWindow, false, 128};
+
+Result<const Family*> find_family(const Json& config, std::string_view where) {
   const Json& list = member(config, "architectures");
   if (!list.is_array() || list.size() != 1 || !list[0].is_string())
     return corrupt(where, "\"architectures\" must be a list of one name, for example [\"LlamaForCausalLM\"]");
   const auto name = list[0].get<std::string>();
-  if (name == "LlamaForCausalLM") return false;
-  if (name == "MistralForCausalLM") return true;
-  return unsupported(where, "architecture " + name + " (supported: LlamaForCausalLM, MistralForCausalLM)");
+  std::string supported;
+  for (const Family* family : {&kLlama, &kMistral, &kQwen2, &kQwen3}) {
+    if (name == family->architecture) return family;
+    supported += (supported.empty() ? "" : ", ") + std::string(family->architecture);
+  }
+  return unsupported(where, "architecture " + name + " (supported: " + supported + ")");
 }
 
-// Members that turn the graph into another one, refused unless they hold the value that leaves it alone.
+// Read by the functions below.
+constexpr std::string_view kRead[] = {"architectures",
+                                      "hidden_size",
+                                      "intermediate_size",
+                                      "num_hidden_layers",
+                                      "num_attention_heads",
+                                      "num_key_value_heads",
+                                      "head_dim",
+                                      "vocab_size",
+                                      "rms_norm_eps",
+                                      "rope_theta",
+                                      "max_position_embeddings",
+                                      "rope_scaling",
+                                      "rope_parameters",
+                                      "tie_word_embeddings",
+                                      "attention_bias",
+                                      "mlp_bias",
+                                      "bos_token_id",
+                                      "eos_token_id",
+                                      "hidden_act",
+                                      "pretraining_tp",
+                                      "sliding_window",
+                                      "use_sliding_window",
+                                      "layer_types",
+                                      "partial_rotary_factor"};
+
+// Names, formats, training and generation settings: nothing that the graph computes depends on them.
+// max_window_layers says which layers have the window, and a window is refused.
+constexpr std::string_view kHarmless[] = {"model_type",
+                                          "torch_dtype",
+                                          "dtype",
+                                          "transformers_version",
+                                          "transformers.js_config",
+                                          "auto_map",
+                                          "name_or_path",
+                                          "is_llama_config",
+                                          "unsloth_fixed",
+                                          "unsloth_version",
+                                          "max_window_layers",
+                                          "initializer_range",
+                                          "initializer_factor",
+                                          "attention_dropout",
+                                          "hidden_dropout",
+                                          "resid_pdrop",
+                                          "embd_pdrop",
+                                          "use_cache",
+                                          "pad_token_id",
+                                          "unk_token_id",
+                                          "sep_token_id",
+                                          "cls_token_id",
+                                          "decoder_start_token_id",
+                                          "is_decoder",
+                                          "return_dict",
+                                          "output_attentions",
+                                          "output_hidden_states",
+                                          "torchscript",
+                                          "use_bfloat16",
+                                          "gradient_checkpointing",
+                                          "task_specific_params",
+                                          "problem_type",
+                                          "id2label",
+                                          "label2id",
+                                          "finetuning_task",
+                                          "tokenizer_class",
+                                          "prefix",
+                                          "chunk_size_feed_forward",
+                                          "max_length",
+                                          "min_length",
+                                          "do_sample",
+                                          "early_stopping",
+                                          "num_beams",
+                                          "num_beam_groups",
+                                          "diversity_penalty",
+                                          "temperature",
+                                          "top_k",
+                                          "top_p",
+                                          "typical_p",
+                                          "repetition_penalty",
+                                          "length_penalty",
+                                          "no_repeat_ngram_size",
+                                          "encoder_no_repeat_ngram_size",
+                                          "bad_words_ids",
+                                          "num_return_sequences",
+                                          "output_scores",
+                                          "return_dict_in_generate",
+                                          "forced_bos_token_id",
+                                          "forced_eos_token_id",
+                                          "remove_invalid_values",
+                                          "exponential_decay_length_penalty",
+                                          "suppress_tokens",
+                                          "begin_suppress_tokens",
+                                          "pruned_heads"};
+
+// Known, and harmless as long as they are false.
+constexpr std::string_view kMustBeFalse[] = {"use_qk_norm",
+                                             "qk_norm",
+                                             "alibi",
+                                             "is_encoder_decoder",
+                                             "scale_embeddings",
+                                             "rope_interleaved",
+                                             "add_cross_attention",
+                                             "tie_encoder_decoder"};
+
+template <std::size_t N>
+bool contains(const std::string_view (&names)[N], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+// A member that nobody here has heard of may turn the graph into another one: guessing that it does not would give wrong
+// logits without a word.
+Result<void> check_members(const Json& config, std::string_view where) {
+  for (const auto& [key, value] : config.items()) {
+    if (value.is_null() || key.starts_with('_') || contains(kRead, key) || contains(kHarmless, key)) continue;
+    if (!contains(kMustBeFalse, key))
+      return unsupported(where, "\"" + key +
+                                    "\" (it may change what the model computes; if you know that it does "
+                                    "not, take it out)");
+    if (value != false) return unsupported(where, "\"" + key + "\" other than false");
+  }
+  return {};
+}
+
 Result<void> check_graph(const Json& config, std::string_view where) {
-  constexpr std::array kMustBeUnset = {"quantization_config",
-                                       "compression_config",
-                                       "attn_logit_softcapping",
-                                       "final_logit_softcapping",
-                                       "num_local_experts",
-                                       "num_experts",
-                                       "n_routed_experts",
-                                       "num_experts_per_tok",
-                                       "layer_types",
-                                       "query_pre_attn_scalar",
-                                       "clip_qkv",
-                                       "attention_chunk_size",
-                                       "no_rope_layers",
-                                       "logit_scale",
-                                       "logits_scaling",
-                                       "attention_multiplier",
-                                       "residual_multiplier",
-                                       "embedding_multiplier",
-                                       "num_nextn_predict_layers"};
-  constexpr std::array kMustBeFalse = {"use_qk_norm", "qk_norm", "alibi", "is_encoder_decoder",
-                                       "scale_embeddings"};
-  for (const char* key : kMustBeUnset) {
-    const Json& value = member(config, key);
-    if (key == std::string_view("layer_types") && value.is_array()) {
-      for (const Json& type : value)
-        if (type != "full_attention") return unsupported(where, "\"layer_types\" with " + type.dump());
-    } else if (!value.is_null()) {
-      return unsupported(where, "\"" + std::string(key) + "\"");
-    }
-  }
-  for (const char* key : kMustBeFalse) {
-    DGQ_TRY(const bool set, json_bool_or(config, key, false, where));
-    if (set) return unsupported(where, "\"" + std::string(key) + "\": true");
-  }
+  DGQ_CHECK(check_members(config, where));
+  const Json& layer_types = member(config, "layer_types");
+  if (!layer_types.is_null() && !layer_types.is_array())
+    return corrupt(where, "\"layer_types\" must be a list");
+  for (const Json& type : layer_types)
+    if (type != "full_attention") return unsupported(where, "\"layer_types\" with " + type.dump());
   DGQ_TRY(const std::string activation, json_string_or(config, "hidden_act", "silu", where));
   if (activation != "silu") return unsupported(where, "\"hidden_act\": \"" + activation + "\" (only silu)");
   DGQ_TRY(const std::int64_t slices, json_int_or(config, "pretraining_tp", 1, 0, INT64_MAX, where));
@@ -96,16 +205,25 @@ Result<void> check_partial_rotary(const Json& object, std::string_view where) {
 }
 
 // A window at least as long as the context never hides anything.
-Result<void> check_sliding_window(const Json& config, bool mistral, std::size_t max_positions,
+Result<void> check_sliding_window(const Json& config, const Family& family, std::size_t max_positions,
                                   std::string_view where) {
-  DGQ_TRY(const bool used, json_bool_or(config, "use_sliding_window", true, where));
+  DGQ_TRY(const bool used, json_bool_or(config, "use_sliding_window", family.window_used, where));
   if (!used) return {};
-  std::int64_t window = mistral && !config.contains("sliding_window") ? kMistralWindow : INT64_MAX;
+  std::int64_t window = config.contains("sliding_window") ? kNoWindow : family.window;
   DGQ_TRY(window, json_int_or(config, "sliding_window", window, 1, INT64_MAX, where));
   if (window >= static_cast<std::int64_t>(max_positions)) return {};
   return unsupported(where, "\"sliding_window\" of " + std::to_string(window) + " in a context of " +
                                 std::to_string(max_positions));
 }
+
+constexpr std::string_view kRopeMembers[] = {"type",
+                                             "rope_type",
+                                             "factor",
+                                             "low_freq_factor",
+                                             "high_freq_factor",
+                                             "original_max_position_embeddings",
+                                             "rope_theta",
+                                             "partial_rotary_factor"};
 
 Result<RopeScaling> parse_rope_scaling(const Json& object, std::string_view where) {
   RopeScaling scaling;
@@ -115,11 +233,14 @@ Result<RopeScaling> parse_rope_scaling(const Json& object, std::string_view wher
   DGQ_TRY(const std::string type, json_string_or(object, "rope_type", old_name, where));
   for (const auto& [key, value] : object.items())
     if (value.is_object()) return unsupported(where, "RoPE scaling by layer type (\"" + key + "\")");
+  if (type != "default" && type != "linear" && type != "llama3")
+    return unsupported(where, "RoPE type \"" + type + "\" (supported: default, linear, llama3)");
+  for (const auto& [key, value] : object.items())
+    if (!value.is_null() && !contains(kRopeMembers, key))
+      return unsupported(where, "\"" + key + "\" of RoPE type \"" + type + "\"");
   if (type == "default" && object.contains("factor"))
     return corrupt(where, "RoPE scaling has a factor but no type that uses it");
   if (type == "default") return scaling;
-  if (type != "linear" && type != "llama3")
-    return unsupported(where, "RoPE type \"" + type + "\" (supported: default, linear, llama3)");
   DGQ_TRY(scaling.factor, json_number(object, "factor", where));
   if (!(scaling.factor >= 1)) return corrupt(where, "RoPE \"factor\" must be at least 1");
   scaling.kind = RopeScaling::Kind::linear;
@@ -150,6 +271,25 @@ Result<void> parse_rope(const Json& config, std::string_view where, ModelConfig&
   return {};
 }
 
+Result<void> parse_head_dim(const Json& config, const Family& family, std::string_view where,
+                            ModelConfig& out) {
+  const bool given = !member(config, "head_dim").is_null() || family.head_dim != 0;
+  if (!given && out.hidden % out.heads != 0)
+    return corrupt(
+        where, "\"hidden_size\" must be a multiple of \"num_attention_heads\" when there is no \"head_dim\"");
+  const auto quotient = static_cast<std::int64_t>(out.hidden / out.heads);
+  DGQ_TRY(const std::int64_t head_dim,
+          json_int_or(config, "head_dim", family.head_dim ? family.head_dim : quotient, 1,
+                      std::int64_t{kMaxHeadDim}, where));
+  out.head_dim = static_cast<std::size_t>(head_dim);
+  if (head_dim < 2 || head_dim > std::int64_t{kMaxHeadDim} || head_dim % 2 != 0)
+    return corrupt(where, "the head dimension (" + std::to_string(head_dim) +
+                              ") must be even and from 2 to " + std::to_string(kMaxHeadDim));
+  if (out.heads * out.head_dim > kMaxK)
+    return corrupt(where, "heads times head dimension is over " + std::to_string(kMaxK));
+  return {};
+}
+
 Result<void> parse_sizes(const Json& config, std::string_view where, ModelConfig& out) {
   DGQ_TRY(out.hidden, size_of(config, "hidden_size", kMaxHidden, where));
   DGQ_TRY(out.ffn, size_of(config, "intermediate_size", static_cast<std::int64_t>(kMaxK), where));
@@ -165,19 +305,6 @@ Result<void> parse_sizes(const Json& config, std::string_view where, ModelConfig
     return corrupt(where, "\"num_attention_heads\" (" + std::to_string(out.heads) +
                               ") must be a multiple of \"num_key_value_heads\" (" +
                               std::to_string(out.kv_heads) + ")");
-  const bool given = !member(config, "head_dim").is_null();
-  if (!given && out.hidden % out.heads != 0)
-    return corrupt(
-        where, "\"hidden_size\" must be a multiple of \"num_attention_heads\" when there is no \"head_dim\"");
-  const auto quotient = static_cast<std::int64_t>(out.hidden / out.heads);
-  DGQ_TRY(const std::int64_t head_dim,
-          json_int_or(config, "head_dim", quotient, 1, std::int64_t{kMaxHeadDim}, where));
-  out.head_dim = static_cast<std::size_t>(head_dim);
-  if (head_dim < 2 || head_dim > std::int64_t{kMaxHeadDim} || head_dim % 2 != 0)
-    return corrupt(where, "the head dimension (" + std::to_string(head_dim) +
-                              ") must be even and from 2 to " + std::to_string(kMaxHeadDim));
-  if (out.heads * out.head_dim > kMaxK)
-    return corrupt(where, "heads times head dimension is over " + std::to_string(kMaxK));
   return {};
 }
 
@@ -204,20 +331,54 @@ Result<void> parse_special_tokens(const Json& config, std::string_view where, Mo
 
 Result<ModelConfig> parse_config(const Json& config, std::string_view where) {
   if (!config.is_object()) return corrupt(where, "a model's configuration must be a JSON object");
-  DGQ_TRY(const bool mistral, is_mistral(config, where));
+  DGQ_TRY(const Family* family, find_family(config, where));
   DGQ_CHECK(check_graph(config, where));
   ModelConfig out{};
   DGQ_CHECK(parse_sizes(config, where, out));
-  DGQ_CHECK(check_sliding_window(config, mistral, out.max_positions, where));
+  DGQ_CHECK(parse_head_dim(config, *family, where, out));
+  DGQ_CHECK(check_sliding_window(config, *family, out.max_positions, where));
   DGQ_CHECK(parse_rope(config, where, out));
   DGQ_TRY(out.rms_eps, json_number_or(config, "rms_norm_eps", 1e-6, where));
   if (!(out.rms_eps > 0 && out.rms_eps <= 1))
     return corrupt(where, "\"rms_norm_eps\" must be above 0 and at most 1");
   DGQ_TRY(out.tied_head, json_bool_or(config, "tie_word_embeddings", false, where));
-  DGQ_TRY(out.attention_bias, json_bool_or(config, "attention_bias", false, where));
+  DGQ_TRY(const bool attention_bias, json_bool_or(config, "attention_bias", false, where));
   DGQ_TRY(out.mlp_bias, json_bool_or(config, "mlp_bias", false, where));
+  out.qkv_bias = family->qkv_bias || attention_bias;
+  out.o_bias = !family->qkv_bias && attention_bias;
+  out.qk_norm = family->qk_norm;
   DGQ_CHECK(parse_special_tokens(config, where, out));
   return out;
+}
+
+Json config_to_json(const ModelConfig& c) {
+  const Family& family = c.qk_norm ? kQwen3 : c.qkv_bias && !c.o_bias ? kQwen2 : kLlama;
+  Json json = {{"architectures", Json::array({family.architecture})},
+               {"hidden_size", c.hidden},
+               {"intermediate_size", c.ffn},
+               {"num_hidden_layers", c.layers},
+               {"num_attention_heads", c.heads},
+               {"num_key_value_heads", c.kv_heads},
+               {"head_dim", c.head_dim},
+               {"vocab_size", c.vocab},
+               {"max_position_embeddings", c.max_positions},
+               {"rms_norm_eps", c.rms_eps},
+               {"rope_theta", c.rope_theta},
+               {"tie_word_embeddings", c.tied_head},
+               {"attention_bias", c.o_bias},
+               {"mlp_bias", c.mlp_bias},
+               {"eos_token_id", c.eos}};
+  if (c.bos >= 0) json["bos_token_id"] = c.bos;
+  const RopeScaling& scaling = c.rope_scaling;
+  if (scaling.kind == RopeScaling::Kind::linear)
+    json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", scaling.factor}};
+  if (scaling.kind == RopeScaling::Kind::llama3)
+    json["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", scaling.factor},
+                            {"low_freq_factor", scaling.low_freq_factor},
+                            {"high_freq_factor", scaling.high_freq_factor},
+                            {"original_max_position_embeddings", scaling.original_max_positions}};
+  return json;
 }
 
 }  // namespace dgq

@@ -16,6 +16,7 @@ struct RopeScaling {
   enum class Kind { none, linear, llama3 } kind = Kind::none;
   double factor = 1, low_freq_factor = 1, high_freq_factor = 4;
   std::size_t original_max_positions = 8192;
+  bool operator==(const RopeScaling&) const = default;
 };
 
 inline constexpr int kMaxHeadDim = 1024;
@@ -24,16 +25,22 @@ struct ModelConfig {
   std::size_t hidden, ffn, layers, heads, kv_heads, head_dim, vocab, max_positions;  // all > 0
   double rms_eps, rope_theta;
   RopeScaling rope_scaling;
-  bool tied_head;                 // lm_head is embed_tokens
-  bool attention_bias, mlp_bias;  // linears carry a bias: q, k, v, o; gate, up, down
-  std::int32_t bos = -1;          // -1: none
-  std::vector<std::int32_t> eos;  // generation stops at any of them
+  bool tied_head;                   // lm_head is embed_tokens
+  bool qkv_bias, o_bias, mlp_bias;  // linears carry a bias: q, k, v; o; gate, up, down
+  bool qk_norm;                     // RMSNorm of each head of q and k before RoPE (Qwen3)
+  std::int32_t bos = -1;            // -1: none
+  std::vector<std::int32_t> eos;    // generation stops at any of them
+  bool operator==(const ModelConfig&) const = default;
 };
 
-// Supported: LlamaForCausalLM, MistralForCausalLM without sliding window. Anything in the object that would
-// change the mathematics and is not supported (architecture, RoPE type, activation, quantization_config, ...)
-// is Error unsupported by name; sizes out of range (head counts that do not divide, zero, above limits) are
-// Error corrupt.
+// Supported: LlamaForCausalLM (SmolLM, TinyLlama and many others are that), MistralForCausalLM, Qwen2ForCausalLM and
+// Qwen3ForCausalLM, without sliding window. Whatever else the object holds must be known to change nothing: any other
+// architecture, RoPE type, activation, quantization_config, or member that is neither null nor known is Error
+// unsupported by name; sizes out of range (head counts that do not divide, zero, above limits) are Error corrupt.
 Result<ModelConfig> parse_config(const Json& config, std::string_view where);
+
+// The canonical form, in which equal configs are equal texts: what parse_config reads and nothing else.
+// Precondition: parse_config made it. Then parse_config(config_to_json(c)) == c.
+Json config_to_json(const ModelConfig& config);
 
 }  // namespace dgq

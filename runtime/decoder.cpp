@@ -148,17 +148,24 @@ struct Decoder::State {
                    });
   }
 
-  void rotate_and_store(std::size_t layer, std::span<const Row> rows, float* queries, float* keys,
-                        const float* values) {
+  // Normalises (if weight is not null) and rotates the heads of one row of q or k.
+  void turn(float* row, std::size_t heads, const float* weight, std::size_t position) {
+    const std::size_t d = config.head_dim;
+    for (float* head = row; head < row + heads * d; head += d) {
+      if (weight) ops.rms_norm(head, weight, d, static_cast<float>(config.rms_eps), head);
+      ops.rotate(head, rope.cosine(position), rope.sine(position), d);
+    }
+  }
+
+  void turn_and_store(std::size_t layer, const LayerWeights& w, std::span<const Row> rows, float* queries,
+                      float* keys, const float* values) {
     const std::size_t d = config.head_dim;
     for_each_row(rows.size(), [&](std::size_t i, int) {
       const std::size_t position = rows[i].position;
-      const float *cosine = rope.cosine(position), *sine = rope.sine(position);
-      for (std::size_t h = 0; h < config.heads; ++h)
-        ops.rotate(queries + i * q_width + h * d, cosine, sine, d);
+      turn(queries + i * q_width, config.heads, w.q_norm, position);
+      turn(keys + i * kv_width, config.kv_heads, w.k_norm, position);
       for (std::size_t h = 0; h < config.kv_heads; ++h) {
         const std::size_t at = i * kv_width + h * d;
-        ops.rotate(keys + at, cosine, sine, d);
         rows[i].cache->store(layer, h, position, keys + at, values + at, *kernels.quantize_rows->run);
       }
     });
@@ -204,7 +211,7 @@ struct Decoder::State {
     float *queries = q.at_least(m * q_width), *keys = k.at_least(m * kv_width),
           *values = v.at_least(m * kv_width);
     run_linears<3>(normed, {{{&w.q, queries}, {&w.k, keys}, {&w.v, values}}}, [](const auto&...) {});
-    rotate_and_store(layer, rows, queries, keys, values);
+    turn_and_store(layer, w, rows, queries, keys, values);
     float* mix = mixed.at_least(m * q_width);
     attend_all(layer, rows, queries, mix);
     if (tap) (*tap)(TapPoint::o, mix, m, q_width);

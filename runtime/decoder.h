@@ -1,4 +1,5 @@
-// runtime/decoder.h - the Llama-family graph: RMSNorm, RoPE, grouped-query attention, SwiGLU.
+// runtime/decoder.h - the Llama-family graph: RMSNorm (of q and k, too, in Qwen3), RoPE, grouped-query attention,
+// SwiGLU.
 //
 // Works on a batch of rows. A row is one token at one position of one sequence, so that a prompt (many rows
 // of one sequence) and several running sequences (one row each) are the same call. Each row's numbers do not

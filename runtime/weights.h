@@ -11,7 +11,7 @@ namespace dgq {
 
 using Linear = std::variant<F32Matrix, W4Matrix, W6Matrix, W8Matrix>;
 
-// One decoder layer. Norms are [hidden] floats.
+// One decoder layer. Norms are [hidden] floats unless said otherwise.
 struct LayerWeights {
   const float* input_norm;
   Linear q, k, v;  // [heads * head_dim][hidden], [kv_heads * head_dim][hidden] twice
@@ -19,6 +19,8 @@ struct LayerWeights {
   const float* post_attention_norm;
   Linear gate, up;  // [ffn][hidden]
   Linear down;      // [hidden][ffn]
+  const float *q_norm = nullptr,
+              *k_norm = nullptr;  // [head_dim]: of every head of q and of k; null: there is none
 };
 
 struct ModelWeights {

@@ -13,20 +13,24 @@ constexpr int kMaxThreads = 256;
 
 void add_model_options(Options& options) {
   add_registry_options(options);
-  options.named.add_options()                                                                             //
-      ("checkpoint", po::value<std::string>()->value_name("DIR"), "run this checkpoint in fp32 instead")  //
-      ("threads", po::value<int>()->value_name("N"), "threads (default: one per physical core)")          //
+  options.named.add_options()  //
+      ("checkpoint", po::value<std::string>()->value_name("DIR|GGUF"),
+       "run this checkpoint in fp32 instead")  //
+      ("tokenizer", po::value<std::string>()->value_name("FILE"),
+       "with --checkpoint: the tokenizer.json to take instead of its own")                        //
+      ("threads", po::value<int>()->value_name("N"), "threads (default: one per physical core)")  //
       ("kv", po::value<std::string>()->value_name("TYPE"),
        "KV cache: int8 or f32 (default: int8; f32 with --checkpoint)");
 }
 
-Result<void> LoadedModel::load_checkpoint(const std::string& folder) {
-  name_ = folder;
+Result<void> LoadedModel::load_checkpoint(const Options& options) {
+  name_ = options.get<std::string>("checkpoint");
   kernel_name_ = std::string("f32-") + kernels_->gemm_f32->isa;
   kv_type_ = KvType::f32;
-  DGQ_TRY(checkpoint_, Checkpoint::open(folder));
+  DGQ_TRY(checkpoint_,
+          Checkpoint::open(name_, options.has("tokenizer") ? options.get<std::string>("tokenizer") : ""));
   DGQ_TRY(floats_, load_f32(*checkpoint_));
-  DGQ_TRY(tokenizer_, Tokenizer::parse(checkpoint_->tokenizer_json(), folder + "/tokenizer.json"));
+  DGQ_TRY(tokenizer_, Tokenizer::parse(checkpoint_->tokenizer_json(), checkpoint_->tokenizer_where()));
   return {};
 }
 
@@ -46,8 +50,10 @@ Result<LoadedModel> LoadedModel::load(const Options& options, const std::string&
   if (loaded.threads_ < 1 || loaded.threads_ > kMaxThreads)
     return Error{Errc::invalid, "--threads must be from 1 to " + std::to_string(kMaxThreads)};
   DGQ_TRY(loaded.kernels_, select_kernels_from_environment());
+  if (options.has("tokenizer") && !options.has("checkpoint"))
+    return Error{Errc::invalid, "--tokenizer goes with --checkpoint; a model of the registry has its own"};
   if (options.has("checkpoint")) {
-    DGQ_CHECK(loaded.load_checkpoint(options.get<std::string>("checkpoint")));
+    DGQ_CHECK(loaded.load_checkpoint(options));
   } else {
     DGQ_CHECK(loaded.load_version(options, reference));
   }

@@ -31,7 +31,7 @@ class LoadedModel {
   std::string footprint() const;  // "mapped 9.1 MB (10 files, 10 reused)"
 
  private:
-  Result<void> load_checkpoint(const std::string& folder);
+  Result<void> load_checkpoint(const Options& options);
   Result<void> load_version(const Options& options, const std::string& reference);
 
   std::string name_, kernel_name_;
@@ -44,7 +44,7 @@ class LoadedModel {
   KvType kv_type_ = KvType::int8;
 };
 
-// --registry, --cache, --checkpoint, --threads, --kv
+// --registry, --cache, --checkpoint, --tokenizer, --threads, --kv
 void add_model_options(Options& options);
 
 }  // namespace dgq::tools

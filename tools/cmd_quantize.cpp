@@ -14,20 +14,26 @@ namespace {
 
 Options describe() {
   Options options;
-  options.usage = "dgq quantize MODEL_DIR --name NAME[:TAG] [options]";
+  options.usage = "dgq quantize MODEL --name NAME[:TAG] [options]";
   options.about =
-      "Quantizes a Hugging Face checkpoint folder (config.json, model.safetensors or its shards, "
-      "tokenizer.json)\n"
-      "to 4 bits (DGQ) and adds it to a registry, which is made when it does not exist. Calibrates on text "
-      "that\n"
-      "the model writes itself, or on --calibration FILE. The same input gives the same version on every "
-      "machine.";
+      "Quantizes a checkpoint to 4 bits (DGQ) and adds it to a registry, which is made when it does not "
+      "exist. "
+      "MODEL is a\n"
+      "Hugging Face folder (config.json, model.safetensors or its shards, tokenizer.json) or a .gguf file in "
+      "F32, F16, BF16\n"
+      "or Q8_0. Calibrates on text that the model writes itself, or on --calibration FILE. The same numbers "
+      "give "
+      "the same\n"
+      "version on every machine and from either container.";
   options.examples =
       "  dgq quantize models/demo --registry demo.db --name demo\n"
+      "  dgq quantize model-bf16.gguf --tokenizer tokenizer.json --name qwen\n"
       "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n";
   add_registry_option(options);
-  options.named.add_options()                                                                   //
-      ("model", po::value<std::string>()->value_name("DIR"), "the checkpoint folder")           //
+  options.named.add_options()                                                                           //
+      ("model", po::value<std::string>()->value_name("DIR|GGUF"), "the checkpoint; the same as MODEL")  //
+      ("tokenizer", po::value<std::string>()->value_name("FILE"),
+       "the tokenizer.json to take instead of its own")                                         //
       ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")      //
       ("group", po::value<int>()->default_value(128), "weights per fine scale: 32, 64 or 128")  //
       ("calibration", po::value<std::string>()->value_name("FILE"),
@@ -110,12 +116,14 @@ Result<int> run_quantize(const Arguments& arguments) {
   if (!go) return 0;
   for (const char* needed : {"model", "name"})
     if (!options.has(needed))
-      return Error{Errc::invalid, std::string(needed[0] == 'm' ? "MODEL_DIR" : "--name") +
+      return Error{Errc::invalid, std::string(needed[0] == 'm' ? "MODEL" : "--name") +
                                       " is missing (see dgq quantize --help)"};
   DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
   DGQ_TRY(const QuantizeOptions settings, read_options(options));
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
-  DGQ_TRY(const Checkpoint checkpoint, Checkpoint::open(options.get<std::string>("model")));
+  DGQ_TRY(const Checkpoint checkpoint,
+          Checkpoint::open(options.get<std::string>("model"),
+                           options.has("tokenizer") ? options.get<std::string>("tokenizer") : ""));
   const std::filesystem::path path = registry_path(options);
   DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
 

@@ -47,11 +47,26 @@ struct Shown {
   std::string registry;
   VersionInfo version;
   std::map<Digest, std::uint64_t> stored;  // bytes of each blob in the registry
+  std::vector<FileDigest> sources;         // files that it was made from
 };
 
 std::uint64_t stored_bytes(const Shown& shown, const BlobRef& blob) {
   const auto found = shown.stored.find(blob.digest);
   return found == shown.stored.end() ? 0 : found->second;
+}
+
+void print_sources(const std::vector<FileDigest>& sources) {
+  if (sources.empty()) return;
+  std::cout << "\nMade from\n";
+  Table table({"FILE", "SHA-256"});
+  for (const FileDigest& file : sources) table.add({one_line(file.name), file.digest.hex()});
+  table.print();
+}
+
+Json sources_json(const std::vector<FileDigest>& sources) {
+  Json list = Json::array();
+  for (const FileDigest& file : sources) list.push_back({{"file", file.name}, {"sha256", file.digest.hex()}});
+  return list;
 }
 
 void print_text(const Shown& shown) {
@@ -77,6 +92,7 @@ void print_text(const Shown& shown) {
   print_layers(manifest.report);
   print_object("Recipe", manifest.recipe);
   print_object("Provenance", manifest.provenance);
+  print_sources(shown.sources);
 }
 
 Json as_json(const Shown& shown) {
@@ -88,11 +104,17 @@ Json as_json(const Shown& shown) {
                      {"digest", blob.digest.hex()},
                      {"bytes", blob.bytes},
                      {"stored_bytes", stored_bytes(shown, blob)}});
-  return {{"registry", shown.registry},        {"version", shown.version.digest.hex()},
-          {"tags", shown.version.tags},        {"created", utc_time(shown.version.created_unix_s)},
-          {"config", manifest.config},         {"activation_block", manifest.activation_block},
-          {"blobs", std::move(blobs)},         {"recipe", manifest.recipe},
-          {"provenance", manifest.provenance}, {"report", manifest.report}};
+  return {{"registry", shown.registry},
+          {"version", shown.version.digest.hex()},
+          {"tags", shown.version.tags},
+          {"created", utc_time(shown.version.created_unix_s)},
+          {"config", manifest.config},
+          {"activation_block", manifest.activation_block},
+          {"blobs", std::move(blobs)},
+          {"recipe", manifest.recipe},
+          {"provenance", manifest.provenance},
+          {"report", manifest.report},
+          {"sources", sources_json(shown.sources)}};
 }
 
 }  // namespace
@@ -122,6 +144,7 @@ Result<int> registry_show(const Arguments& arguments) {
   DGQ_TRY(shown.version, registry.resolve(options.get<std::string>("model")));
   DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
   for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
+  DGQ_TRY(shown.sources, registry.sources(shown.version.digest));
   if (options.get<bool>("json"))
     print_json(as_json(shown));
   else

@@ -11,7 +11,7 @@ namespace {
 
 ModelConfig odd_config() {
   ModelConfig config = test::small_config();
-  config.attention_bias = true;
+  config.qkv_bias = config.o_bias = true;
   config.tied_head = false;
   return config;
 }

@@ -15,5 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                     config->head_dim % 2 == 0 && config->heads * config->head_dim <= dgq::kMaxK &&
                     config->rope_scaling.factor >= 1;
   if (!sane) std::abort();
+  const auto again = dgq::parse_config(dgq::config_to_json(*config), "canonical");
+  if (!again || !(*again == *config)) std::abort();
   return 0;
 }

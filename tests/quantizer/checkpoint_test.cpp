@@ -42,7 +42,7 @@ TEST(Checkpoint, LoadsEveryTensor) {
   const Result<Checkpoint> checkpoint = Checkpoint::open(scratch.path());
   ASSERT_TRUE(checkpoint) << checkpoint.error().what;
   EXPECT_EQ(checkpoint->tokenizer_json(), tiny.tokenizer);
-  EXPECT_EQ(checkpoint->config_json(), tiny.config);
+  EXPECT_EQ(checkpoint->config(), *parse_config(tiny.config, "config.json"));
   const Result<ModelF32> model = load_f32(*checkpoint);
   ASSERT_TRUE(model) << model.error().what;
   ASSERT_EQ(model->weights.layers.size(), 2u);
@@ -124,7 +124,7 @@ TEST(Checkpoint, UnknownArchitecture) {
 
 TEST(Checkpoint, BrokenFiles) {
   const ScratchFolder scratch;
-  expect_fault(fault(scratch / "nowhere"), Errc::not_found, "is not a folder");
+  expect_fault(fault(scratch / "nowhere"), Errc::not_found, "is neither a folder");
   expect_fault(fault(scratch.path()), Errc::not_found, "config.json");
   const TinyCheckpoint tiny = tiny_checkpoint();
   tiny.write_texts(scratch.path());
@@ -154,9 +154,10 @@ TEST(Checkpoint, ShardedEqualsSingle) {
   EXPECT_EQ(*single->embedding(), *sharded->embedding());
   EXPECT_EQ(*single->final_norm(), *sharded->final_norm());
   for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(single->layer(i)->storage, sharded->layer(i)->storage);
-  EXPECT_EQ(single->source_digests()->size(), 3u);
-  EXPECT_EQ(sharded->source_digests()->size(), 6u);  // index and three shards
-  EXPECT_EQ(single->source_digests()->at(0), sharded->source_digests()->at(0));
+  EXPECT_EQ(*single->weights_digest(), *sharded->weights_digest());
+  EXPECT_EQ(single->file_digests().size(), 3u);
+  EXPECT_EQ(sharded->file_digests().size(), 6u);  // index and three shards
+  EXPECT_EQ(single->file_digests()[0], sharded->file_digests()[0]);
 }
 
 TEST(Checkpoint, IndexMustAgreeWithItsShards) {
@@ -190,7 +191,7 @@ TEST(Checkpoint, BundledModelLoads) {
   const Result<Checkpoint> demo = Checkpoint::open(test::repository_file("models/demo"));
   ASSERT_TRUE(demo) << demo.error().what;
   EXPECT_EQ(demo->config().layers, 8u);
-  EXPECT_EQ(demo->source_digests()->size(), 3u);
+  EXPECT_EQ(demo->file_digests().size(), 3u);
   ASSERT_TRUE(demo->layer(7));
 }
 

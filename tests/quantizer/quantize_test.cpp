@@ -101,7 +101,7 @@ TEST(Quantize, StoresWhatTheRuntimeNeeds) {
   ASSERT_TRUE(version) << version.error().what;
   EXPECT_EQ(version->digest, made->version);
   const Manifest& manifest = version->manifest;
-  EXPECT_EQ(manifest.config, tiny.config);
+  EXPECT_EQ(manifest.config, config_to_json(*parse_config(tiny.config, "config.json")));
   EXPECT_EQ(manifest.activation_block, 128u);
   EXPECT_EQ(manifest.recipe["group"], 32);
   EXPECT_EQ(manifest.provenance["sources"].size(), 3u);
@@ -246,7 +246,7 @@ TEST(Quantize, RefusesBadInput) {
   bad.config["vocab_size"] = 128;
   bad.tensors["model.embed_tokens.weight"] = test::f32_tensor({128, 64}, test::random_floats(128 * 64, 1, 9));
   expect_refused(bad, quick(), Errc::corrupt,
-                 "tokenizer.json has ids up to 259, but config.json's vocab_size is 128");
+                 "tokenizer.json has ids up to 259, but the model's vocabulary has 128");
   bad = good;
   bad.tensors["model.norm.weight"] = test::f32_tensor({64}, std::vector<float>(64, 3e38f));
   bad.tensors["model.layers.0.input_layernorm.weight"] = bad.tensors["model.norm.weight"];
@@ -305,7 +305,7 @@ TEST(QuantizeCommand, OneLinePerMistake) {
   const std::string base =
       "quantize " + (scratch / "model").string() + " --registry " + (scratch / "r.db").string();
   for (const auto& [arguments, part] :
-       {std::pair<std::string, std::string>{"quantize", "MODEL_DIR is missing"},
+       {std::pair<std::string, std::string>{"quantize", "MODEL is missing"},
         {base, "--name is missing"},
         {base + " --name .bad", ".bad"},
         {base + " --name x --group 7", "--group must be"},
@@ -315,7 +315,7 @@ TEST(QuantizeCommand, OneLinePerMistake) {
         {base + " --name x --wrong", "wrong"},
         {"quantize " + (scratch / "none").string() + " --registry " + (scratch / "r.db").string() +
              " --name x",
-         "is not a folder"}}) {
+         "is neither a folder"}}) {
     const test::Outcome outcome = test::run_dgq(arguments);
     EXPECT_NE(outcome.exit_code, 0) << arguments;
     EXPECT_LT(outcome.exit_code, 128) << arguments;

@@ -45,7 +45,7 @@ TEST(Safetensors, ReadsWhatItSays) {
   EXPECT_EQ(*to_f32(parsed->at("x"), "x"), (std::vector<float>{1, -2}));
   EXPECT_EQ(*to_i32(parsed->at("y"), "y"), std::vector<std::int32_t>{7});
   EXPECT_TRUE(to_f32(parsed->at("z"), "z")->empty());
-  EXPECT_EQ(to_f32(parsed->at("y"), "y").error().what, "y: dtype I32 is not F32, F16 or BF16");
+  EXPECT_EQ(to_f32(parsed->at("y"), "y").error().what, "y: dtype I32 is not F32, F16, BF16 or Q8_0");
   EXPECT_FALSE(to_i32(parsed->at("x"), "x"));
 }
 
@@ -116,7 +116,7 @@ TEST(Safetensors, UnknownDtypeIsRefusedWhenUsed) {
   const Result<SafeTensors> parsed = parse(file);
   ASSERT_TRUE(parsed);
   EXPECT_EQ(to_f32(parsed->at("x"), "f: tensor x").error().what,
-            "f: tensor x: dtype F4 is not F32, F16 or BF16");
+            "f: tensor x: dtype F4 is not F32, F16, BF16 or Q8_0");
   EXPECT_EQ(to_f32(parsed->at("x"), "f").error().code, Errc::unsupported);
 }
 

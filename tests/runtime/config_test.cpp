@@ -37,7 +37,7 @@ TEST(Config, ReadsTheBundledModel) {
   EXPECT_EQ(config->rms_eps, 1e-5);
   EXPECT_EQ(config->rope_theta, 10000);
   EXPECT_TRUE(config->tied_head);
-  EXPECT_FALSE(config->attention_bias);
+  EXPECT_FALSE(config->qkv_bias || config->o_bias || config->mlp_bias || config->qk_norm);
   EXPECT_EQ(config->eos, std::vector<std::int32_t>{0});
 }
 
@@ -94,6 +94,55 @@ TEST(Config, AcceptsWhatDoesNotChangeTheGraph) {
     EXPECT_TRUE(parse(text)) << text << ": " << parse(text).error().what;
 }
 
+TEST(Config, Families) {
+  const auto biases = [](const ModelConfig& c) { return std::tuple(c.qkv_bias, c.o_bias, c.qk_norm); };
+  const auto qwen2 = parse(R"({"architectures": ["Qwen2ForCausalLM"], "use_sliding_window": false,
+      "sliding_window": 128, "max_window_layers": 21, "tie_word_embeddings": true})");
+  ASSERT_TRUE(qwen2) << qwen2.error().what;
+  EXPECT_EQ(biases(*qwen2), std::tuple(true, false, false));
+  EXPECT_EQ(qwen2->head_dim, 64u);
+  // Qwen2 and Qwen3 use a window only where they say so, Llama and Mistral wherever there is one.
+  EXPECT_TRUE(parse(R"({"architectures": ["Qwen2ForCausalLM"], "sliding_window": 128})"));
+  EXPECT_EQ(
+      parse(R"({"architectures": ["Qwen2ForCausalLM"], "sliding_window": 128, "use_sliding_window": true})")
+          .error()
+          .code,
+      Errc::unsupported);
+  const auto qwen3 =
+      parse(R"({"architectures": ["Qwen3ForCausalLM"], "head_dim": 32, "attention_bias": false})");
+  ASSERT_TRUE(qwen3) << qwen3.error().what;
+  EXPECT_EQ(biases(*qwen3), std::tuple(false, false, true));
+  EXPECT_EQ(qwen3->head_dim, 32u);
+  EXPECT_EQ(parse(R"({"architectures": ["Qwen3ForCausalLM"]})")->head_dim, 128u);  // not 384 / 6
+  EXPECT_EQ(biases(*parse(R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": true})")),
+            std::tuple(true, true, true));
+  EXPECT_EQ(biases(*parse(R"({"attention_bias": true})")), std::tuple(true, true, false));
+  // What SmolLM2 and TinyLlama carry besides.
+  EXPECT_TRUE(
+      parse(R"({"is_llama_config": true, "rope_interleaved": false, "transformers.js_config": {"dtype": "q4"},
+      "initializer_range": 0.04, "pretraining_tp": 1, "_name_or_path": "x", "use_cache": true})"));
+}
+
+TEST(Config, CanonicalFormReadsBack) {
+  for (const char* text :
+       {R"({})",
+        R"({"bos_token_id": null, "eos_token_id": null, "head_dim": 32, "tie_word_embeddings": true})",
+        R"({"eos_token_id": [7, 5], "attention_bias": true, "mlp_bias": true, "rope_theta": 500000.0})",
+        R"({"architectures": ["MistralForCausalLM"], "rms_norm_eps": 1e-05})",
+        R"({"architectures": ["Qwen2ForCausalLM"], "rope_scaling": {"type": "linear", "factor": 4}})",
+        R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": true, "num_key_value_heads": 6})",
+        R"({"rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+               "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}})"}) {
+    const auto config = parse(text);
+    ASSERT_TRUE(config) << text << config.error().what;
+    const Json canonical = config_to_json(*config);
+    const auto again = parse_config(canonical, "canonical");
+    ASSERT_TRUE(again) << again.error().what;
+    EXPECT_EQ(*again, *config) << canonical;
+    EXPECT_EQ(config_to_json(*again).dump(), canonical.dump());
+  }
+}
+
 struct Refusal {
   const char* changes;
   Errc code;
@@ -117,8 +166,14 @@ TEST(Config, RefusesByName) {
       {R"({"final_logit_softcapping": 30.0})", Errc::unsupported, "final_logit_softcapping"},
       {R"({"num_local_experts": 8})", Errc::unsupported, "num_local_experts"},
       {R"({"use_qk_norm": true})", Errc::unsupported, "use_qk_norm"},
+      {R"({"rope_interleaved": true})", Errc::unsupported, "rope_interleaved"},
+      {R"({"nobody_heard_of": 0})", Errc::unsupported, "nobody_heard_of"},
+      {R"({"nobody_heard_of": false})", Errc::unsupported, "nobody_heard_of"},
+      {R"({"layer_types": "full_attention"})", Errc::corrupt, "layer_types"},
       {R"({"layer_types": ["full_attention", "sliding_attention"]})", Errc::unsupported, "sliding_attention"},
       {R"({"rope_scaling": {"type": "yarn", "factor": 4}})", Errc::unsupported, "yarn"},
+      {R"({"rope_scaling": {"rope_type": "linear", "factor": 2, "mrope_section": [1]}})", Errc::unsupported,
+       "mrope_section"},
       {R"({"rope_scaling": {"factor": 4}})", Errc::corrupt, "factor"},
       {R"({"rope_scaling": {"type": "linear"}})", Errc::corrupt, "factor"},
       {R"({"rope_scaling": {"type": "linear", "factor": 0.5}})", Errc::corrupt, "factor"},

@@ -55,12 +55,18 @@ std::vector<float> run(const SyntheticModel& model, const std::vector<std::int32
   return logits;
 }
 
-class Invariance : public testing::TestWithParam<std::tuple<bool, KvType, std::size_t>> {
+ModelConfig with_qk_norm(bool qk_norm) {
+  ModelConfig config = small_config();
+  config.qk_norm = qk_norm;
+  return config;
+}
+
+class Invariance : public testing::TestWithParam<std::tuple<bool, KvType, std::size_t, bool>> {
  protected:
   bool quantized() const { return std::get<0>(GetParam()); }
   KvType kv() const { return std::get<1>(GetParam()); }
   std::size_t act_block() const { return std::get<2>(GetParam()); }
-  SyntheticModel model{small_config(), quantized()};
+  SyntheticModel model{with_qk_norm(std::get<3>(GetParam())), quantized()};
   std::vector<std::int32_t> tokens = some_tokens(kTokens, 0);
   std::vector<float> expected() {
     Decoder decoder(model.config, kernels_named(""), 1, act_block());
@@ -135,11 +141,12 @@ TEST_P(Invariance, MixedSequences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Invariance,
-                         testing::Values(std::tuple(false, KvType::f32, kActBlock),
-                                         std::tuple(false, KvType::int8, kActBlock),
-                                         std::tuple(true, KvType::f32, kActBlock),
-                                         std::tuple(true, KvType::int8, kActBlock),
-                                         std::tuple(true, KvType::int8, 0)));
+                         testing::Values(std::tuple(false, KvType::f32, kActBlock, false),
+                                         std::tuple(false, KvType::int8, kActBlock, false),
+                                         std::tuple(true, KvType::f32, kActBlock, false),
+                                         std::tuple(true, KvType::int8, kActBlock, false),
+                                         std::tuple(true, KvType::int8, kActBlock, true),
+                                         std::tuple(true, KvType::int8, 0, false)));
 
 // Layers of W4, W6 and W8 beside each other, on every architecture. Whoever changes the arithmetic on purpose puts the new value
 // here, from any machine.
@@ -158,6 +165,7 @@ std::vector<double> forward_in_double(const SyntheticModel& model, const std::ve
   const auto linear = [](const Linear& w, const std::vector<double>& x) {
     const auto& f = std::get<F32Matrix>(w);
     std::vector<double> y(f.n);
+    if (f.bias) y.assign(f.bias, f.bias + f.n);
     for (std::size_t i = 0; i < f.n; ++i)
       for (std::size_t j = 0; j < f.k; ++j) y[i] += f.w[i * f.k + j] * x[j];
     return y;
@@ -169,6 +177,12 @@ std::vector<double> forward_in_double(const SyntheticModel& model, const std::ve
     for (std::size_t i = 0; i < x.size(); ++i)
       y[i] = x[i] / std::sqrt(squares / static_cast<double>(x.size()) + c.rms_eps) * weight[i];
     return y;
+  };
+  const auto norm_heads = [&](std::vector<double>& x, const float* weight) {
+    for (auto head = x.begin(); weight && head != x.end(); head += static_cast<std::ptrdiff_t>(c.head_dim)) {
+      const auto normed = norm({head, head + static_cast<std::ptrdiff_t>(c.head_dim)}, weight);
+      std::copy(normed.begin(), normed.end(), head);
+    }
   };
   const auto rope = [&](std::vector<double>& x, std::size_t position) {
     for (std::size_t head = 0; head < x.size(); head += c.head_dim)
@@ -192,6 +206,8 @@ std::vector<double> forward_in_double(const SyntheticModel& model, const std::ve
       const LayerWeights& w = model.weights.layers[l];
       const auto normed = norm(x, w.input_norm);
       auto q = linear(w.q, normed), k = linear(w.k, normed);
+      norm_heads(q, w.q_norm);
+      norm_heads(k, w.k_norm);
       rope(q, position);
       rope(k, position);
       keys[l].push_back(k);
@@ -222,15 +238,26 @@ std::vector<double> forward_in_double(const SyntheticModel& model, const std::ve
   return linear(model.weights.head, norm(x, model.weights.final_norm));
 }
 
-TEST(Decoder, MatchesTheFormulaInDouble) {
-  const SyntheticModel model(small_config(), false);
+void expect_formula(const ModelConfig& config) {
+  const SyntheticModel model(config, false);
   const auto tokens = some_tokens(kTokens, 0);
   Decoder decoder(model.config, kernels_named(""), 1);
   const std::vector<float> logits = run(model, tokens, kTokens, KvType::f32, decoder);
   const std::vector<double> exact = forward_in_double(model, tokens);
   // Logits have size 1; two layers of sums of up to 200 terms in float: 2 * 200 * 2^-24 * a few = 1e-4.
   for (std::size_t i = 0; i < exact.size(); ++i)
-    EXPECT_NEAR(logits[(kTokens - 1) * exact.size() + i], exact[i], 1e-4);
+    ASSERT_NEAR(logits[(kTokens - 1) * exact.size() + i], exact[i], 1e-4) << i;
+}
+
+TEST(Decoder, MatchesTheFormulaInDouble) {
+  expect_formula(small_config());
+  ModelConfig qwen2 = small_config();
+  qwen2.qkv_bias = true;
+  expect_formula(qwen2);
+  expect_formula(with_qk_norm(true));  // Qwen3
+  ModelConfig everything = with_qk_norm(true);
+  everything.qkv_bias = everything.o_bias = everything.mlp_bias = true;
+  expect_formula(everything);
 }
 
 // The embedding, which is the head as well, is a linear as any: here that of a layer.

@@ -63,33 +63,23 @@ Parts parts_of(const SyntheticModel& model) {
           linear_part("k_proj", w.k), linear_part("v_proj", w.v), linear_part("o_proj", w.o),
           norm_part("post_attention_layernorm", w.post_attention_norm, hidden),
           linear_part("gate_proj", w.gate), linear_part("up_proj", w.up), linear_part("down_proj", w.down)}});
+    if (w.q_norm) {
+      parts.back().second.push_back(norm_part("q_norm", w.q_norm, model.config.head_dim));
+      parts.back().second.push_back(norm_part("k_norm", w.k_norm, model.config.head_dim));
+    }
   }
   parts.push_back({"head", {norm_part("norm", model.weights.final_norm, hidden)}});
   return parts;
 }
 
 // The synthetic model has biases on every W4 and W6 linear but not on its one W8 down_proj: that one becomes W6 too.
-SyntheticModel model_with_biases() {
-  SyntheticModel model(small_config(), true);
-  model.config.attention_bias = model.config.mlp_bias = true;
+SyntheticModel model_with_biases(bool qk_norm = false) {
+  ModelConfig config = small_config();
+  config.qk_norm = qk_norm;
+  SyntheticModel model(config, true);
+  model.config.qkv_bias = model.config.o_bias = model.config.mlp_bias = true;
   model.weights.layers[0].down = model.weights.layers[1].down;
   return model;
-}
-
-Json config_json(const ModelConfig& config) {
-  return {{"architectures", {"LlamaForCausalLM"}},
-          {"hidden_size", config.hidden},
-          {"intermediate_size", config.ffn},
-          {"num_hidden_layers", config.layers},
-          {"num_attention_heads", config.heads},
-          {"num_key_value_heads", config.kv_heads},
-          {"head_dim", config.head_dim},
-          {"vocab_size", config.vocab},
-          {"max_position_embeddings", config.max_positions},
-          {"rms_norm_eps", config.rms_eps},
-          {"tie_word_embeddings", config.tied_head},
-          {"attention_bias", config.attention_bias},
-          {"mlp_bias", config.mlp_bias}};
 }
 
 class ModelTest : public testing::Test {
@@ -104,7 +94,7 @@ class ModelTest : public testing::Test {
     auto ingest = registry->begin_ingest();
     ASSERT_TRUE(ingest) << ingest.error().what;
     Manifest manifest;
-    manifest.config = config_json(source.config);
+    manifest.config = config_to_json(source.config);
     for (const auto& [blob, tensors] : parts) {
       LayerBlobBuilder builder;
       for (const Part& part : tensors) builder.add(part.info, part.section);
@@ -128,6 +118,14 @@ class ModelTest : public testing::Test {
   LayerCache cache{folder / "layers"};
 };
 
+std::vector<float> some_logits(const ModelConfig& config, const ModelWeights& weights) {
+  Decoder decoder(config, *select_kernels(""), 1);
+  Session session(config, weights, decoder, 8, KvType::int8);
+  const std::vector<std::int32_t> tokens = {5, 300, 17, 0, 42};
+  EXPECT_TRUE(session.append(tokens));
+  return {session.logits().begin(), session.logits().end()};
+}
+
 TEST_F(ModelTest, RunsLikeTheWeightsThatWerePutIn) {
   add(parts_of(source), "m");
   const auto first = load("m");
@@ -142,15 +140,22 @@ TEST_F(ModelTest, RunsLikeTheWeightsThatWerePutIn) {
   std::uint64_t bytes = 0;
   for (const BlobRef& blob : model->version().manifest.blobs) bytes += blob.bytes;
   EXPECT_EQ(model->footprint().bytes_mapped, bytes);
+  EXPECT_EQ(some_logits(model->config(), model->weights()), some_logits(source.config, source.weights));
+}
 
-  const auto logits = [](const ModelConfig& config, const ModelWeights& weights) {
-    Decoder decoder(config, *select_kernels(""), 1);
-    Session session(config, weights, decoder, 8, KvType::int8);
-    const std::vector<std::int32_t> tokens = {5, 300, 17, 0, 42};
-    EXPECT_TRUE(session.append(tokens));
-    return std::vector(session.logits().begin(), session.logits().end());
-  };
-  EXPECT_EQ(logits(model->config(), model->weights()), logits(source.config, source.weights));
+TEST_F(ModelTest, NormsOfHeads) {
+  source = model_with_biases(true);
+  add(parts_of(source), "m");
+  const auto model = load("m");
+  ASSERT_TRUE(model) << model.error().what;
+  EXPECT_EQ(some_logits(model->config(), model->weights()), some_logits(source.config, source.weights));
+  Parts parts = parts_of(source);
+  parts[1].second.pop_back();
+  add(parts, "m");
+  EXPECT_NE(load("m").error().what.find("k_norm: is missing"), std::string::npos) << load("m").error().what;
+  source.config.qk_norm = false;
+  add(parts_of(source), "m");
+  EXPECT_NE(load("m").error().what.find("11 tensors"), std::string::npos) << load("m").error().what;
 }
 
 TEST_F(ModelTest, RefusesWhatContradictsItself) {

@@ -49,10 +49,14 @@ class SyntheticModel {
     weights.final_norm = norm(h);
     for (std::size_t layer = 0; layer < config.layers; ++layer) {
       // One group size each, W6 beside W4, and one coarse matrix between fine ones.
-      weights.layers.push_back({norm(h), linear<4>(q, h, 32), linear<6>(kv, h, 64), linear<6>(kv, h, 128),
-                                linear<4>(h, q, 32), norm(h), linear<4>(config.ffn, h, 64),
-                                linear<6>(config.ffn, h, 32),
-                                quantized && layer == 0 ? w8(h, config.ffn) : linear<6>(h, config.ffn, 128)});
+      const bool qkv = config.qkv_bias, o = config.o_bias, mlp = config.mlp_bias;
+      weights.layers.push_back(
+          {norm(h), linear<4>(q, h, 32, qkv), linear<6>(kv, h, 64, qkv), linear<6>(kv, h, 128, qkv),
+           linear<4>(h, q, 32, o), norm(h), linear<4>(config.ffn, h, 64, mlp),
+           linear<6>(config.ffn, h, 32, mlp),
+           quantized && layer == 0 ? w8(h, config.ffn) : linear<6>(h, config.ffn, 128, mlp),
+           config.qk_norm ? norm(config.head_dim) : nullptr,
+           config.qk_norm ? norm(config.head_dim) : nullptr});
     }
   }
 
@@ -86,11 +90,15 @@ class SyntheticModel {
     return sections_.back()[0].bytes;
   }
 
+  // A quantized one has a bias in any case.
   template <int kBits>
-  Linear linear(std::size_t n, std::size_t k, std::size_t group) {
-    return quantized_ ? fine<kBits>(n, k, group) : f32(n, k);
+  Linear linear(std::size_t n, std::size_t k, std::size_t group, bool bias) {
+    return quantized_ ? fine<kBits>(n, k, group) : f32(n, k, bias);
   }
-  Linear f32(std::size_t n, std::size_t k) { return F32Matrix{n, k, keep(reals(n * k, 0, 0.15f)), nullptr}; }
+  Linear f32(std::size_t n, std::size_t k, bool bias = false) {
+    const float* w = keep(reals(n * k, 0, 0.15f));
+    return F32Matrix{n, k, w, bias ? keep(reals(n, 0, 0.3f)) : nullptr};
+  }
 
   template <int kBits>
   Linear fine(std::size_t n, std::size_t k, std::size_t group) {

@@ -1,0 +1,43 @@
+// quantizer/container.h - what the files of a checkpoint hold, before anyone has asked whether it is all there. Internal to
+// quantizer/: checkpoint.h is the way in.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "quantizer/stored_tensor.h"
+#include "runtime/config.h"
+
+namespace dgq {
+
+struct LocatedTensor {
+  StoredTensor tensor;         // borrows from one of the container's maps
+  std::filesystem::path file;  // that holds it
+};
+using TensorMap = std::map<std::string, LocatedTensor, std::less<>>;  // under the names that the files use
+
+struct Container {
+  std::filesystem::path path;  // as it was given
+  ModelConfig config;
+  const char* config_name;  // for messages: "config.json"
+  std::string tokenizer_json;
+  std::string tokenizer_where;  // for messages
+  TensorMap tensors;
+  // How the files call a tensor that a Hugging Face checkpoint calls so.
+  std::string (*name_of)(const std::string& hugging_face_name);
+  // Rows i and i + head_dim / 2 of each head of q and k, which RoPE turns together, stand side by side.
+  bool rotary_pairs = false;
+  std::vector<std::pair<std::filesystem::path, MappedFile>> maps;
+  std::vector<std::pair<std::string, std::string>>
+      texts;  // name and bytes of the files that are read, not mapped
+};
+
+// tokenizer: a tokenizer.json that takes the place of the container's own; empty: none does.
+Result<Container> open_folder(const std::filesystem::path& folder, const std::filesystem::path& tokenizer);
+Result<Container> open_gguf(const std::filesystem::path& file, const std::filesystem::path& tokenizer);
+
+}  // namespace dgq
