@@ -198,12 +198,11 @@ Result<Json> byte_level_tokenizer(const Json& metadata, const std::vector<Token>
 }
 
 // SentencePiece merges whatever two neighbours make the token with the highest score; BPE wants a list of pairs, best first.
-// So every way to cut a token into two tokens is a pair, ranked by the score of the whole. Among equal scores tokenizer.json
-// files have the longer left part first, then the longer right part, then the order of the vocabulary.
+// So every way to cut a token into two tokens is a pair, ranked by the score of the whole; among equal scores the order is
+// that of the ids of whole, left and right, as in the tokenizer.json files of Llama 2.
 struct Merge {
   double score;
-  std::size_t left_length, right_length;  // characters
-  std::string_view left, right;
+  std::int64_t whole, left, right;  // ids
 };
 
 Result<std::vector<double>> read_scores(const Json& metadata, std::size_t count, const std::string& where) {
@@ -220,9 +219,11 @@ Result<std::vector<double>> read_scores(const Json& metadata, std::size_t count,
   return scores;
 }
 
-std::vector<std::size_t> character_starts(std::string_view text) {
+// Where characters start, but for the first.
+std::vector<std::size_t> inner_character_starts(std::string_view text) {
   std::vector<std::size_t> starts;
-  for (std::size_t at = 0; at < text.size(); at += utf8_length(text.substr(at))) starts.push_back(at);
+  for (std::size_t at = 0; at < text.size(); at += utf8_length(text.substr(at)))
+    if (at > 0) starts.push_back(at);
   return starts;
 }
 
@@ -237,19 +238,19 @@ Result<Json> merges_of_scores(const std::vector<Token>& tokens, const std::vecto
     if (token.text.size() > kMaxPiece)
       return corrupt(where, "token " + in_quotes(token.text) + " has " + std::to_string(token.text.size()) +
                                 " bytes, more than " + std::to_string(kMaxPiece));
-    const std::vector<std::size_t> starts = character_starts(token.text);
-    for (std::size_t i = 1; i < starts.size(); ++i) {
-      const std::string_view left = token.text.substr(0, starts[i]), right = token.text.substr(starts[i]);
-      if (ids.contains(left) && ids.contains(right))
-        merges.push_back({scores[static_cast<std::size_t>(token.id)], i, starts.size() - i, left, right});
+    for (const std::size_t cut : inner_character_starts(token.text)) {
+      const auto left = ids.find(token.text.substr(0, cut)), right = ids.find(token.text.substr(cut));
+      if (left != ids.end() && right != ids.end())
+        merges.push_back({scores[static_cast<std::size_t>(token.id)], token.id, left->second, right->second});
     }
   }
-  std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
-    return std::tuple(a.score, a.left_length, a.right_length) >
-           std::tuple(b.score, b.left_length, b.right_length);
+  std::sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
+    return std::tuple(-a.score, a.whole, a.left, a.right) < std::tuple(-b.score, b.whole, b.left, b.right);
   });
   Json pairs = Json::array();
-  for (const Merge& merge : merges) pairs.push_back(Json::array({merge.left, merge.right}));
+  for (const Merge& merge : merges)
+    pairs.push_back(Json::array({tokens[static_cast<std::size_t>(merge.left)].text,
+                                 tokens[static_cast<std::size_t>(merge.right)].text}));
   return pairs;
 }
 

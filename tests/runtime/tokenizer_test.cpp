@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <fstream>
 #include <thread>
 
 #include "base/file.h"
 #include "runtime/detokenizer.h"
 #include "tests/runtime/small_tokenizer.h"
 #include "tests/support/shared.h"
+#include "tests/support/tokenizer_golden.h"
 
 namespace dgq {
 namespace {
@@ -35,26 +35,10 @@ std::string decode(const Json& json, const Ids& ids, bool skip_special = false) 
   return *text;
 }
 
-// Files written by the `tokenizers` library: {"text", "ids", "decoded"} per line.
 void check_golden(const std::filesystem::path& tokenizer_path, const std::filesystem::path& golden) {
   const auto tokenizer = Tokenizer::read(tokenizer_path);
   ASSERT_TRUE(tokenizer) << tokenizer.error().what;
-  std::ifstream in(golden);
-  int lines = 0;
-  for (std::string line; std::getline(in, line); ++lines) {
-    const Json want = *parse_json(line, golden.string());
-    const auto ids = tokenizer->encode(want["text"].get<std::string>(), true);
-    ASSERT_TRUE(ids) << ids.error().what;
-    EXPECT_EQ(*ids, want["ids"].get<Ids>()) << line;
-    const auto text = tokenizer->decode(want["ids"].get<Ids>(), false);
-    ASSERT_TRUE(text) << text.error().what;
-    EXPECT_EQ(*text, want["decoded"].get<std::string>()) << line;
-    Detokenizer stream(*tokenizer, false);
-    std::string streamed;
-    for (const std::int32_t id : *ids) streamed += stream.push(id);
-    EXPECT_EQ(streamed + stream.finish(), *text) << line;
-  }
-  EXPECT_EQ(lines, 263);
+  test::check_golden(*tokenizer, golden);
 }
 
 TEST(TokenizerGolden, Demo) {
