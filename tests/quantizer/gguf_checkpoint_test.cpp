@@ -8,7 +8,6 @@
 #include "tests/support/command.h"
 #include "tests/support/families.h"
 #include "tests/support/gguf_writer.h"
-#include "tests/support/shared.h"
 
 namespace dgq {
 namespace {
@@ -75,12 +74,6 @@ TEST(GgufCheckpoint, Q8IsRead) {
   const LayerF32 layer = *checkpoint->layer(1);
   const auto& w = std::get<F32Matrix>(layer.weights.down);
   EXPECT_EQ(w.w[32 * 100 + 5], 100.0f / 16);
-}
-
-TEST(GgufCheckpoint, BundledModel) {
-  const auto demo = Checkpoint::open(test::repository_file("models/demo"));
-  ASSERT_TRUE(demo);
-  EXPECT_EQ(demo->config(), *parse_config(config_to_json(demo->config()), "canonical"));
 }
 
 // Factors as converters compute them for Llama 3.2, in float32.
@@ -183,6 +176,8 @@ TEST(GgufCheckpoint, RefusesByName) {
                  std::string("\"llama.") + key + "\" is missing");
   expect_fault(with("llama.embedding_length", 60u), Errc::corrupt,
                "has shape [260, 64], the metadata asks for [260, 60]");
+  expect_fault(with("tokenizer.ggml.tokens", std::vector<std::string>(261, "x")), Errc::corrupt,
+               "the vocabulary has 261 tokens, but token_embd.weight has 260");
   expect_fault(with("llama.vocab_size", 300u), Errc::corrupt,
                "the vocabulary has 300 tokens, but token_embd.weight has 260");
 }

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "tests/support/command.h"
+#include "tests/support/gguf_writer.h"
 #include "tests/support/not_covered.h"
 #include "tests/support/tiny_checkpoint.h"
 
@@ -84,6 +85,20 @@ class BadInput : public ::testing::Test {
     EXPECT_EQ(state(), before);
   }
 
+  // The same for what `damage` makes of a good GGUF file.
+  void expect_gguf_refused(const std::string& fragment, const std::function<void(test::GgufWriter&)>& damage,
+                           std::size_t cut_off = 0) {
+    add_good_version();
+    const std::string before = state();
+    test::GgufWriter gguf = test::gguf_of(test::tiny_checkpoint(2));
+    damage(gguf);
+    const std::string bytes = gguf.bytes(), file = (scratch_ / "m.gguf").string();
+    test::write_text(file, bytes.substr(0, bytes.size() - cut_off));
+    expect_refused(run_dgq("quantize " + file + registry() + " --name tiny" + kQuick), fragment);
+    expect_refused(run_dgq("eval hash --text the --checkpoint " + file), fragment);
+    EXPECT_EQ(state(), before);
+  }
+
   ScratchFolder scratch_;
 };
 
@@ -123,6 +138,30 @@ TEST_F(BadInput, NanWeights) {
   expect_damage_refused("NaN", [](TinyCheckpoint& c) {
     c.tensors["model.layers.1.mlp.down_proj.weight"].bytes.replace(10, 2, "\xc0\x7f");
   });
+}
+
+TEST_F(BadInput, GgufTruncated) {
+  expect_gguf_refused(
+      "truncated", [](test::GgufWriter&) {}, 100);
+}
+
+TEST_F(BadInput, GgufQuantizedAlready) {
+  expect_gguf_refused("tensor \"blk.0.ffn_up.weight\" is of type Q4_K",
+                      [](test::GgufWriter& gguf) { gguf.tensor("blk.0.ffn_up.weight").type = 12; });
+}
+
+TEST_F(BadInput, GgufOfAnotherArchitecture) {
+  expect_gguf_refused("architecture \"mamba\"",
+                      [](test::GgufWriter& gguf) { gguf.set("general.architecture", "mamba"); });
+}
+
+TEST_F(BadInput, GgufWithUnknownPreTokenizer) {
+  expect_gguf_refused("--tokenizer",
+                      [](test::GgufWriter& gguf) { gguf.set("tokenizer.ggml.pre", "nobody-knows"); });
+}
+
+TEST_F(BadInput, UnknownConfigMember) {
+  expect_damage_refused("\"logit_scale\"", [](TinyCheckpoint& c) { c.config["logit_scale"] = 0.5; });
 }
 
 TEST_F(BadInput, UnknownArchitecture) {
@@ -291,6 +330,7 @@ TEST_F(BadInput, TwoProcessesAddAtOnce) {
 TEST_F(BadInput, CommandLines) {
   for (const char* arguments :
        {"quantize", "run", "run nosuch the", "eval nosuch", "eval perplexity --text x", "nosuch",
+        "run tiny the --tokenizer t.json", "quantize m.gguf --name x", "quantize README.md --name x",
         "registry nosuch", "tokenize --tokenizer /nonexistent x", "run tiny the --temperature -1",
         "quantize models --name 'bad name'", "kernels --no-such-option"}) {
     const Outcome outcome = run_dgq(arguments + registry());
