@@ -160,7 +160,7 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                  path.string() + " is neither a folder that holds config.json nor a .gguf file"};
   DGQ_TRY(Container files, folder ? open_folder(path, tokenizer) : open_gguf(path, tokenizer));
   DGQ_CHECK(check_tensors(files));
-  return Checkpoint(std::make_unique<State>(std::move(files)));
+  return Checkpoint(std::unique_ptr<State>(new State{std::move(files)}));
 }
 
 const ModelConfig& Checkpoint::config() const { return state_->files.config; }
@@ -168,8 +168,7 @@ const std::string& Checkpoint::tokenizer_json() const { return state_->files.tok
 const std::string& Checkpoint::tokenizer_where() const { return state_->files.tokenizer_where; }
 
 std::vector<FileDigest> Checkpoint::file_digests() const {
-  std::vector<FileDigest> digests;
-  for (const auto& [name, text] : state_->files.texts) digests.push_back({name, sha256(text)});
+  std::vector<FileDigest> digests = state_->files.texts;
   for (const auto& [path, map] : state_->files.maps)
     digests.push_back({path.filename().string(), sha256(map.bytes())});
   return digests;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "quantizer/stored_tensor.h"
 #include "runtime/config.h"
@@ -32,9 +33,11 @@ struct Container {
   // Rows i and i + head_dim / 2 of each head of q and k, which RoPE turns together, stand side by side.
   bool rotary_pairs = false;
   std::vector<std::pair<std::filesystem::path, MappedFile>> maps;
-  std::vector<std::pair<std::string, std::string>>
-      texts;  // name and bytes of the files that are read, not mapped
+  std::vector<FileDigest> texts;  // the files that were read, not mapped
 };
+
+// Reads a file whole and notes it in out.texts.
+Result<std::string> read_text(Container& out, const std::filesystem::path& file, std::size_t limit);
 
 // tokenizer: a tokenizer.json that takes the place of the container's own; empty: none does.
 Result<Container> open_folder(const std::filesystem::path& folder, const std::filesystem::path& tokenizer);

@@ -17,11 +17,6 @@ bool plain_file_name(std::string_view name) {
          name.find_first_of("/\\\0", 0, 3) == std::string_view::npos;
 }
 
-Result<const std::string*> read_text(Container& out, const std::filesystem::path& file, std::size_t limit) {
-  DGQ_TRY(std::string text, read_file(file, limit));
-  return &out.texts.emplace_back(file.filename().string(), std::move(text)).second;
-}
-
 // Maps a shard into the container; its tensors are not yet in the container's.
 Result<SafeTensors> open_shard(Container& out, const std::filesystem::path& file) {
   DGQ_TRY(SafetensorsFile shard, SafetensorsFile::open(file));
@@ -41,9 +36,9 @@ Result<void> open_single(Container& out) {
 
 // The index and the shards must agree on where each tensor is: neither may know one that the other does not.
 Result<void> open_sharded(Container& out, const std::filesystem::path& index_path) {
-  DGQ_TRY(const std::string* text, read_text(out, index_path, kMaxIndexBytes));
+  DGQ_TRY(const std::string text, read_text(out, index_path, kMaxIndexBytes));
   const std::string at = index_path.string();
-  DGQ_TRY(const Json index, parse_json(*text, at));
+  DGQ_TRY(const Json index, parse_json(text, at));
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     return Error{Errc::corrupt, at + ": \"weight_map\" must be an object"};
   std::map<std::string, std::set<std::string>> by_file;  // file -> tensors
@@ -79,19 +74,24 @@ Result<void> open_weights(Container& out) {
 
 }  // namespace
 
+Result<std::string> read_text(Container& out, const std::filesystem::path& file, std::size_t limit) {
+  DGQ_TRY(std::string text, read_file(file, limit));
+  out.texts.push_back({file.filename().string(), sha256(text)});
+  return text;
+}
+
 Result<Container> open_folder(const std::filesystem::path& folder, const std::filesystem::path& tokenizer) {
   Container out;
   out.path = folder;
   out.config_name = "config.json";
   out.name_of = [](const std::string& name) { return name; };
   const std::filesystem::path config_path = folder / "config.json";
-  DGQ_TRY(const std::string* text, read_text(out, config_path, kMaxConfigBytes));
-  DGQ_TRY(const Json config, parse_json(*text, config_path.string()));
+  DGQ_TRY(const std::string text, read_text(out, config_path, kMaxConfigBytes));
+  DGQ_TRY(const Json config, parse_json(text, config_path.string()));
   DGQ_TRY(out.config, parse_config(config, config_path.string()));
   const std::filesystem::path tokenizer_path = tokenizer.empty() ? folder / "tokenizer.json" : tokenizer;
   out.tokenizer_where = tokenizer_path.string();
-  DGQ_TRY(const std::string* tokenizer_text, read_text(out, tokenizer_path, kMaxTokenizerBytes));
-  out.tokenizer_json = *tokenizer_text;
+  DGQ_TRY(out.tokenizer_json, read_text(out, tokenizer_path, kMaxTokenizerBytes));
   DGQ_CHECK(open_weights(out));
   return out;
 }

@@ -239,9 +239,9 @@ Result<Reader> parse_header(std::span<const std::byte> bytes, std::string_view w
 
 Result<Gguf> parse_gguf(std::span<const std::byte> bytes, std::string_view where) {
   DGQ_TRY(Reader in, parse_header(bytes, where));
-  DGQ_TRY(const std::uint64_t tensors,
-          in.count("tensors", 32));  // name, dimensions, one of them, type, offset
-  DGQ_TRY(const std::uint64_t entries, in.count("metadata entries", 13));  // key, type, a byte
+  // At least: name, dimensions, one of them, type, offset; and key, type, a byte.
+  DGQ_TRY(const std::uint64_t tensors, in.count("tensors", 32));
+  DGQ_TRY(const std::uint64_t entries, in.count("metadata entries", 13));
   Gguf gguf;
   DGQ_TRY(gguf.metadata, parse_metadata(in, entries));
   DGQ_TRY(const std::uint64_t alignment, parse_alignment(in, gguf.metadata, where));

@@ -177,8 +177,7 @@ Result<void> read_rope_factors(const Source& source, ModelConfig& config) {
   if (!(factors.back() >= 1)) return corrupt(where, "holds a factor below 1");
   config.rope_scaling = {RopeScaling::Kind::llama3, factors.back(), 1, 4, 8192};
   const std::vector<double> scaled = rope_frequencies(config);
-  constexpr double kTolerance =
-      1e-4;  // the factors were computed in float32, the ramp between with cancellation
+  constexpr double kTolerance = 1e-4;  // they were computed in float32, the ramp between with cancellation
   for (std::size_t i = 0; i < plain.size(); ++i)
     if (!(std::abs(plain[i] / scaled[i] - factors[i]) <= kTolerance * factors[i]))
       return unsupported(where, "RoPE scaling with other factors than Llama 3's (element " +

@@ -20,10 +20,11 @@ std::string part_suffix(std::int64_t part, std::int64_t parts) {
   return text;
 }
 
-// Adds the tensors of a part; returns its number and how many there are.
 struct Part {
-  std::int64_t number, parts;
+  std::int64_t number, parts;  // from 0; of how many
 };
+
+// Adds the tensors of a part, and hands its metadata over to who asks.
 Result<Part> take_part(GgufFile file, Container& out, Json* metadata) {
   const std::string where = file.path.string();
   DGQ_TRY(const std::int64_t number, json_int_or(file.content.metadata, "split.no", 0, 0, kMaxParts, where));
@@ -75,8 +76,7 @@ Result<Container> open_gguf(const std::filesystem::path& file, const std::filesy
   if (tokenizer.empty()) {
     DGQ_TRY(out.tokenizer_json, tokenizer_from_gguf(whole.metadata, file.string()));
   } else {
-    DGQ_TRY(out.tokenizer_json, read_file(tokenizer, kMaxTokenizerBytes));
-    out.texts.emplace_back(tokenizer.filename().string(), out.tokenizer_json);
+    DGQ_TRY(out.tokenizer_json, read_text(out, tokenizer, kMaxTokenizerBytes));
   }
   return out;
 }

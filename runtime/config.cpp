@@ -1,10 +1,10 @@
 #include "runtime/config.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "kernels/packed.h"
+#include "runtime/config_members.h"
 
 namespace dgq {
 namespace {
@@ -62,119 +62,11 @@ Result<const Family*> find_family(const Json& config, std::string_view where) {
   return unsupported(where, "architecture " + name + " (supported: " + supported + ")");
 }
 
-// Read by the functions below.
-constexpr std::string_view kRead[] = {"architectures",
-                                      "hidden_size",
-                                      "intermediate_size",
-                                      "num_hidden_layers",
-                                      "num_attention_heads",
-                                      "num_key_value_heads",
-                                      "head_dim",
-                                      "vocab_size",
-                                      "rms_norm_eps",
-                                      "rope_theta",
-                                      "max_position_embeddings",
-                                      "rope_scaling",
-                                      "rope_parameters",
-                                      "tie_word_embeddings",
-                                      "attention_bias",
-                                      "mlp_bias",
-                                      "bos_token_id",
-                                      "eos_token_id",
-                                      "hidden_act",
-                                      "pretraining_tp",
-                                      "sliding_window",
-                                      "use_sliding_window",
-                                      "layer_types",
-                                      "partial_rotary_factor"};
-
-// Names, formats, training and generation settings: nothing that the graph computes depends on them.
-// max_window_layers says which layers have the window, and a window is refused.
-constexpr std::string_view kHarmless[] = {"model_type",
-                                          "torch_dtype",
-                                          "dtype",
-                                          "transformers_version",
-                                          "transformers.js_config",
-                                          "auto_map",
-                                          "name_or_path",
-                                          "is_llama_config",
-                                          "unsloth_fixed",
-                                          "unsloth_version",
-                                          "max_window_layers",
-                                          "initializer_range",
-                                          "initializer_factor",
-                                          "attention_dropout",
-                                          "hidden_dropout",
-                                          "resid_pdrop",
-                                          "embd_pdrop",
-                                          "use_cache",
-                                          "pad_token_id",
-                                          "unk_token_id",
-                                          "sep_token_id",
-                                          "cls_token_id",
-                                          "decoder_start_token_id",
-                                          "is_decoder",
-                                          "return_dict",
-                                          "output_attentions",
-                                          "output_hidden_states",
-                                          "torchscript",
-                                          "use_bfloat16",
-                                          "gradient_checkpointing",
-                                          "task_specific_params",
-                                          "problem_type",
-                                          "id2label",
-                                          "label2id",
-                                          "finetuning_task",
-                                          "tokenizer_class",
-                                          "prefix",
-                                          "chunk_size_feed_forward",
-                                          "max_length",
-                                          "min_length",
-                                          "do_sample",
-                                          "early_stopping",
-                                          "num_beams",
-                                          "num_beam_groups",
-                                          "diversity_penalty",
-                                          "temperature",
-                                          "top_k",
-                                          "top_p",
-                                          "typical_p",
-                                          "repetition_penalty",
-                                          "length_penalty",
-                                          "no_repeat_ngram_size",
-                                          "encoder_no_repeat_ngram_size",
-                                          "bad_words_ids",
-                                          "num_return_sequences",
-                                          "output_scores",
-                                          "return_dict_in_generate",
-                                          "forced_bos_token_id",
-                                          "forced_eos_token_id",
-                                          "remove_invalid_values",
-                                          "exponential_decay_length_penalty",
-                                          "suppress_tokens",
-                                          "begin_suppress_tokens",
-                                          "pruned_heads"};
-
-// Known, and harmless as long as they are false.
-constexpr std::string_view kMustBeFalse[] = {"use_qk_norm",
-                                             "qk_norm",
-                                             "alibi",
-                                             "is_encoder_decoder",
-                                             "scale_embeddings",
-                                             "rope_interleaved",
-                                             "add_cross_attention",
-                                             "tie_encoder_decoder"};
-
-template <std::size_t N>
-bool contains(const std::string_view (&names)[N], std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 // A member that nobody here has heard of may turn the graph into another one: guessing that it does not would give wrong
 // logits without a word.
 Result<void> check_members(const Json& config, std::string_view where) {
   for (const auto& [key, value] : config.items()) {
-    if (value.is_null() || key.starts_with('_') || contains(kRead, key) || contains(kHarmless, key)) continue;
+    if (value.empty() || key.starts_with('_') || contains(kRead, key) || contains(kHarmless, key)) continue;
     if (!contains(kMustBeFalse, key))
       return unsupported(where, "\"" + key +
                                     "\" (it may change what the model computes; if you know that it does "
@@ -215,15 +107,6 @@ Result<void> check_sliding_window(const Json& config, const Family& family, std:
   return unsupported(where, "\"sliding_window\" of " + std::to_string(window) + " in a context of " +
                                 std::to_string(max_positions));
 }
-
-constexpr std::string_view kRopeMembers[] = {"type",
-                                             "rope_type",
-                                             "factor",
-                                             "low_freq_factor",
-                                             "high_freq_factor",
-                                             "original_max_position_embeddings",
-                                             "rope_theta",
-                                             "partial_rotary_factor"};
 
 Result<RopeScaling> parse_rope_scaling(const Json& object, std::string_view where) {
   RopeScaling scaling;

@@ -35,7 +35,7 @@ struct ModelConfig {
 
 // Supported: LlamaForCausalLM (SmolLM, TinyLlama and many others are that), MistralForCausalLM, Qwen2ForCausalLM and
 // Qwen3ForCausalLM, without sliding window. Whatever else the object holds must be known to change nothing: any other
-// architecture, RoPE type, activation, quantization_config, or member that is neither null nor known is Error
+// architecture, RoPE type, activation, quantization_config, or member that is neither known nor null or empty is Error
 // unsupported by name; sizes out of range (head counts that do not divide, zero, above limits) are Error corrupt.
 Result<ModelConfig> parse_config(const Json& config, std::string_view where);
 

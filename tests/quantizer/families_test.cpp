@@ -99,6 +99,23 @@ TEST(Families, Mistral) {
   expect_formulas(tiny);
 }
 
+// From files through the registry to logits, on the kernels of this CPU and on the reference.
+TEST(Families, QuantizedRunsWithTheSameBits) {
+  for (const TinyCheckpoint& tiny : {test::tiny_qwen2(), test::tiny_qwen3()}) {
+    const test::ScratchFolder scratch;
+    tiny.write(scratch / "model");
+    const std::string registry = " --registry " + (scratch / "r.db").string();
+    const test::Outcome made = test::run_dgq("quantize " + (scratch / "model").string() + registry +
+                                             " --name tiny --calibration-tokens 64 --group 32");
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    const std::string hash = " eval hash --model tiny --text 'the cat sat on the mat'" + registry;
+    const test::Outcome chosen = test::run_shell(test::dgq_command() + hash),
+                        reference = test::run_shell("DGQ_ISA=ref " + test::dgq_command() + hash);
+    EXPECT_EQ(chosen.exit_code, 0) << chosen.err;
+    EXPECT_EQ(chosen.out, reference.out);
+  }
+}
+
 // A bias or norm that the family's class would not read is not left out in silence.
 TEST(Families, TensorsOfAnotherFamily) {
   for (TinyCheckpoint tiny : {test::tiny_qwen2(), test::tiny_qwen3()}) {

@@ -88,7 +88,7 @@ TEST(Config, AcceptsWhatDoesNotChangeTheGraph) {
           R"({"sliding_window": 512})",
           R"({"sliding_window": 128, "use_sliding_window": false})",
           R"({"pretraining_tp": 1, "partial_rotary_factor": 1.0, "rope_scaling": null})",
-          R"({"layer_types": ["full_attention"]})",
+          R"({"layer_types": ["full_attention"], "pruned_heads": {}, "nobody_heard_of": null})",
           R"({"head_dim": 128})",
       })
     EXPECT_TRUE(parse(text)) << text << ": " << parse(text).error().what;
