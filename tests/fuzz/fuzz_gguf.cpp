@@ -1,18 +1,57 @@
-// Any bytes as a .gguf file: every tensor that is accepted lies inside the file and has the size of its shape; what the
-// metadata says of the model and its tokenizer is something that the runtime takes, or an Error.
+// Bytes as a .gguf file. The first byte chooses: 0 the others are the file; else they change bytes of a good one, three of
+// them each time, offset and value, so that what comes after the header is reached as well. Every tensor that is accepted
+// lies inside the file and has the size of its shape; what the metadata says of the model and its tokenizer is something
+// that the runtime takes, or an Error.
 #include <cstdlib>
 
 #include "quantizer/gguf.h"
 #include "quantizer/gguf_config.h"
 #include "quantizer/gguf_tokenizer.h"
 #include "runtime/tokenizer.h"
+#include "tests/support/gguf_writer.h"
+
+namespace {
+
+std::string good_file() {
+  dgq::test::GgufWriter gguf;
+  gguf.set("general.architecture", "llama");
+  for (const char* key : {"block_count", "context_length", "embedding_length", "feed_forward_length",
+                          "attention.head_count", "attention.head_count_kv", "rope.dimension_count"})
+    gguf.set(std::string("llama.") + key, 8u);
+  gguf.set("llama.embedding_length", 64u);
+  gguf.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  gguf.set("llama.rope.freq_base", 1e4f);
+  gguf.set("tokenizer.ggml.model", "llama");
+  gguf.set("tokenizer.ggml.pre", "qwen2");
+  gguf.set("tokenizer.ggml.tokens", std::vector<std::string>{"<unk>", "<s>", "a", "b", "ab", "\u2581"});
+  gguf.set("tokenizer.ggml.token_type", std::vector<std::int32_t>{2, 3, 1, 1, 1, 1});
+  gguf.set("tokenizer.ggml.scores", std::vector<float>{0, 0, -1, -2, -3, -4});
+  gguf.set("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+  gguf.set("tokenizer.ggml.bos_token_id", 1u);
+  gguf.tensors = {{"token_embd.weight", {6, 64}, 8, std::string(6 * 68, '\1')},
+                  {"rope_freqs.weight", {4}, 0, std::string(16, '\77')}};
+  return gguf.bytes();
+}
+
+std::string file_of(const std::uint8_t* data, std::size_t size) {
+  if (size == 0 || data[0] == 0) return {reinterpret_cast<const char*>(data) + (size > 0), size - (size > 0)};
+  static const std::string good = good_file();
+  std::string file = good;
+  for (std::size_t at = 1; at + 3 <= size; at += 3)
+    file[(data[at] + 256u * data[at + 1]) % file.size()] = static_cast<char>(data[at + 2]);
+  return file;
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::span<const std::byte> bytes = std::as_bytes(std::span(data, size));
+  const std::string file = file_of(data, size);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(file));
   const auto gguf = dgq::parse_gguf(bytes, "fuzz");
   if (!gguf) return 0;
   for (const auto& [name, tensor] : gguf->tensors) {
-    if (tensor.data.data() < bytes.data() || tensor.data.data() + tensor.data.size() > bytes.data() + size)
+    if (tensor.data.data() < bytes.data() ||
+        tensor.data.data() + tensor.data.size() > bytes.data() + bytes.size())
       std::abort();
     std::uint64_t elements = 1;
     for (const std::uint64_t dimension : tensor.shape) elements *= dimension;
