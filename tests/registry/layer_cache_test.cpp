@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include <array>
-#include <atomic>
+#include <latch>
 #include <optional>
 #include <thread>
 
@@ -66,13 +66,11 @@ TEST_F(LayerCacheTest, ThoseWhoDecodeAtOnceMapOneFile) {
     fs::remove_all(scratch_ / "cache");
     std::array<std::optional<LayerCache::Entry>, 4> entries;
     std::vector<std::thread> threads;
-    std::atomic<int> ready = 0;
+    std::latch ready(4);
     for (auto& entry : entries)
       threads.emplace_back([&] {
         Registry registry = open();
-        ++ready;
-        while (ready < 4) {
-        }
+        ready.arrive_and_wait();
         auto made = LayerCache(scratch_ / "cache").materialise(registry, blob_);
         if (made) entry.emplace(std::move(*made));
       });
