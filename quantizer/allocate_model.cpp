@@ -46,7 +46,7 @@ Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, con
   }
   const std::uint64_t beside = bytes_beside_linears(checkpoint.config(), ends);
   const std::uint64_t budget = budget_of(options, weights, beside);
-  if (budget < least) {
+  if (budget < least && options.strict) {
     char bpw[32];
     std::snprintf(bpw, sizeof bpw, "%.3f", 8.0 * static_cast<double>(least) / static_cast<double>(weights));
     return Error{Errc::invalid, std::string("the budget is too small for this model: it needs at least ") +

@@ -21,6 +21,7 @@ void members(AllocateOptions& o, const Visit& visit) {
   visit("max_bytes", o.max_bytes, 0, 1e15);
   visit("tokens", o.tokens, 64, 1 << 20);
   visit("damping", o.damping, 0, 10);
+  visit("strict", o.strict, 0, 1);
 }
 template <class Visit>
 void members(WeighOptions& o, const Visit& visit) {

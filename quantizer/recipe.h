@@ -42,6 +42,7 @@ struct AllocateOptions {
   std::size_t max_bytes = 0;  // of embedding, layers and head together; 0: bpw counts alone
   std::size_t tokens = 1024;  // of the calibration text, for the sensitivities
   double damping = 0.03;
+  bool strict = false;  // a budget below what the model needs is refused; else the model gets that
 };
 
 using Pass = std::variant<SmoothOptions, AllocateOptions, WeighOptions, RoundOptions, SearchOptions,

@@ -70,6 +70,7 @@ Result<void> set_budget(const Options& options, Recipe& recipe) {
   budget.max_bytes = options.has("max-bytes") ? options.get<std::size_t>("max-bytes") : 0;
   if (options.has("bpw") && !(budget.bpw >= 1 && budget.bpw <= 9))
     return Error{Errc::invalid, "--bpw must be 1 to 9"};
+  budget.strict = true;
   drop_allocate(recipe);
   std::vector<Pass>& passes = recipe.passes;
   const bool smooths = !passes.empty() && std::holds_alternative<SmoothOptions>(passes[0]);

@@ -225,7 +225,7 @@ TEST(Quantize, BudgetsAreKeptAndImpossibleOnesRefused) {
   QuantizeOptions options = quick();
   std::uint64_t last = 0;
   for (const double bpw : {5.2, 6.0, 8.6}) {
-    options.recipe.passes[0] = AllocateOptions{bpw, 0, 64, 0.03};
+    options.recipe.passes[0] = AllocateOptions{bpw, 0, 64, 0.03, true};
     options.recipe.passes.resize(1);
     options.recipe.passes.push_back(SearchOptions{});
     const Result<QuantizeResult> made = run(scratch / "model", registry, options);
@@ -237,11 +237,13 @@ TEST(Quantize, BudgetsAreKeptAndImpossibleOnesRefused) {
     EXPECT_GT(bytes, last) << "more bits are used when they are there";
     last = bytes;
   }
-  options.recipe.passes[0] = AllocateOptions{0, 20000, 64, 0.03};
+  options.recipe.passes[0] = AllocateOptions{0, 20000, 64, 0.03, true};
   const Result<QuantizeResult> refused = run(scratch / "model", registry, options);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::invalid);
   EXPECT_NE(refused.error().what.find("the budget is too small for this model"), std::string::npos);
+  options.recipe.passes[0] = AllocateOptions{1, 0, 64, 0.03, false};
+  EXPECT_TRUE(run(scratch / "model", registry, options));
 }
 
 // Every pass at once: the same bytes on every kernel and thread count, and smoothing changes them.
@@ -249,7 +251,7 @@ TEST(Quantize, AllPassesGiveTheSameVersionEverywhere) {
   const ScratchFolder scratch;
   test::tiny_checkpoint().write(scratch / "model");
   QuantizeOptions options = quick();
-  options.recipe.passes = {SmoothOptions{90, 64}, AllocateOptions{5.5, 0, 64, 0.03},
+  options.recipe.passes = {SmoothOptions{90, 64}, AllocateOptions{5.5, 0, 64, 0.03, true},
                            WeighOptions{},        MatchOptions{},
                            SearchOptions{},       CompensateOptions{},
                            DescendOptions{}};
