@@ -1,6 +1,7 @@
 #include "quantizer/calibration.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "quantizer/gram.h"
@@ -103,17 +104,6 @@ Result<void> cut_document(std::string_view text, const Tokenizer& tokenizer, con
   return {};
 }
 
-// Evenly spread sequences that hold about `tokens` tokens.
-std::vector<Sequence> thin_out(std::vector<Sequence> all, std::size_t tokens) {
-  std::size_t total = 0;
-  for (const Sequence& sequence : all) total += sequence.size();
-  if (total <= tokens) return all;
-  const std::size_t wanted = std::max<std::size_t>(1, all.size() * tokens / total);
-  std::vector<Sequence> chosen;
-  for (std::size_t i = 0; i < wanted; ++i) chosen.push_back(std::move(all[i * all.size() / wanted]));
-  return chosen;
-}
-
 }  // namespace
 
 Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
@@ -175,6 +165,16 @@ Result<std::vector<Sequence>> text_calibration(std::string_view text, std::strin
   return thin_out(std::move(sequences), tokens);
 }
 
+std::vector<Sequence> thin_out(std::vector<Sequence> all, std::size_t tokens) {
+  std::size_t total = 0;
+  for (const Sequence& sequence : all) total += sequence.size();
+  if (total <= tokens) return all;
+  const std::size_t wanted = std::max<std::size_t>(1, all.size() * tokens / total);
+  std::vector<Sequence> chosen;
+  for (std::size_t i = 0; i < wanted; ++i) chosen.push_back(std::move(all[i * all.size() / wanted]));
+  return chosen;
+}
+
 Digest sequences_digest(const std::vector<Sequence>& sequences) {
   Sha256 hash;
   for (const Sequence& sequence : sequences) {
@@ -185,36 +185,100 @@ Digest sequences_digest(const std::vector<Sequence>& sequences) {
   return hash.finish();
 }
 
-CalibrationRun::CalibrationRun(const ModelConfig& config, const Kernels& kernels, int threads,
-                               const std::vector<Sequence>& sequences, std::vector<float> embedding)
+CalibrationRun::CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
+                               const std::vector<Sequence>& sequences, const Linear& embedding,
+                               const Linear& embedding32)
     : config_(one_layer(config)),
       kernels_(kernels),
-      threads_(threads),
-      decoder_(config_, kernels, threads),
-      cache_(config_, sequence_length(config), KvType::f32) {
-  const F32Matrix table{config.vocab, config.hidden, embedding.data(), nullptr};
-  for (const Sequence& sequence : sequences) {
-    hidden_.emplace_back(sequence.size() * config.hidden);
-    decoder_.embed(table, sequence, hidden_.back().data());
-  }
+      options_(options),
+      decoder_(config_, kernels, options.threads, options.act_block),
+      cache_(config_, sequence_length(config), KvType::f32),
+      rounding_(options.act_block),
+      hidden_(embed(sequences, embedding)) {
+  if (options_.drift) hidden32_ = embed(sequences, embedding32);
 }
 
-LayerStatistics CalibrationRun::run_layer(const LayerWeights& weights, const Fraction& progress) {
-  const std::size_t width = config_.heads * config_.head_dim;
-  Gram q(*kernels_.gemm_f32, config_.hidden, threads_), o(*kernels_.gemm_f32, width, threads_);
-  Gram gate(*kernels_.gemm_f32, config_.hidden, threads_), down(*kernels_.gemm_f32, config_.ffn, threads_);
-  const Tap tap = [&](TapPoint point, const float* x, std::size_t m, std::size_t) {
-    Gram& gram = point == TapPoint::q ? q : point == TapPoint::o ? o : point == TapPoint::gate ? gate : down;
-    gram.add(x, m);
-  };
-  std::vector<Row> rows;
-  for (std::size_t i = 0; i < hidden_.size(); ++i) {
-    rows.resize(hidden_[i].size() / config_.hidden);
-    for (std::size_t t = 0; t < rows.size(); ++t) rows[t] = {&cache_, t};
-    decoder_.run_layer(0, weights, rows, hidden_[i].data(), &tap);
-    report(progress, static_cast<double>(i + 1) / static_cast<double>(hidden_.size()));
+CalibrationRun::Hidden CalibrationRun::embed(const std::vector<Sequence>& sequences,
+                                             const Linear& embedding) {
+  Hidden hidden;
+  for (const Sequence& sequence : sequences) {
+    hidden.emplace_back(sequence.size() * config_.hidden);
+    decoder_.embed(embedding, sequence, hidden.back().data());
   }
-  return {q.finish(), o.finish(), gate.finish(), down.finish()};
+  return hidden;
+}
+
+void CalibrationRun::run_half(bool attention, const LayerWeights& weights, std::vector<float>& hidden,
+                              const Tap* tap) {
+  const std::size_t m = hidden.size() / config_.hidden;
+  if (!attention) return decoder_.run_ffn(weights, m, hidden.data(), tap);
+  std::vector<Row> rows;
+  for (std::size_t t = 0; t < m; ++t) rows.push_back({&cache_, t});
+  decoder_.run_attention(0, weights, rows, hidden.data(), tap);
+}
+
+// What int8 activations say x was.
+void CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, float* rounded) {
+  const LinearInput input = quantize_input(x, m, k, *kernels_.quantize_rows, rounding_, options_.threads);
+  parallel_ranges(options_.threads, m, [&](std::size_t begin, std::size_t end, int) {
+    for (std::size_t i = begin; i < end; ++i)
+      for (std::size_t c = 0; c < k; ++c)
+        rounded[i * k + c] = input.rows.scale_of(i, c / input.rows.block) *
+                             static_cast<float>(input.rows.q_of(i, c / kActBlock)[c % kActBlock]);
+  });
+}
+
+InputStatistics CalibrationRun::collect(TapPoint point, const LayerWeights& weights,
+                                        const LayerWeights& weights32,
+                                        const std::vector<std::vector<float>>* weights_of_tokens,
+                                        const Fraction& progress) {
+  const bool attention = point == TapPoint::q || point == TapPoint::o;
+  const std::size_t k = point == TapPoint::o      ? config_.heads * config_.head_dim
+                        : point == TapPoint::down ? config_.ffn
+                                                  : config_.hidden;
+  Gram gram(*kernels_.gemm_f32, k, options_.threads);
+  std::optional<Gram> drift;
+  if (options_.drift) drift = Gram::of_two(*kernels_.gemm_f32, k, options_.threads);
+  std::vector<float> rounded, exact;
+  std::size_t sequence = 0;
+  const auto weigh = [&](std::vector<float>& rows) {
+    if (!weights_of_tokens) return;
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] *= std::sqrt((*weights_of_tokens)[sequence][i / k]);
+  };
+  const Tap see = [&](TapPoint at, const float* x, std::size_t m, std::size_t) {
+    if (at != point) return true;
+    rounded.resize(m * k);
+    round_rows(x, m, k, rounded.data());
+    weigh(rounded);
+    gram.add(rounded.data(), m);
+    return false;
+  };
+  const Tap see32 = [&](TapPoint at, const float* x, std::size_t m, std::size_t) {
+    if (at != point) return true;
+    exact.assign(x, x + m * k);
+    weigh(exact);
+    return false;
+  };
+  for (; sequence < hidden_.size(); ++sequence) {
+    run_half(attention, weights, hidden_[sequence], &see);
+    if (drift) {
+      run_half(attention, weights32, hidden32_[sequence], &see32);
+      for (std::size_t e = 0; e < exact.size(); ++e) exact[e] -= rounded[e];
+      drift->add(rounded.data(), exact.data(), exact.size() / k);
+    }
+    report(progress, static_cast<double>(sequence + 1) / static_cast<double>(hidden_.size()));
+  }
+  return {gram.finish(), drift ? drift->finish() : std::vector<float>()};
+}
+
+void CalibrationRun::pass_attention(const LayerWeights& weights, const LayerWeights& weights32) {
+  for (std::vector<float>& hidden : hidden_) run_half(true, weights, hidden, nullptr);
+  for (std::vector<float>& hidden : hidden32_) run_half(true, weights32, hidden, nullptr);
+}
+
+void CalibrationRun::pass_ffn(const LayerWeights& weights, const LayerWeights& weights32) {
+  for (std::vector<float>& hidden : hidden_) run_half(false, weights, hidden, nullptr);
+  for (std::vector<float>& hidden : hidden32_) run_half(false, weights32, hidden, nullptr);
 }
 
 }  // namespace dgq

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,6 +54,9 @@ class Checkpoint {
   explicit Checkpoint(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// The layers of the checkpoint, maybe rewritten by passes that keep their function.
+using LayerReader = std::function<Result<LayerF32>(std::size_t index)>;
 
 // The whole model as float32, for `dgq eval --checkpoint`, for sampling and as the reference. Moving keeps views valid.
 struct ModelF32 {

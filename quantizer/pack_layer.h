@@ -1,15 +1,45 @@
-// quantizer/pack_layer.h - quantized tensors into layer blobs (registry/layer_blob.h), each with a line for the report.
+// quantizer/pack_layer.h - quantized tensors as the runtime reads them: for the layers that are quantized after them, and in
+// layer blobs (registry/layer_blob.h), each with a line for the report.
 #pragma once
 
 #include <span>
 #include <string>
 #include <vector>
 
-#include "quantizer/dgq_search.h"
+#include "quantizer/fine_linear.h"
 #include "quantizer/quantize.h"
+#include "quantizer/round_w8.h"
 #include "registry/layer_blob.h"
+#include "runtime/buffer.h"
+#include "runtime/weights.h"
 
 namespace dgq {
+
+// One tensor: its section, aligned for the kernels. Moving keeps `linear` valid.
+class PackedTensor {
+ public:
+  // The bias of w goes with the weights (not with pack_f32, which has no place for it: w.bias is null).
+  static PackedTensor fine(const F32Matrix& w, const FineFormat& format, const FineLinear& quantized);
+  static PackedTensor w8(const F32Matrix& w, const CoarseLinear& quantized);
+  static PackedTensor f32(const F32Matrix& w);
+
+  const Linear& linear() const { return linear_; }
+  std::span<const std::byte> section() const { return {section_.data(), bytes_}; }
+  TensorKind kind() const { return kind_; }
+  std::size_t group() const { return group_; }
+
+ private:
+  PackedTensor(TensorKind kind, std::size_t group, std::size_t bytes)
+      : kind_(kind), group_(group), bytes_(bytes) {
+    section_.at_least(bytes);
+  }
+
+  TensorKind kind_;
+  std::size_t group_;  // 0: none
+  AlignedBuffer<std::byte> section_;
+  std::size_t bytes_;
+  Linear linear_;
+};
 
 // `blob` and `name` make up the report's name: "layers.0" and "q_proj".
 class LayerPacker {
@@ -17,20 +47,11 @@ class LayerPacker {
   LayerPacker(std::string blob, std::vector<TensorReport>& reports)
       : blob_(std::move(blob)), reports_(reports) {}
   void add_norm(const std::string& name, std::span<const float> values);
-  void add_w4(const std::string& name, const F32Matrix& w, std::size_t group,
-              const QuantizedLinear& quantized);
-  void add_w6(const std::string& name, const F32Matrix& w, std::size_t group,
-              const QuantizedLinear& quantized);  // q 0..63
-  void add_w8(const std::string& name, const F32Matrix& w, const QuantizedRowsW8& quantized);
+  // errors: as in TensorReport.
+  void add(const std::string& name, const PackedTensor& tensor, double error_minmax, double error);
   std::vector<std::byte> finish() { return builder_.finish(); }
 
  private:
-  template <int kBits>
-  void add_fine(const std::string& name, TensorKind kind, const F32Matrix& w, std::size_t group,
-                const QuantizedLinear& quantized);
-  void report(const std::string& name, const char* kind, const F32Matrix& w, std::size_t group,
-              std::size_t bytes, double error_minmax, double error);
-
   std::string blob_;
   std::vector<TensorReport>& reports_;
   LayerBlobBuilder builder_;

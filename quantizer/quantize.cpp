@@ -3,38 +3,30 @@
 #include <cmath>
 
 #include "base/file.h"
+#include "quantizer/allocate_model.h"
 #include "quantizer/calibration.h"
+#include "quantizer/linear_passes.h"
 #include "quantizer/pack_layer.h"
 #include "quantizer/report.h"
+#include "quantizer/smooth.h"
+#include "quantizer/token_weights.h"
 
 namespace dgq {
 namespace {
 
 constexpr std::size_t kMaxCalibrationBytes = 1u << 30;
 constexpr double kSamplingShare = 0.4;  // of the job's time, for the progress bar: 0.38 on `eval`
+constexpr double kAllocateShare = 0.1;
 
 Result<void> check(const QuantizeOptions& o) {
-  if (o.group != 32 && o.group != 64 && o.group != 128)
-    return Error{Errc::invalid, "--group must be 32, 64 or 128, not " + std::to_string(o.group)};
   if (o.activation_block != kActBlock && o.activation_block != 0)
     return Error{Errc::invalid, "--activation-block must be 128 or row"};
-  if (o.calibration_tokens < kMinCalibrationTokens || o.calibration_tokens > kMaxCalibrationTokens)
+  const std::size_t tokens = o.recipe.calibration_tokens;
+  if (tokens < kMinCalibrationTokens || tokens > kMaxCalibrationTokens)
     return Error{Errc::invalid, "--calibration-tokens must be " + std::to_string(kMinCalibrationTokens) +
                                     " to " + std::to_string(kMaxCalibrationTokens) + ", not " +
-                                    std::to_string(o.calibration_tokens)};
+                                    std::to_string(tokens)};
   return {};
-}
-
-Json search_json() {
-  const SearchGrid& grid = kSearchGrid;
-  return {{"clips", grid.clips},
-          {"clip_step", grid.clip_step},
-          {"shifts", grid.shifts},
-          {"shift_step", grid.shift_step},
-          {"coarse", grid.coarse},
-          {"coarse_first", grid.coarse_first},
-          {"coarse_step", grid.coarse_step},
-          {"sweeps", grid.sweeps}};
 }
 
 // One run of quantize(): what its steps share.
@@ -61,26 +53,28 @@ class Job {
                              {"tokenizer", sha256(checkpoint_.tokenizer_json()).hex()}}},
                            {"tool", options_.tool}};
     Json calibration = {
-        {"kind", "sampled"}, {"tokens", options_.calibration_tokens}, {"seed", options_.seed}};
+        {"kind", "sampled"}, {"tokens", options_.recipe.calibration_tokens}, {"seed", options_.seed}};
+    calibrated_ = options_.calibration.empty() ? kSamplingShare : 0;
     if (!options_.calibration.empty()) {
       DGQ_TRY(text_, read_file(options_.calibration, kMaxCalibrationBytes));
       calibration = {
-          {"kind", "text"}, {"tokens", options_.calibration_tokens}, {"sha256", sha256(text_).hex()}};
+          {"kind", "text"}, {"tokens", options_.recipe.calibration_tokens}, {"sha256", sha256(text_).hex()}};
     }
-    manifest.recipe = {
-        {"method", "dgq"}, {"group", options_.group},   {"search", search_json()}, {"embedding", "w8"},
-        {"head", "w8"},    {"calibration", calibration}};
+    manifest.recipe = to_json(options_.recipe);
+    manifest.recipe["method"] = "dgq";
+    manifest.recipe["calibration"] = calibration;
     return manifest;
   }
 
   Result<void> run(Manifest& manifest, Ingest& ingest, std::vector<TensorReport>& reports) {
     DGQ_TRY(const std::vector<Sequence> sequences, calibrate());
     manifest.provenance["calibration"] = sequences_digest(sequences).hex();
-    DGQ_TRY(std::vector<float> table, checkpoint_.embedding());
-    DGQ_CHECK(embedding(table, manifest, ingest, reports));
-    CalibrationRun run(checkpoint_.config(), kernels_, options_.threads, sequences, std::move(table));
+    DGQ_CHECK(smooth(sequences));
+    DGQ_TRY(const std::vector<LayerFormats> chosen, formats(sequences));
+    DGQ_CHECK(weigh(sequences));
+    DGQ_TRY(CalibrationRun run, start(sequences, manifest, ingest, reports));
     for (std::size_t i = 0; i < checkpoint_.config().layers; ++i)
-      DGQ_CHECK(layer(i, run, manifest, ingest, reports));
+      DGQ_CHECK(layer(i, chosen[i], run, manifest, ingest, reports));
     DGQ_CHECK(head(manifest, ingest, reports));
     const std::string& tokenizer = checkpoint_.tokenizer_json();
     return store("tokenizer", "tokenizer.json", std::as_bytes(std::span(tokenizer)), manifest, ingest);
@@ -93,12 +87,12 @@ class Job {
 
   // Fraction of the job before layer i (+ `done` of it).
   double share(double layers_done) const {
-    const double start = text_.empty() ? kSamplingShare : 0;
+    const double start = calibrated_ + (options_.recipe.find<AllocateOptions>() ? kAllocateShare : 0);
     return start + (1 - start) * layers_done / static_cast<double>(checkpoint_.config().layers);
   }
 
   Result<std::vector<Sequence>> calibrate() const {
-    const std::size_t tokens = options_.calibration_tokens;
+    const std::size_t tokens = options_.recipe.calibration_tokens;
     if (!options_.calibration.empty())
       return text_calibration(text_, options_.calibration.string(), tokenizer_, checkpoint_.config(), tokens);
     return sample_calibration(checkpoint_, kernels_, tokens, options_.seed, options_.threads,
@@ -112,30 +106,94 @@ class Job {
     return {};
   }
 
-  Result<void> embedding(const std::vector<float>& table, Manifest& manifest, Ingest& ingest,
-                         std::vector<TensorReport>& reports) const {
-    const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, table.data(), nullptr};
-    LayerPacker packer("embedding", reports);
-    packer.add_w8("embed_tokens", matrix, round_w8(matrix, options_.threads));
-    return store("embedding", "layer", packer.finish(), manifest, ingest);
+  // Embedding or head.
+  PackedTensor pack_end(const F32Matrix& w, const std::string& name, LayerPacker& packer) const {
+    if (options_.recipe.ends == Ends::f32) {
+      PackedTensor packed = PackedTensor::f32(w);
+      packer.add(name, packed, 0, 0);
+      return packed;
+    }
+    const CoarseLinear rounded = round_w8(w, options_.threads);
+    PackedTensor packed = PackedTensor::w8(w, rounded);
+    packer.add(name, packed, rounded.error, rounded.error);
+    return packed;
   }
 
-  Result<void> layer(std::size_t index, CalibrationRun& run, Manifest& manifest, Ingest& ingest,
-                     std::vector<TensorReport>& reports) const {
+  // Stores the embedding, and the run begins with what it makes of the tokens.
+  Result<CalibrationRun> start(const std::vector<Sequence>& sequences, Manifest& manifest, Ingest& ingest,
+                               std::vector<TensorReport>& reports) const {
+    DGQ_TRY(const std::vector<float> table, checkpoint_.embedding());
+    const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, table.data(), nullptr};
+    LayerPacker packer("embedding", reports);
+    const PackedTensor packed = pack_end(matrix, "embed_tokens", packer);
+    DGQ_CHECK(store("embedding", "layer", packer.finish(), manifest, ingest));
+    const bool drift = options_.recipe.find<MatchOptions>() != nullptr;
+    return CalibrationRun(checkpoint_.config(), kernels_,
+                          {options_.threads, options_.activation_block, drift}, sequences, packed.linear(),
+                          matrix);
+  }
+
+  Result<void> smooth(const std::vector<Sequence>& sequences) {
+    const SmoothOptions* options = options_.recipe.find<SmoothOptions>();
+    if (!options) return {};
+    DGQ_TRY(factors_,
+            measure_factors(checkpoint_, [this](std::size_t i) { return read_layer(i); }, kernels_,
+                            thin_out(sequences, options->tokens), options->percentile, options_.threads, {}));
+    return {};
+  }
+
+  Result<void> weigh(const std::vector<Sequence>& sequences) {
+    const WeighOptions* options = options_.recipe.find<WeighOptions>();
+    if (!options) return {};
+    DGQ_TRY(token_weights_,
+            measure_token_weights(checkpoint_, [this](std::size_t i) { return read_layer(i); }, kernels_,
+                                  sequences, options->strength, options->limit, kLabelSeed, options_.threads,
+                                  {}));
+    return {};
+  }
+
+  // Of the checkpoint, smoothed if the recipe says so.
+  Result<LayerF32> read_layer(std::size_t index) const {
+    DGQ_TRY(LayerF32 layer, checkpoint_.layer(index));
+    if (!factors_.empty()) apply(factors_[index], checkpoint_.config(), layer);
+    return layer;
+  }
+
+  using LayerFormats = std::array<FineFormat, kLinears>;  // in the order of LinearId
+
+  Result<std::vector<LayerFormats>> formats(const std::vector<Sequence>& sequences) const {
+    LayerFormats same;
+    same.fill(options_.recipe.format);
+    std::vector<LayerFormats> all(checkpoint_.config().layers, same);
+    const AllocateOptions* options = options_.recipe.find<AllocateOptions>();
+    if (!options) return all;
+    DGQ_TRY(const auto chosen,
+            allocate_model(
+                checkpoint_, [this](std::size_t i) { return read_layer(i); }, kernels_, *options,
+                options_.recipe.ends, sequences, options_.threads,
+                [&](double done) { say("sensitivities", calibrated_ + kAllocateShare * done); }));
+    for (std::size_t i = 0; i < all.size(); ++i) std::copy_n(&chosen[i * kLinears], kLinears, all[i].begin());
+    return all;
+  }
+
+  Result<void> layer(std::size_t index, const LayerFormats& formats, CalibrationRun& run, Manifest& manifest,
+                     Ingest& ingest, std::vector<TensorReport>& reports) const {
     const std::string name = "layers." + std::to_string(index);
-    const double before = static_cast<double>(index);
-    say(name, share(before));
-    DGQ_TRY(const LayerF32 source, checkpoint_.layer(index));
+    DGQ_TRY(const LayerF32 source, read_layer(index));
     const LayerWeights& w = source.weights;
-    const LayerStatistics h =
-        run.run_layer(w, [&](double done) { say(name + ": calibration", share(before + 0.5 * done)); });
-    const struct {
+    LayerWeights made = w;  // quantized as far as we are
+    struct Part {
       const char* name;
-      const Linear& weights;
-      const std::vector<float>& h;
-    } linears[] = {{"q_proj", w.q, h.q},         {"k_proj", w.k, h.q},          {"v_proj", w.v, h.q},
-                   {"o_proj", w.o, h.o},         {"gate_proj", w.gate, h.gate}, {"up_proj", w.up, h.gate},
-                   {"down_proj", w.down, h.down}};
+      const Linear& from;
+      Linear& to;
+    };
+    const struct {
+      TapPoint point;
+      std::vector<Part> parts;
+    } steps[] = {{TapPoint::q, {{"q_proj", w.q, made.q}, {"k_proj", w.k, made.k}, {"v_proj", w.v, made.v}}},
+                 {TapPoint::o, {{"o_proj", w.o, made.o}}},
+                 {TapPoint::gate, {{"gate_proj", w.gate, made.gate}, {"up_proj", w.up, made.up}}},
+                 {TapPoint::down, {{"down_proj", w.down, made.down}}}};
     const std::size_t hidden = checkpoint_.config().hidden;
     LayerPacker packer(name, reports);
     packer.add_norm("input_layernorm", {w.input_norm, hidden});
@@ -143,18 +201,36 @@ class Job {
     const std::size_t head_dim = checkpoint_.config().head_dim;
     if (w.q_norm) packer.add_norm("q_norm", {w.q_norm, head_dim});
     if (w.k_norm) packer.add_norm("k_norm", {w.k_norm, head_dim});
-    double done = 0;
-    for (const auto& linear : linears) {
-      say(name + ": " + linear.name, share(before + 0.5 + 0.5 * done++ / std::size(linears)));
-      const F32Matrix& matrix = std::get<F32Matrix>(linear.weights);
-      const QuantizedLinear best =
-          search_w4(*kernels_.gemm_f32, matrix, linear.h, options_.group, options_.threads);
-      if (!std::isfinite(best.error))
-        return Error{Errc::corrupt,
-                     name + "." + linear.name +
-                         ": weights or activations leave the range of float32; is the checkpoint intact?"};
-      packer.add_w4(linear.name, matrix, options_.group, best);
+    std::vector<PackedTensor> tensors;  // what `made` points into
+    double steps_done = 0;
+    std::size_t linears_done = 0;
+    for (const auto& step : steps) {
+      const auto at = [&](double done) {
+        return share(static_cast<double>(index) +
+                     (steps_done + done) / static_cast<double>(std::size(steps)));
+      };
+      const auto* token_weights =
+          token_weights_.empty() ? nullptr : &token_weights_[index].at[static_cast<std::size_t>(step.point)];
+      const InputStatistics inputs = run.collect(step.point, made, w, token_weights, [&](double done) {
+        say(name + ": inputs of " + step.parts[0].name, at(0.5 * done));
+      });
+      LinearPasses passes(options_.recipe, *kernels_.gemm_f32, inputs, options_.threads);
+      for (const Part& part : step.parts) {
+        say(name + ": " + part.name, at(0.5));
+        const F32Matrix& matrix = std::get<F32Matrix>(part.from);
+        LinearResult result = passes.run(matrix, formats[linears_done++]);
+        if (!std::isfinite(result.error))
+          return Error{Errc::corrupt,
+                       name + "." + part.name +
+                           ": weights or activations leave the range of float32; is the checkpoint intact?"};
+        packer.add(part.name, result.tensor, result.error_minmax, result.error);
+        tensors.push_back(std::move(result.tensor));
+        part.to = tensors.back().linear();
+      }
+      if (step.point == TapPoint::o) run.pass_attention(made, w);
+      ++steps_done;
     }
+    run.pass_ffn(made, w);
     return store(name, "layer", packer.finish(), manifest, ingest);
   }
 
@@ -163,11 +239,9 @@ class Job {
     DGQ_TRY(const std::vector<float> norm, checkpoint_.final_norm());
     packer.add_norm("norm", norm);
     DGQ_TRY(const std::vector<float> weights, checkpoint_.head());
-    if (!weights.empty()) {
-      const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, weights.data(),
-                             nullptr};
-      packer.add_w8("lm_head", matrix, round_w8(matrix, options_.threads));
-    }
+    if (!weights.empty())
+      pack_end({checkpoint_.config().vocab, checkpoint_.config().hidden, weights.data(), nullptr}, "lm_head",
+               packer);
     return store("head", "layer", packer.finish(), manifest, ingest);
   }
 
@@ -176,7 +250,10 @@ class Job {
   const QuantizeOptions& options_;
   const Kernels& kernels_;
   const QuantizeProgress& progress_;
-  std::string text_;  // the calibration file
+  std::string text_;                              // the calibration file
+  std::vector<LayerTokenWeights> token_weights_;  // of the pass `weigh-tokens`
+  std::vector<LayerFactors> factors_;             // of the pass `smooth`
+  double calibrated_ = 0;  // share of the job that is done when the calibration text is there
 };
 
 // The version that `name` has already, when it came from the same sources, recipe and tool.

@@ -1,8 +1,8 @@
 // quantizer/quantize.h - the whole job: a checkpoint folder becomes a version in a registry.
 //
-// Calibration text runs through the fp32 model one layer at a time; each layer's linears are searched
-// (quantizer/dgq_search.h), packed into a layer blob and stored before the next layer is read. The same checkpoint, options
-// and tool give the same version digest on every machine.
+// Calibration text runs through the model one layer at a time; each layer's linears go through the passes of the recipe
+// (quantizer/recipe.h), see inputs that went through the quantized linears before them, and are packed into a layer blob and
+// stored before the next layer is read. The same checkpoint, options and tool give the same version digest on every machine.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,18 @@
 #include "base/result.h"
 #include "kernels/table.h"
 #include "quantizer/checkpoint.h"
+#include "quantizer/recipe.h"
 #include "registry/registry.h"
 
 namespace dgq {
 
-// Measured on `demo` (perplexity of sample.txt, fp32 66.34): 1024 tokens 67.66, 2048 67.41, 4096 67.90, 8192 67.33, all
-// within the standard error of 4. More was not measured.
-inline constexpr std::size_t kDefaultCalibrationTokens = 8192;
 inline constexpr std::size_t kMinCalibrationTokens = 64, kMaxCalibrationTokens = 1u << 24;
 
 struct QuantizeOptions {
-  std::size_t group = 128;             // 32, 64 or 128
+  Recipe recipe;
   std::size_t activation_block = 128;  // or 0: one activation scale per row
   std::filesystem::path calibration;   // text file; empty: the model samples its own
-  std::size_t calibration_tokens = kDefaultCalibrationTokens;
-  std::uint64_t seed = 1;  // of the sampling
+  std::uint64_t seed = 1;              // of the sampling
   int threads = 1;
   bool force = false;  // quantize even when the registry has the result
   std::string tool;    // "dgq 0.1.0", for provenance
@@ -37,12 +34,13 @@ struct QuantizeOptions {
 // One linear layer, the embedding or the head.
 struct TensorReport {
   std::string name;  // "layers.0.q_proj"
-  std::string kind;  // "w4", "w8"
+  std::string kind;  // "w4", "w6", "w8", "f32"
   std::size_t n, k;
-  std::size_t group;    // 0 for w8
+  std::size_t group;    // 0 for w8 and f32
   std::uint64_t bytes;  // of its section, scales and padding included
-  double error_minmax;  // w4: relative output error on the calibration text; w8: relative weight error
-  double error;         // the same after the search (w8: there is none)
+  double
+      error_minmax;  // w4, w6: relative output error of plain rounding, on the calibration text; w8: relative weight error
+  double error;  // w4, w6: the same after the passes; w8: the same
   double bits_per_weight() const { return 8.0 * static_cast<double>(bytes) / static_cast<double>(n * k); }
 };
 

@@ -8,7 +8,7 @@ ReportTotal total(const std::vector<TensorReport>& tensors) {
   for (const TensorReport& tensor : tensors) {
     sum.weights += tensor.n * tensor.k;
     sum.bytes += tensor.bytes;
-    if (tensor.kind != "w4") continue;
+    if (!is_fine(tensor)) continue;
     ++searched;
     sum.error_minmax += tensor.error_minmax;
     sum.error += tensor.error;

@@ -10,10 +10,12 @@
 namespace dgq {
 
 // {"layers": [{"name", "kind", "n", "k", "group", "bytes", "bpw", "error_minmax", "error"}, ...],
-//  "total": {"weights", "bytes", "bpw", "error_minmax", "error"}}; the total errors are means over the w4 layers.
+//  "total": {"weights", "bytes", "bpw", "error_minmax", "error"}}; the total errors are means over the w4 and w6 layers.
 Json to_json(const std::vector<TensorReport>& tensors);
 // Back from a manifest.
 Result<std::vector<TensorReport>> report_from_json(const Json& report, std::string_view where);
+
+inline bool is_fine(const TensorReport& tensor) { return tensor.kind == "w4" || tensor.kind == "w6"; }
 
 struct ReportTotal {
   std::size_t weights = 0;

@@ -189,7 +189,7 @@ struct Decoder::State {
   }
 
   // Everything whose size depends on the batch, before the threads start.
-  void make_room(std::span<const Row> rows) {
+  void make_room_for_attention(std::span<const Row> rows) {
     std::size_t positions = 0;
     for (const Row& row : rows) positions = std::max(positions, row.position + 1);
     rope.grow(positions);
@@ -198,8 +198,13 @@ struct Decoder::State {
     for (Thread& thread : own) {
       thread.attention.grow(std::min(tile_rows, rows.size()) * group, positions, config.head_dim);
       thread.row.at_least(config.hidden);
-      thread.gate.at_least(rows.size() * piece_columns(rows.size()));
-      thread.up.at_least(rows.size() * piece_columns(rows.size()));
+    }
+  }
+  void make_room_for_ffn(std::size_t m) {
+    for (Thread& thread : own) {
+      thread.row.at_least(config.hidden);
+      thread.gate.at_least(m * piece_columns(m));
+      thread.up.at_least(m * piece_columns(m));
     }
   }
 
@@ -207,14 +212,14 @@ struct Decoder::State {
                       const Tap* tap) {
     const std::size_t m = rows.size();
     const LinearInput normed = normalise(x, w.input_norm, m, tap, {&w.q, &w.k, &w.v});
-    if (tap) (*tap)(TapPoint::q, normed.x, m, config.hidden);
+    if (tap && !(*tap)(TapPoint::q, normed.x, m, config.hidden)) return;
     float *queries = q.at_least(m * q_width), *keys = k.at_least(m * kv_width),
           *values = v.at_least(m * kv_width);
     run_linears<3>(normed, {{{&w.q, queries}, {&w.k, keys}, {&w.v, values}}}, [](const auto&...) {});
     turn_and_store(layer, w, rows, queries, keys, values);
     float* mix = mixed.at_least(m * q_width);
     attend_all(layer, rows, queries, mix);
-    if (tap) (*tap)(TapPoint::o, mix, m, q_width);
+    if (tap && !(*tap)(TapPoint::o, mix, m, q_width)) return;
     project_back(w.o, prepare(mix, m, q_width, {&w.o}), x);
   }
 
@@ -246,7 +251,7 @@ struct Decoder::State {
   }
 
   // The same with all columns at once: the floats are wanted, or one scale spans them.
-  LinearInput activate(const LayerWeights& w, const LinearInput& normed, const Tap* tap) {
+  const float* activate(const LayerWeights& w, const LinearInput& normed) {
     const std::size_t m = normed.m, width = config.ffn;
     float *gates = gate.at_least(m * width), *ups = up.at_least(m * width);
     // gate and up have the same blocks: each thread multiplies what it has just made.
@@ -257,20 +262,25 @@ struct Decoder::State {
       for (std::size_t i = 0; i < m; ++i)
         ops.swiglu(gates + i * width + first, ups + i * width + first, last - first);
     });
-    if (tap) (*tap)(TapPoint::down, gates, m, width);
-    return prepare(gates, m, width, {&w.down});
+    return gates;
   }
 
   void ffn_half(const LayerWeights& w, std::size_t m, float* x, const Tap* tap) {
     const LinearInput normed = normalise(x, w.post_attention_norm, m, tap, {&w.gate, &w.up});
-    if (tap) (*tap)(TapPoint::gate, normed.x, m, config.hidden);
-    const bool in_pieces = !tap && is_quantized(w.down) && ffn_input.scales_chunks();
-    project_back(w.down, in_pieces ? activate_in_pieces(w, normed) : activate(w, normed, tap), x);
+    if (tap && !(*tap)(TapPoint::gate, normed.x, m, config.hidden)) return;
+    if (!tap && is_quantized(w.down) && ffn_input.scales_chunks()) {
+      project_back(w.down, activate_in_pieces(w, normed), x);
+      return;
+    }
+    const float* activated = activate(w, normed);
+    if (tap && !(*tap)(TapPoint::down, activated, m, config.ffn)) return;
+    project_back(w.down, prepare(activated, m, config.ffn, {&w.down}), x);
   }
 };
 
 Decoder::Decoder(const ModelConfig& config, const Kernels& kernels, int threads, std::size_t act_block)
     : state_(std::make_unique<State>(config, kernels, threads, act_block)) {}
+Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
 
 void Decoder::embed(const Linear& embedding, std::span<const std::int32_t> tokens, float* hidden) {
@@ -285,10 +295,21 @@ void Decoder::embed(const Linear& embedding, std::span<const std::int32_t> token
 
 void Decoder::run_layer(std::size_t layer, const LayerWeights& weights, std::span<const Row> rows,
                         float* hidden, const Tap* tap) {
+  run_attention(layer, weights, rows, hidden, tap);
+  run_ffn(weights, rows.size(), hidden, tap);
+}
+
+void Decoder::run_attention(std::size_t layer, const LayerWeights& weights, std::span<const Row> rows,
+                            float* hidden, const Tap* tap) {
   if (rows.empty()) return;
-  state_->make_room(rows);
+  state_->make_room_for_attention(rows);
   state_->attention_half(layer, weights, rows, hidden, tap);
-  state_->ffn_half(weights, rows.size(), hidden, tap);
+}
+
+void Decoder::run_ffn(const LayerWeights& weights, std::size_t m, float* hidden, const Tap* tap) {
+  if (m == 0) return;
+  state_->make_room_for_ffn(m);
+  state_->ffn_half(weights, m, hidden, tap);
 }
 
 void Decoder::run_head(const float* final_norm, const Linear& head, const float* hidden, std::size_t m,

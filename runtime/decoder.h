@@ -27,15 +27,17 @@ struct Row {
 };
 
 // Sees the inputs of the linears of one layer while it runs, m rows of k floats each: before q, k, v (name
-// q), before o, before gate and up (name gate), before down.
+// q), before o, before gate and up (name gate), before down. Returns whether to go on: else this half of the layer ends
+// here and leaves the hidden rows as they were.
 enum class TapPoint { q, o, gate, down };
-using Tap = std::function<void(TapPoint point, const float* x, std::size_t m, std::size_t k)>;
+using Tap = std::function<bool(TapPoint point, const float* x, std::size_t m, std::size_t k)>;
 
 class Decoder {
  public:
   // threads: threads per step, >= 1. Kernels as chosen at load. act_block: kActBlock, or 0 for one
   // scale per row.
   Decoder(const ModelConfig& config, const Kernels& kernels, int threads, std::size_t act_block = kActBlock);
+  Decoder(Decoder&&) noexcept;
   ~Decoder();
 
   // hidden: [rows.size()][config.hidden]; embedding rows of the tokens (each < config.vocab).
@@ -44,6 +46,11 @@ class Decoder {
   // One decoder layer in place; writes the rows' keys and values into their caches at layer index `layer`.
   void run_layer(std::size_t layer, const LayerWeights& weights, std::span<const Row> rows, float* hidden,
                  const Tap* tap = nullptr);
+
+  // Its two halves, each of which adds to the hidden rows: attention with q, k, v, o; then gate, up, down.
+  void run_attention(std::size_t layer, const LayerWeights& weights, std::span<const Row> rows, float* hidden,
+                     const Tap* tap = nullptr);
+  void run_ffn(const LayerWeights& weights, std::size_t m, float* hidden, const Tap* tap = nullptr);
 
   // Final norm and output head of `m` rows: logits [m][config.vocab].
   void run_head(const float* final_norm, const Linear& head, const float* hidden, std::size_t m,

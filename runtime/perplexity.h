@@ -29,6 +29,9 @@ struct PerplexityResult {
   std::size_t windows = 0, tokens = 0;  // tokens: that were predicted
 };
 
+// From the mean negative log-likelihood per token of each window.
+PerplexityResult summarise_windows(std::span<const double> means, std::size_t context);
+
 // -log softmax(logits)[token], in double and in a fixed order. NaN or infinite logits give NaN.
 double negative_log_likelihood(std::span<const float> logits, std::int32_t token);
 

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "runtime/perplexity.h"
+#include "runtime/compare.h"
 #include "tools/cmd_load.h"
 
 namespace dgq::tools {
@@ -16,6 +16,7 @@ constexpr std::size_t kMaxTextFile = std::size_t{1} << 30;
 constexpr const char* kExamples =
     "  dgq eval perplexity --model demo --text book.txt --windows 40\n"
     "  dgq eval perplexity --checkpoint models/demo --text book.txt --json\n"
+    "  dgq eval compare models/demo demo --text book.txt --tokens 20000\n"
     "  dgq eval hash --model demo --text \"The old king\"\n";
 
 // Options of both, and the model they name.
@@ -42,6 +43,26 @@ Result<int> finish(const std::string& text) {
   return 0;
 }
 
+Result<std::vector<std::int32_t>> encode(const LoadedModel& model, std::string_view text,
+                                         const std::string& path) {
+  auto encoded = encode_documents(model.tokenizer(), text);
+  if (!encoded) return Error{encoded.error().code, path + ": " + encoded.error().what};
+  return encoded;
+}
+
+auto show_windows(Progress& progress) {
+  return [&](std::size_t done, std::size_t total) {
+    progress.update("window " + std::to_string(done) + " of " + std::to_string(total),
+                    static_cast<double>(done) / static_cast<double>(total));
+  };
+}
+
+OrderedJson to_json(const PerplexityResult& result) {
+  return {{"perplexity", result.perplexity},
+          {"standard_error", result.standard_error},
+          {"mean_nll", result.mean_nll}};
+}
+
 Result<int> eval_perplexity(const Arguments& arguments) {
   Evaluation evaluation(
       "dgq eval perplexity (--model NAME[:TAG] | --checkpoint DIR) --text FILE",
@@ -58,24 +79,16 @@ Result<int> eval_perplexity(const Arguments& arguments) {
   DGQ_TRY(const LoadedModel model, evaluation.load());
   const auto context = options.get<std::size_t>("context");
   DGQ_CHECK(check_context(model.config(), context));
-  auto encoded = encode_documents(model.tokenizer(), text);
-  if (!encoded) return Error{encoded.error().code, path + ": " + encoded.error().what};
-
+  DGQ_TRY(const auto encoded, encode(model, text, path));
   const auto decoder = model.make_decoder();
   Progress progress;
-  const auto show = [&](std::size_t done, std::size_t total) {
-    progress.update("window " + std::to_string(done) + " of " + std::to_string(total),
-                    static_cast<double>(done) / static_cast<double>(total));
-  };
   DGQ_TRY(const PerplexityResult result,
-          perplexity(model.config(), model.weights(), *decoder, model.kv_type(), *encoded, context,
-                     options.get<std::size_t>("windows"), show));
+          perplexity(model.config(), model.weights(), *decoder, model.kv_type(), encoded, context,
+                     options.get<std::size_t>("windows"), show_windows(progress)));
   progress.finish();
   if (options.get<bool>("json")) {
     OrderedJson json = model.describe();
-    json["perplexity"] = result.perplexity;
-    json["standard_error"] = result.standard_error;
-    json["mean_nll"] = result.mean_nll;
+    json.update(to_json(result));
     json["context"] = context;
     json["windows"] = result.windows;
     json["tokens"] = result.tokens;
@@ -85,6 +98,85 @@ Result<int> eval_perplexity(const Arguments& arguments) {
   std::snprintf(line, sizeof line, "perplexity %.4f +- %.4f (%zu windows of %zu, %zu tokens scored) | ",
                 result.perplexity, result.standard_error, result.windows, context, result.tokens);
   return finish(line + model.footprint());
+}
+
+OrderedJson to_json(const Comparison& c) {
+  return {{"kld",
+           {{"mean", c.kld_mean},
+            {"standard_error", c.kld_standard_error},
+            {"median", c.kld_median},
+            {"p99", c.kld_99},
+            {"max", c.kld_max}}},
+          {"same_top", {{"share", c.same_top}, {"standard_error", c.same_top_standard_error}}},
+          {"top_probability_shift", {{"mean", c.top_shift_mean}, {"rms", c.top_shift_rms}}},
+          {"windows", c.reference.windows},
+          {"tokens", c.reference.tokens}};
+}
+
+void print_comparison(const Comparison& c, const std::string& a, const std::string& b, std::size_t context) {
+  std::printf("%zu windows of %zu, %zu tokens scored; +- is one standard error\n", c.reference.windows,
+              context, c.reference.tokens);
+  std::printf("perplexity        %.4f +- %.4f  %s\n", c.reference.perplexity, c.reference.standard_error,
+              a.c_str());
+  std::printf("                  %.4f +- %.4f  %s\n", c.other.perplexity, c.other.standard_error, b.c_str());
+  std::printf("KL divergence     %.6f +- %.6f  median %.6f, 99 %% %.6f, max %.6f\n", c.kld_mean,
+              c.kld_standard_error, c.kld_median, c.kld_99, c.kld_max);
+  std::printf("same top token    %.3f %% +- %.3f %%\n", 100 * c.same_top, 100 * c.same_top_standard_error);
+  std::printf("its probability   %+.4f %% mean change, %.4f %% rms\n", 100 * c.top_shift_mean,
+              100 * c.top_shift_rms);
+}
+
+Result<int> eval_compare(const Arguments& arguments) {
+  Options options{"dgq eval compare A B --text FILE",
+                  "KL divergence of B's predictions from A's, and the perplexity of both, over windows of a "
+                  "text. A and B are\n"
+                  "each a model of the registry, NAME[:TAG], or a checkpoint folder, run in fp32.",
+                  kExamples,
+                  {},
+                  {},
+                  {}};
+  add_run_options(options);
+  options.named.add_options()                                                                           //
+      ("a", po::value<std::string>()->required()->value_name("A"), "the reference")                     //
+      ("b", po::value<std::string>()->required()->value_name("B"), "what is compared with it")          //
+      ("text", po::value<std::string>()->required()->value_name("FILE"), "the text")                    //
+      ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")  //
+      ("tokens", po::value<std::size_t>()->default_value(0)->value_name("N"),
+       "tokens of the text at most, in whole windows; 0: all")  //
+      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+  options.positional.add("a", 1).add("b", 1);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  const auto& path = options.get<std::string>("text");
+  const auto context = options.get<std::size_t>("context"), limit = options.get<std::size_t>("tokens");
+  if (limit != 0 && limit < context)
+    return Error{Errc::invalid, "--tokens must be at least one window of " + std::to_string(context)};
+  DGQ_TRY(const std::string text, read_file(path, kMaxTextFile));
+  DGQ_TRY(const LoadedModel a, LoadedModel::load_either(options, options.get<std::string>("a")));
+  DGQ_TRY(const LoadedModel b, LoadedModel::load_either(options, options.get<std::string>("b")));
+  for (const LoadedModel* model : {&a, &b}) DGQ_CHECK(check_context(model->config(), context));
+  DGQ_TRY(const auto encoded, encode(a, text, path));
+  DGQ_TRY(const auto same, encode(b, text, path));
+  if (encoded != same)
+    return Error{Errc::invalid, "the tokenizers of the two models cut " + path + " differently"};
+  const auto decoder_a = a.make_decoder(), decoder_b = b.make_decoder();
+  Progress progress;
+  DGQ_TRY(const Comparison result,
+          compare_models({a.config(), a.weights(), *decoder_a, a.kv_type()},
+                         {b.config(), b.weights(), *decoder_b, b.kv_type()}, encoded, context,
+                         limit / context, a.threads(), show_windows(progress)));
+  progress.finish();
+  if (!options.get<bool>("json")) {
+    print_comparison(result, options.get<std::string>("a"), options.get<std::string>("b"), context);
+    return 0;
+  }
+  OrderedJson json = to_json(result), reference = a.describe(), other = b.describe();
+  reference.update(to_json(result.reference));
+  other.update(to_json(result.other));
+  json["context"] = context;
+  json["a"] = reference;
+  json["b"] = other;
+  return finish(json.dump());
 }
 
 // SHA-256 over the bits of all logits of the text, little-endian, position by position. Both ways to compute them must
@@ -136,6 +228,7 @@ Result<int> eval_hash(const Arguments& arguments) {
 
 constexpr Command kCommands[] = {
     {"perplexity", "perplexity of a model or checkpoint on a text", eval_perplexity},
+    {"compare", "KL divergence between two models on a text", eval_compare},
     {"hash", "hash of the logits: the same on every kernel, thread count and CPU", eval_hash},
 };
 constexpr CommandGroup kEval = {"dgq eval", "Measures a model of the registry, or a checkpoint in fp32.",

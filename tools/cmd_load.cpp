@@ -11,20 +11,25 @@ constexpr int kMaxThreads = 256;
 
 }  // namespace
 
-void add_model_options(Options& options) {
+void add_run_options(Options& options) {
   add_registry_options(options);
+  options.named.add_options()                                                                     //
+      ("threads", po::value<int>()->value_name("N"), "threads (default: one per physical core)")  //
+      ("kv", po::value<std::string>()->value_name("TYPE"),
+       "KV cache: int8 or f32 (default: int8; f32 of a checkpoint)");
+}
+
+void add_model_options(Options& options) {
+  add_run_options(options);
   options.named.add_options()  //
       ("checkpoint", po::value<std::string>()->value_name("DIR|GGUF"),
        "run this checkpoint in fp32 instead")  //
       ("tokenizer", po::value<std::string>()->value_name("FILE"),
-       "with --checkpoint: the tokenizer.json to take instead of its own")                        //
-      ("threads", po::value<int>()->value_name("N"), "threads (default: one per physical core)")  //
-      ("kv", po::value<std::string>()->value_name("TYPE"),
-       "KV cache: int8 or f32 (default: int8; f32 with --checkpoint)");
+       "with --checkpoint: the tokenizer.json to take instead of its own");
 }
 
-Result<void> LoadedModel::load_checkpoint(const Options& options) {
-  name_ = options.get<std::string>("checkpoint");
+Result<void> LoadedModel::load_checkpoint(const Options& options, const std::string& name) {
+  name_ = name;
   kernel_name_ = std::string("f32-") + kernels_->gemm_f32->isa;
   kv_type_ = KvType::f32;
   DGQ_TRY(checkpoint_,
@@ -45,6 +50,17 @@ Result<void> LoadedModel::load_version(const Options& options, const std::string
 }
 
 Result<LoadedModel> LoadedModel::load(const Options& options, const std::string& reference) {
+  return options.has("checkpoint") ? load_from(options, true, options.get<std::string>("checkpoint"))
+                                   : load_from(options, false, reference);
+}
+
+Result<LoadedModel> LoadedModel::load_either(const Options& options, const std::string& name) {
+  std::error_code ignored;
+  return load_from(options, std::filesystem::exists(name, ignored), name);
+}
+
+Result<LoadedModel> LoadedModel::load_from(const Options& options, bool is_checkpoint,
+                                           const std::string& name) {
   LoadedModel loaded;
   loaded.threads_ = options.has("threads") ? options.get<int>("threads") : physical_cores();
   if (loaded.threads_ < 1 || loaded.threads_ > kMaxThreads)
@@ -52,10 +68,10 @@ Result<LoadedModel> LoadedModel::load(const Options& options, const std::string&
   DGQ_TRY(loaded.kernels_, select_kernels_from_environment());
   if (options.has("tokenizer") && !options.has("checkpoint"))
     return Error{Errc::invalid, "--tokenizer goes with --checkpoint; a model of the registry has its own"};
-  if (options.has("checkpoint")) {
-    DGQ_CHECK(loaded.load_checkpoint(options));
+  if (is_checkpoint) {
+    DGQ_CHECK(loaded.load_checkpoint(options, name));
   } else {
-    DGQ_CHECK(loaded.load_version(options, reference));
+    DGQ_CHECK(loaded.load_version(options, name));
   }
   if (options.has("kv")) {
     const auto& kv = options.get<std::string>("kv");

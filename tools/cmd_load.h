@@ -18,6 +18,8 @@ class LoadedModel {
  public:
   // From the options of add_model_options(). reference: NAME[:TAG], ignored when --checkpoint is given.
   static Result<LoadedModel> load(const Options& options, const std::string& reference);
+  // `name` is a checkpoint (folder or GGUF file) or, where no file has this name, NAME[:TAG].
+  static Result<LoadedModel> load_either(const Options& options, const std::string& name);
 
   const ModelConfig& config() const { return model_ ? model_->config() : checkpoint_->config(); }
   const ModelWeights& weights() const { return model_ ? model_->weights() : floats_->weights; }
@@ -31,7 +33,8 @@ class LoadedModel {
   std::string footprint() const;  // "mapped 9.1 MB (10 files, 10 reused)"
 
  private:
-  Result<void> load_checkpoint(const Options& options);
+  static Result<LoadedModel> load_from(const Options& options, bool is_checkpoint, const std::string& name);
+  Result<void> load_checkpoint(const Options& options, const std::string& name);
   Result<void> load_version(const Options& options, const std::string& reference);
 
   std::string name_, kernel_name_;
@@ -44,7 +47,8 @@ class LoadedModel {
   KvType kv_type_ = KvType::int8;
 };
 
-// --registry, --cache, --checkpoint, --tokenizer, --threads, --kv
+// --registry, --cache, --threads, --kv; add_model_options: and --checkpoint, --tokenizer
+void add_run_options(Options& options);
 void add_model_options(Options& options);
 
 }  // namespace dgq::tools

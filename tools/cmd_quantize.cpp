@@ -33,15 +33,21 @@ Options describe() {
   options.named.add_options()                                                                           //
       ("model", po::value<std::string>()->value_name("DIR|GGUF"), "the checkpoint; the same as MODEL")  //
       ("tokenizer", po::value<std::string>()->value_name("FILE"),
-       "the tokenizer.json to take instead of its own")                                         //
-      ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")      //
-      ("group", po::value<int>()->default_value(128), "weights per fine scale: 32, 64 or 128")  //
+       "the tokenizer.json to take instead of its own")                                     //
+      ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")  //
+      ("recipe", po::value<std::string>()->default_value("default")->value_name("NAME"),
+       "fast, default, best, or a file as --print-recipe writes it")    //
+      ("print-recipe", "print the recipe as JSON and do nothing else")  //
+      ("group", po::value<int>(),
+       "weights per fine scale of every linear: 32, 64 or 128 (default: the recipe's choice)")  //
+      ("bpw", po::value<double>(),
+       "bits per weight of the linears on average, shared out by sensitivity (pass allocate)")  //
+      ("max-bytes", po::value<std::size_t>(), "the same, as bytes of the whole model")          //
       ("calibration", po::value<std::string>()->value_name("FILE"),
-       "UTF-8 text to calibrate on, documents separated by <|endoftext|> (default: sampled)")  //
-      ("calibration-tokens", po::value<int>()->default_value(static_cast<int>(kDefaultCalibrationTokens)),
-       "how many tokens to calibrate on")                                        //
-      ("seed", po::value<std::uint64_t>()->default_value(1), "of the sampling")  //
-      ("threads", po::value<int>()->default_value(physical_cores()), "threads")  //
+       "UTF-8 text to calibrate on, documents separated by <|endoftext|> (default: sampled)")              //
+      ("calibration-tokens", po::value<int>(), "how many tokens to calibrate on (default: the recipe's)")  //
+      ("seed", po::value<std::uint64_t>()->default_value(1), "of the sampling")                            //
+      ("threads", po::value<int>()->default_value(physical_cores()), "threads")                            //
       ("activation-block", po::value<std::string>()->default_value("128"),
        "columns that share an activation scale at run time: 128 or row")                                    //
       ("report", po::value<std::string>()->value_name("FILE"), "write the figures of every layer as JSON")  //
@@ -51,9 +57,49 @@ Options describe() {
   return options;
 }
 
+void drop_allocate(Recipe& recipe) {
+  std::erase_if(recipe.passes,
+                [](const Pass& pass) { return std::holds_alternative<AllocateOptions>(pass); });
+}
+
+// --bpw and --max-bytes: of the recipe's allocate, which is added where there is none.
+Result<void> set_budget(const Options& options, Recipe& recipe) {
+  AllocateOptions budget;
+  if (const AllocateOptions* there = recipe.find<AllocateOptions>()) budget = *there;
+  budget.bpw = options.has("bpw") ? options.get<double>("bpw") : 0;
+  budget.max_bytes = options.has("max-bytes") ? options.get<std::size_t>("max-bytes") : 0;
+  if (options.has("bpw") && !(budget.bpw >= 1 && budget.bpw <= 9))
+    return Error{Errc::invalid, "--bpw must be 1 to 9"};
+  budget.strict = true;
+  drop_allocate(recipe);
+  std::vector<Pass>& passes = recipe.passes;
+  const bool smooths = !passes.empty() && std::holds_alternative<SmoothOptions>(passes[0]);
+  passes.insert(passes.begin() + (smooths ? 1 : 0), budget);
+  return {};
+}
+
+Result<Recipe> read_recipe(const Options& options) {
+  DGQ_TRY(Recipe recipe, load_recipe(options.get<std::string>("recipe")));
+  const bool budget = options.has("bpw") || options.has("max-bytes");
+  if (options.has("group") && budget)
+    return Error{Errc::invalid,
+                 "--group is for every linear; --bpw and --max-bytes choose one for each: give either"};
+  if (options.has("group")) {
+    const int group = options.get<int>("group");
+    if (group != 32 && group != 64 && group != 128)
+      return Error{Errc::invalid, "--group must be 32, 64 or 128, not " + std::to_string(group)};
+    recipe.format.group = static_cast<std::size_t>(group);
+    drop_allocate(recipe);
+  }
+  if (budget) DGQ_CHECK(set_budget(options, recipe));
+  if (options.has("calibration-tokens"))
+    recipe.calibration_tokens = static_cast<std::size_t>(std::max(0, options.get<int>("calibration-tokens")));
+  return recipe;
+}
+
 Result<QuantizeOptions> read_options(const Options& options) {
   QuantizeOptions out;
-  const int threads = options.get<int>("threads"), tokens = options.get<int>("calibration-tokens");
+  const int threads = options.get<int>("threads");
   if (threads < 1 || threads > 1024) return Error{Errc::invalid, "--threads must be 1 to 1024"};
   const std::string& block = options.get<std::string>("activation-block");
   if (block != "128" && block != "row") return Error{Errc::invalid, "--activation-block must be 128 or row"};
@@ -63,8 +109,7 @@ Result<QuantizeOptions> read_options(const Options& options) {
   }
   out.threads = threads;
   out.activation_block = block == "row" ? 0 : kActBlock;
-  out.group = static_cast<std::size_t>(std::max(0, options.get<int>("group")));
-  out.calibration_tokens = static_cast<std::size_t>(std::max(0, tokens));
+  DGQ_TRY(out.recipe, read_recipe(options));
   out.seed = options.get<std::uint64_t>("seed");
   out.force = options.has("force");
   out.tool = "dgq " DGQ_VERSION;
@@ -77,7 +122,7 @@ void print_table(const std::vector<TensorReport>& tensors) {
   for (const TensorReport& t : tensors) {
     const std::string shape = std::to_string(t.n) + " x " + std::to_string(t.k);
     std::printf("%-24s %14s %5s %6.3f", t.name.c_str(), shape.c_str(), t.kind.c_str(), t.bits_per_weight());
-    if (t.kind == "w4") {
+    if (is_fine(t)) {
       std::printf(" %12.6f %12.6f %7.3f\n", t.error_minmax, t.error,
                   t.error_minmax > 0 ? t.error / t.error_minmax : 1);
     } else {
@@ -85,7 +130,7 @@ void print_table(const std::vector<TensorReport>& tensors) {
     }
   }
   const ReportTotal sum = total(tensors);
-  std::printf("%-24s %14s %5s %6.3f %12.6f %12.6f %7.3f\n", "all (errors: mean of w4)",
+  std::printf("%-24s %14s %5s %6.3f %12.6f %12.6f %7.3f\n", "all (errors: mean of w4, w6)",
               (std::to_string(sum.weights)).c_str(), "", sum.bits_per_weight(), sum.error_minmax, sum.error,
               sum.error_minmax > 0 ? sum.error / sum.error_minmax : 1);
   std::printf("Errors are relative output errors on the calibration text; of w8, relative weight errors.\n");
@@ -114,6 +159,11 @@ Result<int> run_quantize(const Arguments& arguments) {
   Options options = describe();
   DGQ_TRY(const bool go, options.parse(arguments));
   if (!go) return 0;
+  if (options.has("print-recipe")) {
+    DGQ_TRY(const Recipe recipe, read_recipe(options));
+    std::cout << to_json(recipe).dump(1) << "\n";
+    return 0;
+  }
   for (const char* needed : {"model", "name"})
     if (!options.has(needed))
       return Error{Errc::invalid, std::string(needed[0] == 'm' ? "MODEL" : "--name") +

@@ -83,40 +83,90 @@ TEST_F(TinyCalibration, RefusesTextThatIsNone) {
   EXPECT_NE(latin.error().what.find("f.txt: not UTF-8: byte 10 "), std::string::npos) << latin.error().what;
 }
 
+// Runs one layer point by point, as the quantizer does, with the layer's fp32 weights everywhere.
+struct LayerInputs {
+  InputStatistics q, o, gate, down;
+};
+LayerInputs collect(CalibrationRun& run, const LayerWeights& w) {
+  LayerInputs all;
+  all.q = run.collect(TapPoint::q, w, w, nullptr, {});
+  all.o = run.collect(TapPoint::o, w, w, nullptr, {});
+  run.pass_attention(w, w);
+  all.gate = run.collect(TapPoint::gate, w, w, nullptr, {});
+  all.down = run.collect(TapPoint::down, w, w, nullptr, {});
+  run.pass_ffn(w, w);
+  return all;
+}
+
+CalibrationRun start(const Checkpoint& checkpoint, const Kernels& kernels,
+                     const CalibrationRun::Options& options, const std::vector<Sequence>& sequences) {
+  const std::vector<float> table = *checkpoint.embedding();
+  const F32Matrix embedding{checkpoint.config().vocab, checkpoint.config().hidden, table.data(), nullptr};
+  return CalibrationRun(checkpoint.config(), kernels, options, sequences, embedding, embedding);
+}
+
 TEST_F(TinyCalibration, StatisticsAreThoseOfTheLayersInputs) {
   const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
-  CalibrationRun run(checkpoint_->config(), kernels_, 1, sequences, *checkpoint_->embedding());
+  CalibrationRun run = start(*checkpoint_, kernels_, {1, kActBlock, true}, sequences);
   const LayerF32 layer = *checkpoint_->layer(0);
-  const LayerStatistics h = run.run_layer(layer.weights, {});
-  EXPECT_EQ(h.o.size(), 64u * 64);
-  EXPECT_EQ(h.down.size(), 96u * 96);
-  // The input of layer 0's q is the normalised embedding: RMSNorm by its formula, in double.
+  const LayerInputs inputs = collect(run, layer.weights);
+  EXPECT_EQ(inputs.o.h.size(), 64u * 64);
+  EXPECT_EQ(inputs.down.h.size(), 96u * 96);
+  // The input of layer 0's q is the normalised embedding, rounded to int8: by their formulas, in double.
   const std::vector<float> table = *checkpoint_->embedding();
-  std::vector<double> expected(64 * 64);
+  std::vector<double> expected(64 * 64), drift(64 * 64);
   for (int token : {0, 5, 9, 5, 7, 8}) {
-    double square = 0;
-    std::vector<double> x(64);
+    double square = 0, largest = 0;
+    std::vector<double> x(64), rounded(64);
     for (std::size_t k = 0; k < 64; ++k) square += std::pow(table[64 * token + k], 2);
-    for (std::size_t k = 0; k < 64; ++k)
+    for (std::size_t k = 0; k < 64; ++k) {
       x[k] = table[64 * token + k] / std::sqrt(square / 64 + 1e-5) * layer.weights.input_norm[k];
+      largest = std::max(largest, std::fabs(x[k]));
+    }
+    for (std::size_t k = 0; k < 64; ++k) rounded[k] = largest / 127 * std::nearbyint(x[k] * 127 / largest);
     for (std::size_t a = 0; a < 64; ++a)
-      for (std::size_t b = 0; b < 64; ++b) expected[64 * a + b] += x[a] * x[b];
+      for (std::size_t b = 0; b < 64; ++b) {
+        expected[64 * a + b] += rounded[a] * rounded[b];
+        drift[64 * a + b] += rounded[a] * (x[b] - rounded[b]);
+      }
   }
   // |x| stays under 5, so six products of two such, each within a few roundings of 2^-24, are within 6 * 25 * 2^-20.
-  for (std::size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(h.q[i], expected[i], 150 * 0x1p-20) << i;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_NEAR(inputs.q.h[i], expected[i], 150 * 0x1p-20) << i;
+    ASSERT_NEAR(inputs.q.drift[i], drift[i], 150 * 0x1p-20) << i;
+  }
+}
+
+TEST_F(TinyCalibration, TokensCountAsTheirWeightsSay) {
+  const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
+  const LayerF32 layer = *checkpoint_->layer(0);
+  const LayerWeights& w = layer.weights;
+  const auto h_of = [&](const std::vector<Sequence>& of, const std::vector<std::vector<float>>* weights) {
+    return start(*checkpoint_, kernels_, {1, kActBlock, true}, of).collect(TapPoint::q, w, w, weights, {});
+  };
+  const InputStatistics plain = h_of(sequences, nullptr), first = h_of({sequences[0]}, nullptr);
+  const std::vector<std::vector<float>> four(2, std::vector<float>(4, 4.0f)),
+      only_first = {std::vector<float>(4, 1.0f), std::vector<float>(2, 0.0f)};
+  const InputStatistics times_four = h_of(sequences, &four), without = h_of(sequences, &only_first);
+  for (std::size_t i = 0; i < plain.h.size(); ++i) {
+    ASSERT_EQ(times_four.h[i], 4 * plain.h[i]);
+    ASSERT_EQ(times_four.drift[i], 4 * plain.drift[i]);
+    ASSERT_EQ(without.h[i], first.h[i]);
+  }
 }
 
 TEST_F(TinyCalibration, StatisticsAreTheSameBitsEverywhere) {
   const std::vector<Sequence> sequences = sample(kernels_, 1, 3);
-  CalibrationRun a(checkpoint_->config(), kernels_, 1, sequences, *checkpoint_->embedding());
-  CalibrationRun b(checkpoint_->config(), ref_, 2, sequences, *checkpoint_->embedding());
+  CalibrationRun a = start(*checkpoint_, kernels_, {1, kActBlock, true}, sequences),
+                 b = start(*checkpoint_, ref_, {2, kActBlock, true}, sequences);
   for (std::size_t i = 0; i < 2; ++i) {
     const LayerF32 layer = *checkpoint_->layer(i);
-    const LayerStatistics x = a.run_layer(layer.weights, {}), y = b.run_layer(layer.weights, {});
-    EXPECT_EQ(x.q, y.q);
-    EXPECT_EQ(x.o, y.o);
-    EXPECT_EQ(x.gate, y.gate);
-    EXPECT_EQ(x.down, y.down);
+    const LayerInputs x = collect(a, layer.weights), y = collect(b, layer.weights);
+    for (const auto& [left, right] :
+         {std::pair(&x.q, &y.q), {&x.o, &y.o}, {&x.gate, &y.gate}, {&x.down, &y.down}}) {
+      EXPECT_EQ(left->h, right->h);
+      EXPECT_EQ(left->drift, right->drift);
+    }
   }
 }
 
@@ -127,25 +177,30 @@ TEST(DemoModel, SearchBeatsMinMaxOnEveryLinear) {
   const Checkpoint demo = *Checkpoint::open(test::repository_file("models/demo"));
   const Tokenizer tokenizer = *Tokenizer::parse(demo.tokenizer_json(), "tokenizer.json");
   const Kernels kernels = *select_kernels("");
+  const GemmF32Kernel& gemm = *kernels.gemm_f32;
   const std::string text =
       "Once upon a time there was a little dog named Max. Max liked to run in the park. One day he saw a big "
       "red ball "
       "under a tree, and he wanted to play with it. \"Can I have the ball?\" he asked the girl who sat "
       "there.";
-  CalibrationRun run(demo.config(), kernels, 2,
-                     *text_calibration(text, "text", tokenizer, demo.config(), 128), *demo.embedding());
+  CalibrationRun run = start(demo, kernels, {2, kActBlock, false},
+                             *text_calibration(text, "text", tokenizer, demo.config(), 128));
+  const FineFormat format{128, 4};
   for (std::size_t i = 0; i < demo.config().layers; ++i) {
     const LayerF32 layer = *demo.layer(i);
     const LayerWeights& w = layer.weights;
-    const LayerStatistics h = run.run_layer(w, {});
+    const LayerInputs inputs = collect(run, w);
     const std::pair<const Linear&, const std::vector<float>&> linears[] = {
-        {w.q, h.q}, {w.k, h.q}, {w.v, h.q}, {w.o, h.o}, {w.gate, h.gate}, {w.up, h.gate}, {w.down, h.down}};
+        {w.q, inputs.q.h},       {w.k, inputs.q.h},     {w.v, inputs.q.h},      {w.o, inputs.o.h},
+        {w.gate, inputs.gate.h}, {w.up, inputs.gate.h}, {w.down, inputs.down.h}};
     for (std::size_t l = 0; l < std::size(linears); ++l) {
       F32Matrix rows = std::get<F32Matrix>(linears[l].first);
       rows.n = kRows;
-      const QuantizedLinear best = search_w4(*kernels.gemm_f32, rows, linears[l].second, 128, 2);
-      EXPECT_LT(best.error, best.error_minmax) << "layer " << i << " linear " << l;
-      EXPECT_GT(best.error, 0) << "layer " << i << " linear " << l;
+      const std::vector<float>& h = linears[l].second;
+      const double plain = output_loss(gemm, rows, h, format, round_min_max(rows, format, 2), 2);
+      const double best = output_loss(gemm, rows, h, format, search(gemm, rows, h, format, {}, 2), 2);
+      EXPECT_LT(best, plain) << "layer " << i << " linear " << l;
+      EXPECT_GT(best, 0) << "layer " << i << " linear " << l;
     }
   }
 }

@@ -10,20 +10,19 @@ namespace {
 // What is put in under a kind comes out of the blob as that kind, bias included, with its line in the report.
 TEST(LayerPacker, FineKindsComeOutAsTheyWentIn) {
   constexpr std::size_t kN = 20, kK = 72, kGroup = 32, kGroups = 3;
-  QuantizedLinear quantized;
+  FineLinear quantized;
   for (std::size_t i = 0; i < kN * kK; ++i) quantized.q.push_back(static_cast<std::uint8_t>(i * 7 % 16));
   quantized.s2.assign(kN * kGroups, 3);
   quantized.o.assign(kN * kGroups, -90);
   quantized.s1.assign(kN, 0.5f);
-  quantized.error = 0.25;
   const std::vector<float> bias(kN, 2.0f);
   const F32Matrix w{kN, kK, nullptr, bias.data()};
 
   std::vector<TensorReport> reports;
   LayerPacker packer("layers.3", reports);
-  packer.add_w4("q_proj", w, kGroup, quantized);
+  packer.add("q_proj", PackedTensor::fine(w, {kGroup, 4}, quantized), 0.5, 0.25);
   for (std::uint8_t& q : quantized.q) q = static_cast<std::uint8_t>(q * 4 + 3);
-  packer.add_w6("v_proj", w, kGroup, quantized);
+  packer.add("v_proj", PackedTensor::fine(w, {kGroup, 6}, quantized), 0.5, 0.25);
   const std::vector<std::byte> bytes = packer.finish();
   const auto blob = LayerBlob::parse(bytes, "test");
   ASSERT_TRUE(blob) << blob.error().what;
@@ -46,6 +45,7 @@ TEST(LayerPacker, FineKindsComeOutAsTheyWentIn) {
   EXPECT_EQ(reports[1].name, "layers.3.v_proj");
   EXPECT_EQ(reports[1].kind, "w6");
   EXPECT_EQ(reports[1].bytes, v.section.size());
+  EXPECT_EQ(reports[1].error_minmax, 0.5);
   EXPECT_EQ(reports[1].error, 0.25);
 }
 

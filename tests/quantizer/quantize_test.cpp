@@ -7,6 +7,7 @@
 
 #include "kernels/packed.h"
 #include "quantizer/checkpoint.h"
+#include "quantizer/report.h"
 #include "registry/layer_blob.h"
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
@@ -20,8 +21,7 @@ using test::TinyCheckpoint;
 
 QuantizeOptions quick() {
   QuantizeOptions options;
-  options.group = 32;
-  options.calibration_tokens = 64;
+  options.recipe = {"test", {32, 4}, Ends::w8, 64, {SearchOptions{}, CompensateOptions{}, DescendOptions{}}};
   options.tool = "dgq test";
   return options;
 }
@@ -203,7 +203,7 @@ TEST(Quantize, PadsColumns) {
   const ScratchFolder scratch;
   Registry registry = new_registry(scratch / "r.db");
   QuantizeOptions options = quick();
-  options.group = 128;
+  options.recipe.format.group = 128;
   const Result<QuantizeResult> made = run(model, registry, options);
   ASSERT_TRUE(made) << made.error().what;
   const AlignedBytes bytes(read_blob(registry, made->manifest, "layers.4"));
@@ -212,10 +212,61 @@ TEST(Quantize, PadsColumns) {
   check_linear(*blob.find("q_proj"), std::get<F32Matrix>(source.weights.q));
   check_linear(*blob.find("down_proj"), std::get<F32Matrix>(source.weights.down));
   for (const TensorReport& tensor : made->tensors) {
-    if (tensor.kind == "w4") {
+    if (is_fine(tensor)) {
       EXPECT_LT(tensor.error, tensor.error_minmax) << tensor.name;
     }
   }
+}
+
+TEST(Quantize, BudgetsAreKeptAndImpossibleOnesRefused) {
+  const ScratchFolder scratch;
+  test::tiny_checkpoint().write(scratch / "model");
+  Registry registry = new_registry(scratch / "r.db");
+  QuantizeOptions options = quick();
+  std::uint64_t last = 0;
+  for (const double bpw : {5.2, 6.0, 8.6}) {
+    options.recipe.passes[0] = AllocateOptions{bpw, 0, 64, 0.03, true};
+    options.recipe.passes.resize(1);
+    options.recipe.passes.push_back(SearchOptions{});
+    const Result<QuantizeResult> made = run(scratch / "model", registry, options);
+    ASSERT_TRUE(made) << made.error().what;
+    std::uint64_t bytes = 0, weights = 0;
+    for (const TensorReport& tensor : made->tensors)
+      if (tensor.name.starts_with("layers")) bytes += tensor.bytes, weights += tensor.n * tensor.k;
+    EXPECT_LE(8.0 * static_cast<double>(bytes), bpw * static_cast<double>(weights));
+    EXPECT_GT(bytes, last) << "more bits are used when they are there";
+    last = bytes;
+  }
+  options.recipe.passes[0] = AllocateOptions{0, 20000, 64, 0.03, true};
+  const Result<QuantizeResult> refused = run(scratch / "model", registry, options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::invalid);
+  EXPECT_NE(refused.error().what.find("the budget is too small for this model"), std::string::npos);
+  options.recipe.passes[0] = AllocateOptions{1, 0, 64, 0.03, false};
+  EXPECT_TRUE(run(scratch / "model", registry, options));
+}
+
+// Every pass at once: the same bytes on every kernel and thread count, and smoothing changes them.
+TEST(Quantize, AllPassesGiveTheSameVersionEverywhere) {
+  const ScratchFolder scratch;
+  test::tiny_checkpoint().write(scratch / "model");
+  QuantizeOptions options = quick();
+  options.recipe.passes = {SmoothOptions{90, 64}, AllocateOptions{5.5, 0, 64, 0.03, true},
+                           WeighOptions{},        MatchOptions{},
+                           SearchOptions{},       CompensateOptions{},
+                           DescendOptions{}};
+  Registry one = new_registry(scratch / "1.db"), two = new_registry(scratch / "2.db"),
+           three = new_registry(scratch / "3.db");
+  const Result<QuantizeResult> a = run(scratch / "model", one, options);
+  options.threads = 3;
+  const Result<QuantizeResult> b = run(scratch / "model", two, options, "ref");
+  ASSERT_TRUE(a) << a.error().what;
+  ASSERT_TRUE(b) << b.error().what;
+  EXPECT_EQ(a->version, b->version);
+  options.recipe.passes.erase(options.recipe.passes.begin());
+  const Result<QuantizeResult> rough = run(scratch / "model", three, options);
+  ASSERT_TRUE(rough) << rough.error().what;
+  EXPECT_NE(read_blob(three, rough->manifest, "layers.0"), read_blob(one, a->manifest, "layers.0"));
 }
 
 // One clear line, and the registry as before.
@@ -252,10 +303,7 @@ TEST(Quantize, RefusesBadInput) {
   bad.tensors["model.layers.0.input_layernorm.weight"] = bad.tensors["model.norm.weight"];
   expect_refused(bad, quick(), Errc::corrupt, "");
   QuantizeOptions options = quick();
-  options.group = 48;
-  expect_refused(good, options, Errc::invalid, "--group must be 32, 64 or 128, not 48");
-  options = quick();
-  options.calibration_tokens = 3;
+  options.recipe.calibration_tokens = 3;
   expect_refused(good, options, Errc::invalid, "--calibration-tokens must be 64 to");
 }
 

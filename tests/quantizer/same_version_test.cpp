@@ -22,8 +22,8 @@ Result<QuantizeResult> quantize_quickly(const std::filesystem::path& model, Regi
                                         const std::filesystem::path& tokenizer = {}) {
   DGQ_TRY(const Checkpoint checkpoint, Checkpoint::open(model, tokenizer));
   QuantizeOptions options;
-  options.group = 32;
-  options.calibration_tokens = 64;
+  options.recipe = *built_in_recipe("default");
+  options.recipe.calibration_tokens = 64;
   options.tool = "dgq test";
   return quantize(checkpoint, registry, *ModelRef::parse("tiny"), options, *select_kernels(""));
 }

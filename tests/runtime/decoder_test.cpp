@@ -217,6 +217,7 @@ TEST(Decoder, TapsSeeTheInputsOfTheLinears) {
     EXPECT_EQ(m, 3u);
     widths.push_back(k);
     if (point == TapPoint::down) at_down.assign(x, x + m * k);
+    return true;
   };
   decoder.run_layer(0, model.weights.layers[0], rows, hidden.data(), &tap);
   EXPECT_EQ(widths, (std::vector<std::size_t>{72, 60, 72, 200}));
@@ -224,6 +225,22 @@ TEST(Decoder, TapsSeeTheInputsOfTheLinears) {
   std::vector<float> again = input;
   decoder.run_layer(0, model.weights.layers[0], rows, again.data());
   EXPECT_EQ(again, hidden) << "a tap only looks";
+  for (const TapPoint last : {TapPoint::q, TapPoint::o}) {
+    const Tap stop = [&](TapPoint point, const float*, std::size_t, std::size_t) { return point != last; };
+    again = input;
+    decoder.run_attention(0, model.weights.layers[0], rows, again.data(), &stop);
+    EXPECT_EQ(again, input) << "stopped before anything was added";
+  }
+  decoder.run_attention(0, model.weights.layers[0], rows, again.data());
+  const std::vector<float> after_attention = again;
+  EXPECT_NE(after_attention, input);
+  for (const TapPoint last : {TapPoint::gate, TapPoint::down}) {
+    const Tap stop = [&](TapPoint point, const float*, std::size_t, std::size_t) { return point != last; };
+    decoder.run_ffn(model.weights.layers[0], 3, again.data(), &stop);
+    EXPECT_EQ(again, after_attention);
+  }
+  decoder.run_ffn(model.weights.layers[0], 3, again.data());
+  EXPECT_EQ(again, hidden) << "two halves are the whole";
 }
 
 TEST(Session, MatchesTheDecoderAndCountsPositions) {

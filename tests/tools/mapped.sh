@@ -7,7 +7,7 @@ registry=$1 source=$2 shared=$3 dgq=$5
 model=demo
 if [ -d "$shared/models/eval" ]; then
   model=eval
-  "$dgq" quantize "$shared/models/eval" --registry "$registry" --name eval --calibration-tokens 512 >/dev/null 2>&1
+  "$dgq" quantize "$shared/models/eval" --registry "$registry" --name eval --recipe fast --calibration-tokens 512 >/dev/null 2>&1
 else
   echo "not covered: mapped memory of the 44M model (needs shared/models/eval)" | tee -a "${DGQ_NOT_COVERED:-/dev/null}"
 fi

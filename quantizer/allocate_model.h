@@ -1,0 +1,16 @@
+// quantizer/allocate_model.h - the pass `allocate`: a format for every linear of a checkpoint.
+#pragma once
+
+#include "quantizer/allocate.h"
+#include "quantizer/recipe.h"
+
+namespace dgq {
+
+// One for each linear, layer by layer in the order of LinearId. Sensitivities are measured on options.tokens of the sequences.
+// invalid: options.strict, and the budget is below the smallest choice of every linear (says the least).
+Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, const LayerReader& read_layer,
+                                               const Kernels& kernels, const AllocateOptions& options,
+                                               Ends ends, const std::vector<Sequence>& sequences, int threads,
+                                               const Fraction& progress);
+
+}  // namespace dgq
