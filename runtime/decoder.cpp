@@ -31,14 +31,6 @@ void split_into_tiles(std::span<const Row> rows, std::size_t tile_rows, std::vec
   }
 }
 
-void lookup(const F32Matrix& w, std::size_t row, float* out) {
-  std::memcpy(out, w.w + row * w.k, w.k * sizeof(float));
-}
-template <class Matrix>
-void lookup(const Matrix& w, std::size_t row, float* out) {
-  unpack_row(w, row, out);
-}
-
 }  // namespace
 
 struct Decoder::State {
@@ -288,7 +280,7 @@ void Decoder::embed(const Linear& embedding, std::span<const std::int32_t> token
   std::visit(
       [&](const auto& w) {
         for (std::size_t i = 0; i < tokens.size(); ++i)
-          lookup(w, static_cast<std::size_t>(tokens[i]), hidden + i * width);
+          copy_row(w, static_cast<std::size_t>(tokens[i]), hidden + i * width);
       },
       embedding);
 }

@@ -1,6 +1,7 @@
 // runtime/linear.h - one linear of the graph on a batch of rows, whatever its weights are made of.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "kernels/table.h"
@@ -51,6 +52,16 @@ inline QuantizedRowsOut only_chunks(const QuantizedRowsOut& x, std::size_t chunk
           x.scale + chunk * x.m,
           x.sums + chunk * x.m};
 }
+
+// Row `row` of the weights as floats, out[k]; the bias is not added.
+inline void copy_row(const F32Matrix& w, std::size_t row, float* out) {
+  std::copy_n(w.w + row * w.k, w.k, out);
+}
+template <int kBits>
+void copy_row(const FineMatrix<kBits>& w, std::size_t row, float* out) {
+  unpack_row(w, row, out);
+}
+inline void copy_row(const W8Matrix& w, std::size_t row, float* out) { unpack_row(w, row, out); }
 
 std::size_t output_rows(const Linear& linear);
 std::size_t output_blocks(const Linear& linear);  // of 16 output rows

@@ -14,6 +14,7 @@ Result<int> run_registry(const Arguments&);
 Result<int> run_generate(const Arguments&);
 Result<int> run_eval(const Arguments&);
 Result<int> run_tokenize(const Arguments&);
+Result<int> run_unpack(const Arguments&);
 
 namespace {
 
@@ -21,6 +22,7 @@ constexpr Command kCommands[] = {
     {"quantize", "quantize a checkpoint and add it to a registry", run_quantize},
     {"run", "generate text with a model of the registry", run_generate},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
+    {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
     {"registry", "manage the registry: init, list, show, tag, verify, remove, gc", run_registry},
