@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "runtime/choices.h"
 #include "runtime/compare.h"
 #include "tools/cmd_load.h"
 
@@ -17,6 +18,7 @@ constexpr const char* kExamples =
     "  dgq eval perplexity --model demo --text book.txt --windows 40\n"
     "  dgq eval perplexity --checkpoint models/demo --text book.txt --json\n"
     "  dgq eval compare models/demo demo --text book.txt --tokens 20000\n"
+    "  dgq eval choices piqa.jsonl --model demo\n"
     "  dgq eval hash --model demo --text \"The old king\"\n";
 
 // Options of both, and the model they name.
@@ -226,9 +228,60 @@ Result<int> eval_hash(const Arguments& arguments) {
   return finish(json.dump());
 }
 
+OrderedJson to_json(const Share& share) {
+  return {{"share", share.value}, {"standard_error", share.standard_error}};
+}
+
+Result<int> eval_choices(const Arguments& arguments) {
+  Evaluation evaluation(
+      "dgq eval choices FILE.jsonl (--model NAME[:TAG] | --checkpoint DIR)",
+      "How many questions a model answers rightly: minimal pairs (BLiMP), multiple choice (PIQA with a "
+      "\"label\"\nin each line, ARC) or last words (LAMBADA), one JSON object per line as their authors "
+      "publish them.\nThe option with the highest log-likelihood is the answer.");
+  Options& options = evaluation.options;
+  options.named.add_options()                                                                       //
+      ("file", po::value<std::string>()->required()->value_name("FILE"), "the questions (.jsonl)")  //
+      ("limit", po::value<std::size_t>()->default_value(0)->value_name("N"), "questions at most; 0: all");
+  options.positional.add("file", 1);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  const auto& path = options.get<std::string>("file");
+  DGQ_TRY(const std::string text, read_file(path, kMaxTextFile));
+  DGQ_TRY(std::vector<Question> questions, parse_questions(text, path));
+  if (const auto limit = options.get<std::size_t>("limit"); limit != 0 && limit < questions.size())
+    questions.resize(limit);
+  DGQ_TRY(const LoadedModel model, evaluation.load());
+  const auto decoder = model.make_decoder();
+  Progress progress;
+  auto result =
+      answer_questions(model.config(), model.weights(), *decoder, model.kv_type(), model.tokenizer(),
+                       questions, [&](std::size_t done, std::size_t total) {
+                         progress.update("question " + std::to_string(done) + " of " + std::to_string(total),
+                                         static_cast<double>(done) / static_cast<double>(total));
+                       });
+  if (!result) return Error{result.error().code, path + ": " + result.error().what};
+  progress.finish();
+  if (options.get<bool>("json")) {
+    OrderedJson json = model.describe();
+    json["questions"] = result->questions;
+    json["right"] = to_json(result->right);
+    json["right_per_byte"] = to_json(result->right_per_byte);
+    json["nll"] = result->nll;
+    return finish(json.dump());
+  }
+  char line[200];
+  std::snprintf(line, sizeof line,
+                "right %.2f %% +- %.2f %%, by likelihood per byte %.2f %% +- %.2f %% (%zu questions) | ",
+                100 * result->right.value, 100 * result->right.standard_error,
+                100 * result->right_per_byte.value, 100 * result->right_per_byte.standard_error,
+                result->questions);
+  return finish(line + model.footprint());
+}
+
 constexpr Command kCommands[] = {
     {"perplexity", "perplexity of a model or checkpoint on a text", eval_perplexity},
     {"compare", "KL divergence between two models on a text", eval_compare},
+    {"choices", "multiple-choice questions, minimal pairs, last words", eval_choices},
     {"hash", "hash of the logits: the same on every kernel, thread count and CPU", eval_hash},
 };
 constexpr CommandGroup kEval = {"dgq eval", "Measures a model of the registry, or a checkpoint in fp32.",
