@@ -1,7 +1,7 @@
 // bench/synthetic_model.h - a model of given sizes with random weights that hold every invariant of kernels/packed.h.
 //
-// Recipes of the quantizer: linears of the layers W4 and W6, embedding and head W8 or as these, norms f32. Speed depends on sizes, not on
-// values; values are scaled so that activations keep their size from layer to layer.
+// Recipes of the quantizer: linears of the layers W4 and W6, embedding and head W8 or as these, norms f32. Speed depends on
+// sizes, not on values; values are scaled so that activations keep their size from layer to layer.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // kernels/float_ops_loops.h - float_ops.h for vectors of any width up to 16 floats: Vectors<Types>::kOps are its
 // functions. A kernel file brings the types that suit its flags:
 //
-//   Types::F, I, B      a vector of floats, and as many std::int32_t and std::int8_t (GCC's vector extension)
+//   Types::F, I         a vector of floats, and as many std::int32_t (GCC's vector extension)
 //
 // Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
 #pragma once

@@ -35,9 +35,8 @@ Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, con
   std::uint64_t weights = 0, least = 0;
   for (std::size_t i = 0; i < sensitivity.size(); ++i) {
     DGQ_TRY(const LayerF32 layer, read_layer(i));
-    const LayerWeights& w = layer.weights;
     std::size_t id = 0;
-    for (const Linear* linear : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down}) {
+    for (const Linear* linear : linears_of(layer.weights)) {
       const auto& matrix = std::get<F32Matrix>(*linear);
       linears.push_back(choices(matrix, sensitivity[i][id++]));
       weights += matrix.n * matrix.k;

@@ -81,8 +81,7 @@ LayerBackward::LayerBackward(const ModelConfig& config, const Kernels& kernels, 
       middle_norm_(weights.post_attention_norm),
       q_norm_(weights.q_norm),
       k_norm_(weights.k_norm) {
-  const Linear* all[] = {&weights.q,    &weights.k,  &weights.v,   &weights.o,
-                         &weights.gate, &weights.up, &weights.down};
+  const auto all = linears_of(weights);
   for (std::size_t i = 0; i < kLinears; ++i) weights_[i] = std::get<F32Matrix>(*all[i]);
 }
 

@@ -19,6 +19,9 @@ namespace dgq {
 // The linears of a layer, in the order of LayerWeights.
 enum class LinearId : std::size_t { q, k, v, o, gate, up, down };
 inline constexpr std::size_t kLinears = 7;
+inline std::array<const Linear*, kLinears> linears_of(const LayerWeights& w) {
+  return {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
+}
 
 // One sequence of m tokens; [m][...] each.
 struct LayerTrace {

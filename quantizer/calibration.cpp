@@ -16,10 +16,6 @@ std::size_t sequence_length(const ModelConfig& config) {
   return std::min(kCalibrationLength, config.max_positions);
 }
 
-std::int32_t first_token(const ModelConfig& config) {
-  return config.bos >= 0 ? config.bos : config.eos.empty() ? 0 : config.eos.front();
-}
-
 void report(const Fraction& progress, double done) {
   if (progress) progress(done);
 }
@@ -74,8 +70,9 @@ std::vector<Writer> make_writers(const ModelConfig& config, std::size_t count, s
   std::vector<Writer> writers;
   for (std::size_t i = 0; i < count; ++i) {
     options.seed = seeds.next();
-    writers.push_back(
-        {{first_token(config)}, KvCache(config, sequence_length(config), KvType::f32), Sampler(options)});
+    writers.push_back({{std::max(0, start_token(config))},
+                       KvCache(config, sequence_length(config), KvType::f32),
+                       Sampler(options)});
   }
   return writers;
 }

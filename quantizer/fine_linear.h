@@ -18,8 +18,8 @@ namespace dgq {
 
 // Which grid: q is 0..top.
 struct FineFormat {
-  std::size_t group;  // 32, 64 or 128
-  int bits;           // 4 or 6
+  std::size_t group;  // 32, 64 or 128; 0 with 8 bits
+  int bits;           // 4 or 6; 8 stands for W8, which has no grid
   constexpr int top() const { return (1 << bits) - 1; }
   // The whole grid o..o + top * s2 stays within -127..127, so that any q is valid.
   constexpr int largest_s2() const { return 254 / top(); }

@@ -18,7 +18,7 @@ namespace dgq {
 // One tensor: its section, aligned for the kernels. Moving keeps `linear` valid.
 class PackedTensor {
  public:
-  // The bias of w goes with the weights (not with pack_f32, which has no place for it: w.bias is null).
+  // The bias of w goes with the weights (not with f32(), which has no place for it: w.bias is null).
   static PackedTensor fine(const F32Matrix& w, const FineFormat& format, const FineLinear& quantized);
   static PackedTensor w8(const F32Matrix& w, const CoarseLinear& quantized);
   static PackedTensor f32(const F32Matrix& w);

@@ -17,7 +17,7 @@ class Measurement {
   void begin(const LayerWeights& w) {
     linears_.clear();
     for (std::optional<Gram>& gram : grams_) gram.reset();
-    for (const Linear* linear : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down}) {
+    for (const Linear* linear : linears_of(w)) {
       const auto& matrix = std::get<F32Matrix>(*linear);
       const std::size_t id = linears_.size();
       if (reads(id) == id) grams_[id].emplace(*kernels_.gemm_f32, matrix.k, threads_);

@@ -3,8 +3,9 @@
 //   KLD(W + d) ~ 1/2 * sum over tensors, rows n of F[n] * (d[n] H d[n]^T) / tokens
 //   F[n] = mean over tokens of (d loss / d y[n])^2,  loss as in quantizer/model_backward.h
 //
-// F is the diagonal of the Fisher matrix by the linear's outputs. Error compensation turns d H d^T into sum_c L[c][c]^2 * e[c]^2 (quantizer/compensate.h), with e the
-// rounding errors of single weights: that is kept as `column_weight`.
+// F is the diagonal of the Fisher matrix by the linear's outputs. Error compensation turns d H d^T into
+// sum_c L[c][c]^2 * e[c]^2 (quantizer/compensate.h), with e the rounding errors of single weights: that is kept as
+// `column_weight`.
 #pragma once
 
 #include <vector>

@@ -137,8 +137,7 @@ Result<Encoded> encode(const ModelConfig& config, const Tokenizer& tokenizer, co
   DGQ_CHECK(check_tokens(config, whole));
   std::size_t first = context.size();
   if (first == 0) {
-    const std::int32_t start = config.bos >= 0 ? config.bos : config.eos.empty() ? -1 : config.eos.front();
-    if (start >= 0) whole.insert(whole.begin(), start);
+    if (const std::int32_t start = start_token(config); start >= 0) whole.insert(whole.begin(), start);
     first = 1;
   }
   if (first >= whole.size()) return Error{Errc::invalid, "an option has no tokens of its own"};

@@ -12,23 +12,6 @@
 namespace dgq {
 namespace {
 
-struct Normaliser {
-  double highest, log_sum;  // log softmax(x) = x - highest - log_sum
-  std::size_t top;
-};
-
-Normaliser normaliser(std::span<const float> logits) {
-  const auto top = std::max_element(logits.begin(), logits.end());
-  const double highest = *top;
-  double sum = 0;
-  for (const float x : logits) sum += exp_f64(x - highest);
-  return {highest, log_f64(sum), static_cast<std::size_t>(top - logits.begin())};
-}
-
-bool finite(std::span<const float> logits) {
-  return std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); });
-}
-
 double mean(std::span<const double> values) {
   double sum = 0;
   for (const double value : values) sum += value;
@@ -96,17 +79,17 @@ struct Tally {
 
 PositionDistance distance_at(std::span<const float> reference, std::span<const float> other,
                              std::int32_t next) {
-  if (!finite(reference) || !finite(other)) {
+  const LogSoftmax p(reference), r(other);
+  if (std::isnan(p.highest) || std::isnan(r.highest)) {
     constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
     return {kNan, kNan, kNan, kNan, false};
   }
-  const Normaliser p = normaliser(reference), r = normaliser(other);
-  const auto log_p = [&](std::size_t v) { return reference[v] - p.highest - p.log_sum; };
-  const auto log_r = [&](std::size_t v) { return other[v] - r.highest - r.log_sum; };
   double kld = 0;
-  for (std::size_t v = 0; v < reference.size(); ++v) kld += exp_f64(log_p(v)) * (log_p(v) - log_r(v));
+  for (std::size_t v = 0; v < reference.size(); ++v)
+    kld += exp_f64(p(reference[v])) * (p(reference[v]) - r(other[v]));
   const auto token = static_cast<std::size_t>(next);
-  return {kld, -log_p(token), -log_r(token), exp_f64(log_r(p.top)) - exp_f64(log_p(p.top)), p.top == r.top};
+  return {kld, -p(reference[token]), -r(other[token]),
+          exp_f64(r(other[p.top])) - exp_f64(p(reference[p.top])), p.top == r.top};
 }
 
 Result<Comparison> compare_models(const ComparedModel& reference, const ComparedModel& other,

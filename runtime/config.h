@@ -39,6 +39,11 @@ struct ModelConfig {
 // unsupported by name; sizes out of range (head counts that do not divide, zero, above limits) are Error corrupt.
 Result<ModelConfig> parse_config(const Json& config, std::string_view where);
 
+// What a text starts with where nothing else says so: BOS, without one the first EOS, without either -1.
+inline std::int32_t start_token(const ModelConfig& config) {
+  return config.bos >= 0 || config.eos.empty() ? config.bos : config.eos.front();
+}
+
 // The canonical form, in which equal configs are equal texts: what parse_config reads and nothing else.
 // Precondition: parse_config made it. Then parse_config(config_to_json(c)) == c.
 Json config_to_json(const ModelConfig& config);

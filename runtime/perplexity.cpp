@@ -67,17 +67,19 @@ Result<std::vector<std::int32_t>> encode_documents(const Tokenizer& tokenizer, s
   return tokens;
 }
 
-double negative_log_likelihood(std::span<const float> logits, std::int32_t token) {
-  float highest = logits[0];
-  bool finite = true;
-  for (const float x : logits) {
-    highest = highest < x ? x : highest;
-    finite = finite && std::isfinite(x);
-  }
-  if (!finite) return std::numeric_limits<double>::quiet_NaN();
+LogSoftmax::LogSoftmax(std::span<const float> logits) {
+  const bool finite = std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); });
+  const auto likeliest = std::max_element(logits.begin(), logits.end());
+  top = static_cast<std::size_t>(likeliest - logits.begin());
+  highest = finite ? *likeliest : std::numeric_limits<double>::quiet_NaN();
   double sum = 0;
-  for (const float x : logits) sum += exp_f64(static_cast<double>(x) - highest);
-  return log_f64(sum) - (static_cast<double>(logits[static_cast<std::size_t>(token)]) - highest);
+  if (finite)
+    for (const float x : logits) sum += exp_f64(x - highest);
+  log_sum = finite ? log_f64(sum) : highest;
+}
+
+double negative_log_likelihood(std::span<const float> logits, std::int32_t token) {
+  return -LogSoftmax(logits)(logits[static_cast<std::size_t>(token)]);
 }
 
 Result<PerplexityResult> perplexity(

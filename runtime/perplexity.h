@@ -32,7 +32,15 @@ struct PerplexityResult {
 // From the mean negative log-likelihood per token of each window.
 PerplexityResult summarise_windows(std::span<const double> means, std::size_t context);
 
-// -log softmax(logits)[token], in double and in a fixed order. NaN or infinite logits give NaN.
+// log softmax(logits), in double and in a fixed order. NaN or infinite logits make it NaN everywhere.
+struct LogSoftmax {
+  explicit LogSoftmax(std::span<const float> logits);
+  double operator()(float logit) const { return logit - highest - log_sum; }
+  double highest, log_sum;
+  std::size_t top;  // the likeliest token; among equals the lowest
+};
+
+// -log softmax(logits)[token]
 double negative_log_likelihood(std::span<const float> logits, std::int32_t token);
 
 // At most `windows` windows of the tokens (0: all whole ones). Calls progress(done, total) after each. Errors: invalid: fewer

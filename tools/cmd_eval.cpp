@@ -52,9 +52,10 @@ Result<std::vector<std::int32_t>> encode(const LoadedModel& model, std::string_v
   return encoded;
 }
 
-auto show_windows(Progress& progress) {
-  return [&](std::size_t done, std::size_t total) {
-    progress.update("window " + std::to_string(done) + " of " + std::to_string(total),
+// "window 3 of 8"
+auto show_count(Progress& progress, const char* of_what) {
+  return [&progress, of_what](std::size_t done, std::size_t total) {
+    progress.update(std::string(of_what) + " " + std::to_string(done) + " of " + std::to_string(total),
                     static_cast<double>(done) / static_cast<double>(total));
   };
 }
@@ -86,7 +87,7 @@ Result<int> eval_perplexity(const Arguments& arguments) {
   Progress progress;
   DGQ_TRY(const PerplexityResult result,
           perplexity(model.config(), model.weights(), *decoder, model.kv_type(), encoded, context,
-                     options.get<std::size_t>("windows"), show_windows(progress)));
+                     options.get<std::size_t>("windows"), show_count(progress, "window")));
   progress.finish();
   if (options.get<bool>("json")) {
     OrderedJson json = model.describe();
@@ -166,7 +167,7 @@ Result<int> eval_compare(const Arguments& arguments) {
   DGQ_TRY(const Comparison result,
           compare_models({a.config(), a.weights(), *decoder_a, a.kv_type()},
                          {b.config(), b.weights(), *decoder_b, b.kv_type()}, encoded, context,
-                         limit / context, a.threads(), show_windows(progress)));
+                         limit / context, a.threads(), show_count(progress, "window")));
   progress.finish();
   if (!options.get<bool>("json")) {
     print_comparison(result, options.get<std::string>("a"), options.get<std::string>("b"), context);
@@ -253,12 +254,8 @@ Result<int> eval_choices(const Arguments& arguments) {
   DGQ_TRY(const LoadedModel model, evaluation.load());
   const auto decoder = model.make_decoder();
   Progress progress;
-  auto result =
-      answer_questions(model.config(), model.weights(), *decoder, model.kv_type(), model.tokenizer(),
-                       questions, [&](std::size_t done, std::size_t total) {
-                         progress.update("question " + std::to_string(done) + " of " + std::to_string(total),
-                                         static_cast<double>(done) / static_cast<double>(total));
-                       });
+  auto result = answer_questions(model.config(), model.weights(), *decoder, model.kv_type(),
+                                 model.tokenizer(), questions, show_count(progress, "question"));
   if (!result) return Error{result.error().code, path + ": " + result.error().what};
   progress.finish();
   if (options.get<bool>("json")) {

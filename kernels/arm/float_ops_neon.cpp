@@ -8,7 +8,6 @@ namespace {
 struct Types {
   typedef float F __attribute__((vector_size(16)));
   typedef std::int32_t I __attribute__((vector_size(16)));
-  typedef std::int8_t B __attribute__((vector_size(4)));
 };
 
 }  // namespace

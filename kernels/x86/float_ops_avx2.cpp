@@ -9,7 +9,6 @@ namespace {
 struct Types {
   typedef float F __attribute__((vector_size(32)));
   typedef std::int32_t I __attribute__((vector_size(32)));
-  typedef std::int8_t B __attribute__((vector_size(8)));
 };
 
 }  // namespace

@@ -21,14 +21,15 @@ DGQ_INLINE void prefetch(Steps<6> q) { prefetch(q.low), prefetch<kPrefetchBytes 
 
 // The same for code that takes many instructions for a line: few lines fit into the core's window, so that waiting for L2
 // shows, and each line is asked for once more on its way to L1 (avx2: 13.5 -> 15.5 GB/s).
-template <std::size_t kFar = 3584, std::size_t kNear = 640>
+constexpr std::size_t kFarBytes = 3584, kNearBytes = 640;
+template <std::size_t kFar = kFarBytes, std::size_t kNear = kNearBytes>
 DGQ_INLINE void prefetch_twice(const void* p) {
   prefetch<kFar>(p);
   _mm_prefetch(static_cast<const char*>(p) + kNear, _MM_HINT_T0);
 }
 DGQ_INLINE void prefetch_twice(Steps<4> q) { prefetch_twice(q.low); }
 DGQ_INLINE void prefetch_twice(Steps<6> q) {
-  prefetch_twice(q.low), prefetch_twice<3584 / 2, 640 / 2>(q.high);
+  prefetch_twice(q.low), prefetch_twice<kFarBytes / 2, kNearBytes / 2>(q.high);
 }
 
 // Prefill comes back for the next chunk of the same output rows after it has used this one for many rows of x.
