@@ -4,24 +4,16 @@
 // Same bits for every kernel row and number of threads.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <span>
 #include <vector>
 
 #include "kernels/table.h"
+#include "quantizer/linear_id.h"
 #include "runtime/config.h"
 #include "runtime/rope.h"
-#include "runtime/weights.h"
 
 namespace dgq {
-
-// The linears of a layer, in the order of LayerWeights.
-enum class LinearId : std::size_t { q, k, v, o, gate, up, down };
-inline constexpr std::size_t kLinears = 7;
-inline std::array<const Linear*, kLinears> linears_of(const LayerWeights& w) {
-  return {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
-}
 
 // One sequence of m tokens; [m][...] each.
 struct LayerTrace {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 
+#include "quantizer/coarse_layer.h"
 #include "quantizer/gram.h"
 #include "runtime/parallel.h"
 #include "runtime/sampler.h"
@@ -25,28 +26,29 @@ ModelConfig one_layer(ModelConfig config) {
   return config;
 }
 
-// The fp32 layers of a checkpoint for many passes: the first ones stay, as many as fit; the others are read each time.
+// The coarse layers of a checkpoint for many passes: the first ones stay, as many as fit; the others are made each time.
 class LayerSource {
  public:
-  explicit LayerSource(const Checkpoint& checkpoint)
-      : checkpoint_(checkpoint), kept_(checkpoint.config().layers) {}
+  LayerSource(const Checkpoint& checkpoint, int threads)
+      : checkpoint_(checkpoint), threads_(threads), kept_(checkpoint.config().layers) {}
 
   Result<const LayerWeights*> get(std::size_t index) {
-    if (kept_[index]) return static_cast<const LayerWeights*>(&kept_[index]->weights);
-    DGQ_TRY(LayerF32 layer, checkpoint_.layer(index));
-    std::size_t bytes = 0;
-    for (const std::vector<float>& tensor : layer.storage) bytes += tensor.size() * sizeof(float);
-    std::optional<LayerF32>& slot = kept_bytes_ + bytes <= kSamplingBytes ? kept_[index] : passing_;
-    if (&slot != &passing_) kept_bytes_ += bytes;
+    if (kept_[index]) return &kept_[index]->weights();
+    DGQ_TRY(const LayerF32 source, checkpoint_.layer(index));
+    CoarseLayer layer(checkpoint_.config(), source.weights, threads_);
+    std::optional<CoarseLayer>& slot =
+        kept_bytes_ + layer.bytes() <= kSamplingBytes ? kept_[index] : passing_;
+    if (&slot != &passing_) kept_bytes_ += layer.bytes();
     slot = std::move(layer);
-    return static_cast<const LayerWeights*>(&slot->weights);
+    return &slot->weights();
   }
 
  private:
   static constexpr std::size_t kSamplingBytes = 1u << 30;
   const Checkpoint& checkpoint_;
-  std::vector<std::optional<LayerF32>> kept_;
-  std::optional<LayerF32> passing_;
+  int threads_;
+  std::vector<std::optional<CoarseLayer>> kept_;
+  std::optional<CoarseLayer> passing_;
   std::size_t kept_bytes_ = 0;
 };
 
@@ -77,11 +79,11 @@ std::vector<Writer> make_writers(const ModelConfig& config, std::size_t count, s
   return writers;
 }
 
-// Embedding, head and final norm of the fp32 model: with a LayerSource, all of it.
-struct Ends {
+// Embedding, head and final norm of the checkpoint: with a LayerSource, all of it.
+struct EndTensors {
   std::vector<float> embedding, head, norm;
-  static Result<Ends> read(const Checkpoint& checkpoint) {
-    Ends ends;
+  static Result<EndTensors> read(const Checkpoint& checkpoint) {
+    EndTensors ends;
     DGQ_TRY(ends.embedding, checkpoint.embedding());
     DGQ_TRY(ends.head, checkpoint.head());
     DGQ_TRY(ends.norm, checkpoint.final_norm());
@@ -108,11 +110,11 @@ Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, c
                                                  const Fraction& progress) {
   const ModelConfig& config = checkpoint.config();
   const std::size_t length = sequence_length(config), count = (tokens + length - 1) / length;
-  DGQ_TRY(const Ends ends, Ends::read(checkpoint));
+  DGQ_TRY(const EndTensors ends, EndTensors::read(checkpoint));
   const F32Matrix embedding{config.vocab, config.hidden, ends.embedding.data(), nullptr};
   F32Matrix head = embedding;
   if (!ends.head.empty()) head.w = ends.head.data();
-  LayerSource layers(checkpoint);
+  LayerSource layers(checkpoint, threads);
   Decoder decoder(config, kernels, threads);
   std::vector<Writer> writers = make_writers(config, count, seed);
   std::vector<Row> rows(count);
@@ -183,35 +185,23 @@ Digest sequences_digest(const std::vector<Sequence>& sequences) {
 }
 
 CalibrationRun::CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
-                               const std::vector<Sequence>& sequences, const Linear& embedding,
-                               const Linear& embedding32)
+                               const std::vector<Sequence>& sequences, const Linear& embedding)
     : config_(one_layer(config)),
       kernels_(kernels),
       options_(options),
       decoder_(config_, kernels, options.threads, options.act_block),
       cache_(config_, sequence_length(config), KvType::f32),
-      rounding_(options.act_block),
-      hidden_(embed(sequences, embedding)) {
-  if (options_.drift) hidden32_ = embed(sequences, embedding32);
-}
-
-CalibrationRun::Hidden CalibrationRun::embed(const std::vector<Sequence>& sequences,
-                                             const Linear& embedding) {
-  Hidden hidden;
+      rounding_(options.act_block) {
   for (const Sequence& sequence : sequences) {
-    hidden.emplace_back(sequence.size() * config_.hidden);
-    decoder_.embed(embedding, sequence, hidden.back().data());
+    hidden_.emplace_back(sequence.size() * config_.hidden);
+    decoder_.embed(embedding, sequence, hidden_.back().data());
   }
-  return hidden;
 }
 
-void CalibrationRun::run_half(bool attention, const LayerWeights& weights, std::vector<float>& hidden,
-                              const Tap* tap) {
-  const std::size_t m = hidden.size() / config_.hidden;
-  if (!attention) return decoder_.run_ffn(weights, m, hidden.data(), tap);
+void CalibrationRun::run(const LayerWeights& layer, std::vector<float>& hidden, const Tap* tap) {
   std::vector<Row> rows;
-  for (std::size_t t = 0; t < m; ++t) rows.push_back({&cache_, t});
-  decoder_.run_attention(0, weights, rows, hidden.data(), tap);
+  for (std::size_t t = 0; t < hidden.size() / config_.hidden; ++t) rows.push_back({&cache_, t});
+  decoder_.run_layer(0, layer, rows, hidden.data(), tap);
 }
 
 // What int8 activations say x was.
@@ -225,57 +215,33 @@ void CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, fl
   });
 }
 
-InputStatistics CalibrationRun::collect(TapPoint point, const LayerWeights& weights,
-                                        const LayerWeights& weights32,
-                                        const std::vector<std::vector<float>>* weights_of_tokens,
-                                        const Fraction& progress) {
-  const bool attention = point == TapPoint::q || point == TapPoint::o;
-  const std::size_t k = point == TapPoint::o      ? config_.heads * config_.head_dim
-                        : point == TapPoint::down ? config_.ffn
-                                                  : config_.hidden;
-  Gram gram(*kernels_.gemm_f32, k, options_.threads);
-  std::optional<Gram> drift;
-  if (options_.drift) drift = Gram::of_two(*kernels_.gemm_f32, k, options_.threads);
-  std::vector<float> rounded, exact;
+LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<TokenWeights, 4>* weights,
+                                    const Fraction& progress) {
+  const std::size_t mixed = config_.heads * config_.head_dim;
+  std::vector<Gram> grams;
+  for (const std::size_t k : {config_.hidden, mixed, config_.hidden, config_.ffn})
+    grams.emplace_back(*kernels_.gemm_f32, k, options_.threads);
+  std::vector<float> rounded;
   std::size_t sequence = 0;
-  const auto weigh = [&](std::vector<float>& rows) {
-    if (!weights_of_tokens) return;
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] *= std::sqrt((*weights_of_tokens)[sequence][i / k]);
-  };
-  const Tap see = [&](TapPoint at, const float* x, std::size_t m, std::size_t) {
-    if (at != point) return true;
+  const Tap see = [&](TapPoint point, const float* x, std::size_t m, std::size_t k) {
+    const auto at = static_cast<std::size_t>(point);
     rounded.resize(m * k);
     round_rows(x, m, k, rounded.data());
-    weigh(rounded);
-    gram.add(rounded.data(), m);
-    return false;
-  };
-  const Tap see32 = [&](TapPoint at, const float* x, std::size_t m, std::size_t) {
-    if (at != point) return true;
-    exact.assign(x, x + m * k);
-    weigh(exact);
-    return false;
+    if (weights)
+      for (std::size_t i = 0; i < rounded.size(); ++i)
+        rounded[i] *= std::sqrt((*weights)[at][sequence][i / k]);
+    grams[at].add(rounded.data(), m);
+    return true;
   };
   for (; sequence < hidden_.size(); ++sequence) {
-    run_half(attention, weights, hidden_[sequence], &see);
-    if (drift) {
-      run_half(attention, weights32, hidden32_[sequence], &see32);
-      for (std::size_t e = 0; e < exact.size(); ++e) exact[e] -= rounded[e];
-      drift->add(rounded.data(), exact.data(), exact.size() / k);
-    }
+    run(layer, hidden_[sequence], &see);
     report(progress, static_cast<double>(sequence + 1) / static_cast<double>(hidden_.size()));
   }
-  return {gram.finish(), drift ? drift->finish() : std::vector<float>()};
+  return {grams[0].finish(), grams[1].finish(), grams[2].finish(), grams[3].finish()};
 }
 
-void CalibrationRun::pass_attention(const LayerWeights& weights, const LayerWeights& weights32) {
-  for (std::vector<float>& hidden : hidden_) run_half(true, weights, hidden, nullptr);
-  for (std::vector<float>& hidden : hidden32_) run_half(true, weights32, hidden, nullptr);
-}
-
-void CalibrationRun::pass_ffn(const LayerWeights& weights, const LayerWeights& weights32) {
-  for (std::vector<float>& hidden : hidden_) run_half(false, weights, hidden, nullptr);
-  for (std::vector<float>& hidden : hidden32_) run_half(false, weights32, hidden, nullptr);
+void CalibrationRun::pass(const LayerWeights& layer) {
+  for (std::vector<float>& hidden : hidden_) run(layer, hidden, nullptr);
 }
 
 }  // namespace dgq

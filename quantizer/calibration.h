@@ -1,6 +1,7 @@
-// quantizer/calibration.h - the text that quantization errors are measured on, and its run through the fp32 model.
+// quantizer/calibration.h - the text that quantization errors are measured on, and its run through the model.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -24,9 +25,9 @@ using Fraction = std::function<void(double done)>;  // 0..1; may be empty
 inline constexpr std::size_t kCalibrationLength =
     256;  // tokens per sequence, or max_positions when that is less
 
-// About `tokens` tokens (whole sequences) that the fp32 model itself writes at temperature 1, starting from its BOS (EOS
-// without one; token 0 without either). Depends on checkpoint, tokens and seed only. Holds up to 1 GiB of fp32
-// layers; those beyond are converted from the mapped checkpoint for every step.
+// About `tokens` tokens (whole sequences) that the model itself writes at temperature 1, starting from its BOS (EOS
+// without one; token 0 without either). Depends on checkpoint, tokens and seed only. Its linears are coarse
+// (quantizer/coarse_layer.h). Holds up to 1 GiB of them; those beyond are made from the mapped checkpoint for every step.
 Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
                                                  std::size_t tokens, std::uint64_t seed, int threads,
                                                  const Fraction& progress);
@@ -43,40 +44,32 @@ std::vector<Sequence> thin_out(std::vector<Sequence> all, std::size_t tokens);
 // SHA-256 of the sequences, for provenance.
 Digest sequences_digest(const std::vector<Sequence>& sequences);
 
-// What a linear layer's inputs say about errors in its weights; [k][k] each.
-struct InputStatistics {
-  std::vector<float> h;  // X^T X of the inputs as they run: of the quantized model so far, rounded to int8
-  std::vector<float> drift;  // X^T (X32 - X): how far fp32 inputs X32 are from them; empty unless asked for
-};
+// Of the inputs at each TapPoint, in that order: H = X^T X [k][k].
+using LayerInputs = std::array<std::vector<float>, 4>;
+using TokenWeights = std::vector<std::vector<float>>;  // per sequence and token
 
-// All sequences on their way through the model, one half of a layer at a time: only that layer's weights are needed. Each
-// linear sees inputs that went through the quantized linears before it, rounded to int8 as at run time.
+// All sequences on their way through the model, layer by layer: only one layer's weights are needed. Inputs are rounded to int8
+// as at run time; the layers they come from are coarse (quantizer/coarse_layer.h), not what the recipe made of them: measured on
+// `eval`, that costs 0.5 % KLD, and every layer can be quantized by itself.
 class CalibrationRun {
  public:
   struct Options {
     int threads = 1;
     std::size_t act_block = kActBlock;  // as Decoder
-    bool drift = false;                 // a second stream runs in fp32, to compare with
   };
-  // embedding: as the quantized model has it; embedding32: the same in fp32, looked at with drift only. Both are needed only
-  // here.
+  // embedding: needed only here.
   CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
-                 const std::vector<Sequence>& sequences, const Linear& embedding, const Linear& embedding32);
+                 const std::vector<Sequence>& sequences, const Linear& embedding);
 
-  // Of the inputs at `point`. `weights`: of the layer, those of the linears before the point are used; `weights32`: the same in
-  // fp32, looked at with drift only.
-  // weights_of_tokens: per sequence and token, what its products count for; null: all the same.
-  InputStatistics collect(TapPoint point, const LayerWeights& weights, const LayerWeights& weights32,
-                          const std::vector<std::vector<float>>* weights_of_tokens, const Fraction& progress);
-  // Takes the sequences through the first half of the layer, attention, or the second.
-  void pass_attention(const LayerWeights& weights, const LayerWeights& weights32);
-  void pass_ffn(const LayerWeights& weights, const LayerWeights& weights32);
+  // Takes the sequences through the next layer, and says what its linears saw.
+  // weights: by TapPoint, what each token's products count for; null: all the same.
+  LayerInputs collect(const LayerWeights& layer, const std::array<TokenWeights, 4>* weights,
+                      const Fraction& progress);
+  // The same without looking.
+  void pass(const LayerWeights& layer);
 
  private:
-  using Hidden = std::vector<std::vector<float>>;  // per sequence: [tokens][hidden]
-
-  Hidden embed(const std::vector<Sequence>& sequences, const Linear& embedding);
-  void run_half(bool attention, const LayerWeights& weights, std::vector<float>& hidden, const Tap* tap);
+  void run(const LayerWeights& layer, std::vector<float>& hidden, const Tap* tap);
   void round_rows(const float* x, std::size_t m, std::size_t k, float* rounded);
 
   ModelConfig config_;  // of one layer: a cache serves one layer of one sequence, then the next
@@ -85,7 +78,7 @@ class CalibrationRun {
   Decoder decoder_;
   KvCache cache_;
   QuantizedBuffer rounding_;
-  Hidden hidden_, hidden32_;  // hidden32_ with drift only
+  std::vector<std::vector<float>> hidden_;  // per sequence: [tokens][hidden]
 };
 
 }  // namespace dgq

@@ -70,23 +70,4 @@ bool factor_cholesky(std::vector<double>& matrix, std::size_t n, int threads) {
   return true;
 }
 
-void solve_cholesky(const std::vector<double>& matrix, std::size_t n, double* x, std::size_t m, int threads) {
-  const double* l = matrix.data();
-  parallel_ranges(threads, m, [&](std::size_t begin, std::size_t end, int) {
-    for (std::size_t row = begin; row < end; ++row) {
-      double* y = x + row * n;
-      // y L^T = x, then z L = y; both as sums that run along rows of L.
-      for (std::size_t j = 0; j < n; ++j) {
-        double sum = y[j];
-        for (std::size_t p = 0; p < j; ++p) sum -= l[j * n + p] * y[p];
-        y[j] = sum / l[j * n + j];
-      }
-      for (std::size_t j = n; j-- > 0;) {
-        y[j] /= l[j * n + j];
-        for (std::size_t p = 0; p < j; ++p) y[p] -= l[j * n + p] * y[j];
-      }
-    }
-  });
-}
-
 }  // namespace dgq

@@ -10,7 +10,4 @@ namespace dgq {
 // The same bits for any number of threads.
 bool factor_cholesky(std::vector<double>& a, std::size_t n, int threads);
 
-// x <- x (L L^T)^-1 for each of m rows of n. Rows are split over the threads.
-void solve_cholesky(const std::vector<double>& l, std::size_t n, double* x, std::size_t m, int threads);
-
 }  // namespace dgq

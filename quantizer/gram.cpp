@@ -13,45 +13,30 @@ constexpr std::size_t kTile =
 
 }  // namespace
 
-Gram::Gram(const GemmF32Kernel& gemm, std::size_t k, int threads, bool two)
-    : gemm_(&gemm),
-      k_(k),
-      threads_(threads),
-      two_(two),
-      x_(k * kBlock),
-      y_(two ? k * kBlock : 0),
-      sum_(k * k) {}
-
-void Gram::add(const float* x, const float* y, std::size_t m) {
+void Gram::add(const float* x, std::size_t m) {
   while (m > 0) {
     const std::size_t rows = std::min(m, kBlock - filled_);
     parallel_ranges(threads_, k_, [&](std::size_t begin, std::size_t end, int) {
-      for (std::size_t c = begin; c < end; ++c) {
+      for (std::size_t c = begin; c < end; ++c)
         for (std::size_t r = 0; r < rows; ++r) x_[c * kBlock + filled_ + r] = x[r * k_ + c];
-        if (!two_) continue;
-        for (std::size_t r = 0; r < rows; ++r) y_[c * kBlock + filled_ + r] = y[r * k_ + c];
-      }
     });
     filled_ += rows;
     if (filled_ == kBlock) flush();
     x += rows * k_;
-    y += rows * k_;
     m -= rows;
   }
 }
 
 void Gram::flush() {
-  std::vector<std::pair<std::size_t, std::size_t>>
-      tiles;  // first row and column; with one side on and below the diagonal
+  std::vector<std::pair<std::size_t, std::size_t>> tiles;  // first row and column, on and below the diagonal
   for (std::size_t i = 0; i < k_; i += kTile)
-    for (std::size_t j = 0; j < (two_ ? k_ : i + 1); j += kTile) tiles.emplace_back(i, j);
-  const float* right = two_ ? y_.data() : x_.data();
+    for (std::size_t j = 0; j <= i; j += kTile) tiles.emplace_back(i, j);
   parallel_ranges(threads_, tiles.size(), [&](std::size_t begin, std::size_t end, int) {
     std::vector<float> product(kTile * kTile);
     for (std::size_t t = begin; t < end; ++t) {
       const auto [i0, j0] = tiles[t];
       const std::size_t m = std::min(kTile, k_ - i0), n = std::min(kTile, k_ - j0);
-      gemm_->run({n, kBlock, right + j0 * kBlock, nullptr}, x_.data() + i0 * kBlock, kBlock, m, 0, n,
+      gemm_->run({n, kBlock, x_.data() + j0 * kBlock, nullptr}, x_.data() + i0 * kBlock, kBlock, m, 0, n,
                  product.data(), kTile);
       for (std::size_t i = 0; i < m; ++i)
         for (std::size_t j = 0; j < n; ++j) sum_[(i0 + i) * k_ + j0 + j] += product[i * kTile + j];
@@ -59,14 +44,12 @@ void Gram::flush() {
   });
   filled_ = 0;
   std::fill(x_.begin(), x_.end(), 0.0f);
-  std::fill(y_.begin(), y_.end(), 0.0f);
 }
 
 std::vector<float> Gram::finish() {
   if (filled_ > 0) flush();
-  if (!two_)
-    for (std::size_t i = 0; i < k_; ++i)
-      for (std::size_t j = i + 1; j < k_; ++j) sum_[i * k_ + j] = sum_[j * k_ + i];
+  for (std::size_t i = 0; i < k_; ++i)
+    for (std::size_t j = i + 1; j < k_; ++j) sum_[i * k_ + j] = sum_[j * k_ + i];
   return std::move(sum_);
 }
 

@@ -1,4 +1,4 @@
-// quantizer/gram.h - X^T Y of rows that went through a linear layer: with Y = X the H that errors are judged with.
+// quantizer/gram.h - H = X^T X of rows that went through a linear layer: what its errors are judged with.
 #pragma once
 
 #include <cstddef>
@@ -9,18 +9,13 @@
 namespace dgq {
 
 // Sums rows in blocks of a fixed size, so the result has the same bits however the rows were cut into calls, for every
-// kernel and number of threads. Holds k * k + kBlock * k floats (2 * kBlock * k with two sides).
+// kernel and number of threads. Holds k * k + kBlock * k floats.
 class Gram {
  public:
-  // X^T X.
-  Gram(const GemmF32Kernel& gemm, std::size_t k, int threads) : Gram(gemm, k, threads, false) {}
-  // X^T Y.
-  static Gram of_two(const GemmF32Kernel& gemm, std::size_t k, int threads) {
-    return Gram(gemm, k, threads, true);
-  }
+  Gram(const GemmF32Kernel& gemm, std::size_t k, int threads)
+      : gemm_(&gemm), k_(k), threads_(threads), x_(k * kBlock), sum_(k * k) {}
 
-  void add(const float* x, std::size_t m) { add(x, x, m); }  // x: [m][k]
-  void add(const float* x, const float* y, std::size_t m);   // with two sides
+  void add(const float* x, std::size_t m);  // [m][k]
   // [k][k]. The object is spent.
   std::vector<float> finish();
 
@@ -28,16 +23,13 @@ class Gram {
   static constexpr std::size_t kBlock =
       512;  // rows per product: long enough to hide the additions to the sum
 
-  Gram(const GemmF32Kernel& gemm, std::size_t k, int threads, bool two);
   void flush();
 
   const GemmF32Kernel* gemm_;
   std::size_t k_, filled_ = 0;
   int threads_;
-  bool two_;
-  std::vector<float> x_,
-      y_;                   // [k][kBlock]: the block, transposed; unfilled rows are 0. y_ with two sides only
-  std::vector<float> sum_;  // with one side the lower triangle until finish()
+  std::vector<float> x_;    // [k][kBlock]: the block, transposed; unfilled rows are 0
+  std::vector<float> sum_;  // the lower triangle until finish()
 };
 
 }  // namespace dgq

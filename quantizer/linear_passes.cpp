@@ -1,14 +1,12 @@
 #include "quantizer/linear_passes.h"
 
-#include "quantizer/match_inputs.h"
-
 namespace dgq {
 
 const ErrorFeedback& LinearPasses::feedback(std::size_t k, std::size_t group, double damping) {
   const auto key = std::pair(group, damping);
   auto found = feedback_.find(key);
   if (found == feedback_.end())
-    found = feedback_.emplace(key, ErrorFeedback(inputs_.h, k, group, damping, threads_)).first;
+    found = feedback_.emplace(key, ErrorFeedback(h_, k, group, damping, threads_)).first;
   return found->second;
 }
 
@@ -18,37 +16,29 @@ LinearResult LinearPasses::run(const F32Matrix& w, const FineFormat& format) {
     return {PackedTensor::w8(w, rounded), rounded.error, rounded.error};
   }
   FineLinear linear = round_min_max(w, format, threads_);
-  const double loss_minmax = output_loss(gemm_, w, inputs_.h, format, linear, threads_);
-  F32Matrix target = w;
-  std::vector<float> matched;  // what `target` points to, once it is not w
+  const double loss_minmax = output_loss(gemm_, w, h_, format, linear, threads_);
   const struct {
     LinearPasses& all;
     const FineFormat& format;
     FineLinear& linear;
-    F32Matrix& target;
-    std::vector<float>& matched;
+    const F32Matrix& w;
     void operator()(const SmoothOptions&) const {}  // of the whole model
     void operator()(const AllocateOptions&) const {}
     void operator()(const WeighOptions&) const {}
-    void operator()(const RoundOptions&) const { linear = round_min_max(target, format, all.threads_); }
+    void operator()(const RoundOptions&) const { linear = round_min_max(w, format, all.threads_); }
     void operator()(const SearchOptions& o) const {
-      linear = search(all.gemm_, target, all.inputs_.h, format, o, all.threads_);
-    }
-    void operator()(const MatchOptions& o) const {
-      matched = match_inputs(all.gemm_, target, all.inputs_, o.damping, o.strength, all.threads_);
-      target.w = matched.data();
+      linear = search(all.gemm_, w, all.h_, format, o, all.threads_);
     }
     void operator()(const CompensateOptions& o) const {
-      compensate(all.gemm_, target, all.feedback(target.k, format.group, o.damping), format, o, all.threads_,
-                 linear);
+      compensate(all.gemm_, w, all.feedback(w.k, format.group, o.damping), format, o, all.threads_, linear);
     }
     void operator()(const DescendOptions& o) const {
-      descend(all.gemm_, target, all.inputs_.h, format, o, all.threads_, linear);
+      descend(all.gemm_, w, all.h_, format, o, all.threads_, linear);
     }
-  } apply{*this, format, linear, target, matched};
+  } apply{*this, format, linear, w};
   for (const Pass& pass : recipe_.passes) std::visit(apply, pass);
-  const double loss = output_loss(gemm_, target, inputs_.h, format, linear, threads_);
-  const double energy = output_energy(gemm_, w, inputs_.h, threads_);
+  const double loss = output_loss(gemm_, w, h_, format, linear, threads_);
+  const double energy = output_energy(gemm_, w, h_, threads_);
   const auto relative = [&](double x) { return energy > 0 ? x / energy : x; };
   return {PackedTensor::fine(w, format, linear), relative(loss_minmax), relative(loss)};
 }

@@ -3,7 +3,6 @@
 
 #include <map>
 
-#include "quantizer/calibration.h"
 #include "quantizer/pack_layer.h"
 #include "quantizer/recipe.h"
 
@@ -18,8 +17,8 @@ struct LinearResult {
 class LinearPasses {
  public:
   // All borrowed.
-  LinearPasses(const Recipe& recipe, const GemmF32Kernel& gemm, const InputStatistics& inputs, int threads)
-      : recipe_(recipe), gemm_(gemm), inputs_(inputs), threads_(threads) {}
+  LinearPasses(const Recipe& recipe, const GemmF32Kernel& gemm, std::span<const float> h, int threads)
+      : recipe_(recipe), gemm_(gemm), h_(h), threads_(threads) {}
 
   // bits 8: coarse only, whatever the passes.
   LinearResult run(const F32Matrix& w, const FineFormat& format);
@@ -29,7 +28,7 @@ class LinearPasses {
 
   const Recipe& recipe_;
   const GemmF32Kernel& gemm_;
-  const InputStatistics& inputs_;
+  std::span<const float> h_;  // of the inputs, [k][k]
   int threads_;
   std::map<std::pair<std::size_t, double>, ErrorFeedback> feedback_;  // by group and damping
 };

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "quantizer/fine_linear.h"
-#include "quantizer/quantize.h"
+#include "quantizer/report.h"
 #include "quantizer/round_w8.h"
 #include "registry/layer_blob.h"
 #include "runtime/buffer.h"
@@ -46,6 +46,7 @@ class LayerPacker {
  public:
   LayerPacker(std::string blob, std::vector<TensorReport>& reports)
       : blob_(std::move(blob)), reports_(reports) {}
+  const std::string& blob() const { return blob_; }
   void add_norm(const std::string& name, std::span<const float> values);
   // errors: as in TensorReport.
   void add(const std::string& name, const PackedTensor& tensor, double error_minmax, double error);

@@ -5,9 +5,11 @@
 #include "base/file.h"
 #include "quantizer/allocate_model.h"
 #include "quantizer/calibration.h"
-#include "quantizer/linear_passes.h"
+#include "quantizer/coarse_layer.h"
 #include "quantizer/pack_layer.h"
+#include "quantizer/quantize_layer.h"
 #include "quantizer/report.h"
+#include "quantizer/round_w8.h"
 #include "quantizer/smooth.h"
 #include "quantizer/token_weights.h"
 
@@ -17,6 +19,7 @@ namespace {
 constexpr std::size_t kMaxCalibrationBytes = 1u << 30;
 constexpr double kSamplingShare = 0.4;  // of the job's time, for the progress bar: 0.38 on `eval`
 constexpr double kAllocateShare = 0.1;
+constexpr double kInputsShare = 0.5;  // of a layer's time
 
 Result<void> check(const QuantizeOptions& o) {
   if (o.activation_block != kActBlock && o.activation_block != 0)
@@ -107,16 +110,10 @@ class Job {
   }
 
   // Embedding or head.
-  PackedTensor pack_end(const F32Matrix& w, const std::string& name, LayerPacker& packer) const {
-    if (options_.recipe.ends == Ends::f32) {
-      PackedTensor packed = PackedTensor::f32(w);
-      packer.add(name, packed, 0, 0);
-      return packed;
-    }
+  void pack_end(const F32Matrix& w, const std::string& name, LayerPacker& packer) const {
+    if (options_.recipe.ends == Ends::f32) return packer.add(name, PackedTensor::f32(w), 0, 0);
     const CoarseLinear rounded = round_w8(w, options_.threads);
-    PackedTensor packed = PackedTensor::w8(w, rounded);
-    packer.add(name, packed, rounded.error, rounded.error);
-    return packed;
+    packer.add(name, PackedTensor::w8(w, rounded), rounded.error, rounded.error);
   }
 
   // Stores the embedding, and the run begins with what it makes of the tokens.
@@ -125,12 +122,10 @@ class Job {
     DGQ_TRY(const std::vector<float> table, checkpoint_.embedding());
     const F32Matrix matrix{checkpoint_.config().vocab, checkpoint_.config().hidden, table.data(), nullptr};
     LayerPacker packer("embedding", reports);
-    const PackedTensor packed = pack_end(matrix, "embed_tokens", packer);
+    pack_end(matrix, "embed_tokens", packer);
     DGQ_CHECK(store("embedding", "layer", packer.finish(), manifest, ingest));
-    const bool drift = options_.recipe.find<MatchOptions>() != nullptr;
-    return CalibrationRun(checkpoint_.config(), kernels_,
-                          {options_.threads, options_.activation_block, drift}, sequences, packed.linear(),
-                          matrix);
+    return CalibrationRun(checkpoint_.config(), kernels_, {options_.threads, options_.activation_block},
+                          sequences, matrix);
   }
 
   Result<void> smooth(const std::vector<Sequence>& sequences) {
@@ -159,8 +154,6 @@ class Job {
     return layer;
   }
 
-  using LayerFormats = std::array<FineFormat, kLinears>;  // in the order of LinearId
-
   Result<std::vector<LayerFormats>> formats(const std::vector<Sequence>& sequences) const {
     LayerFormats same;
     same.fill(options_.recipe.format);
@@ -179,58 +172,18 @@ class Job {
   Result<void> layer(std::size_t index, const LayerFormats& formats, CalibrationRun& run, Manifest& manifest,
                      Ingest& ingest, std::vector<TensorReport>& reports) const {
     const std::string name = "layers." + std::to_string(index);
+    const auto at = [&](double done) { return share(static_cast<double>(index) + done); };
     DGQ_TRY(const LayerF32 source, read_layer(index));
-    const LayerWeights& w = source.weights;
-    LayerWeights made = w;  // quantized as far as we are
-    struct Part {
-      const char* name;
-      const Linear& from;
-      Linear& to;
-    };
-    const struct {
-      TapPoint point;
-      std::vector<Part> parts;
-    } steps[] = {{TapPoint::q, {{"q_proj", w.q, made.q}, {"k_proj", w.k, made.k}, {"v_proj", w.v, made.v}}},
-                 {TapPoint::o, {{"o_proj", w.o, made.o}}},
-                 {TapPoint::gate, {{"gate_proj", w.gate, made.gate}, {"up_proj", w.up, made.up}}},
-                 {TapPoint::down, {{"down_proj", w.down, made.down}}}};
-    const std::size_t hidden = checkpoint_.config().hidden;
+    const LayerInputs inputs =
+        run.collect(CoarseLayer(checkpoint_.config(), source.weights, options_.threads).weights(),
+                    token_weights_.empty() ? nullptr : &token_weights_[index],
+                    [&](double done) { say(name + ": inputs", at(kInputsShare * done)); });
     LayerPacker packer(name, reports);
-    packer.add_norm("input_layernorm", {w.input_norm, hidden});
-    packer.add_norm("post_attention_layernorm", {w.post_attention_norm, hidden});
-    const std::size_t head_dim = checkpoint_.config().head_dim;
-    if (w.q_norm) packer.add_norm("q_norm", {w.q_norm, head_dim});
-    if (w.k_norm) packer.add_norm("k_norm", {w.k_norm, head_dim});
-    std::vector<PackedTensor> tensors;  // what `made` points into
-    double steps_done = 0;
-    std::size_t linears_done = 0;
-    for (const auto& step : steps) {
-      const auto at = [&](double done) {
-        return share(static_cast<double>(index) +
-                     (steps_done + done) / static_cast<double>(std::size(steps)));
-      };
-      const auto* token_weights =
-          token_weights_.empty() ? nullptr : &token_weights_[index].at[static_cast<std::size_t>(step.point)];
-      const InputStatistics inputs = run.collect(step.point, made, w, token_weights, [&](double done) {
-        say(name + ": inputs of " + step.parts[0].name, at(0.5 * done));
-      });
-      LinearPasses passes(options_.recipe, *kernels_.gemm_f32, inputs, options_.threads);
-      for (const Part& part : step.parts) {
-        say(name + ": " + part.name, at(0.5));
-        const F32Matrix& matrix = std::get<F32Matrix>(part.from);
-        LinearResult result = passes.run(matrix, formats[linears_done++]);
-        if (!std::isfinite(result.error))
-          return Error{Errc::corrupt,
-                       name + "." + part.name +
-                           ": weights or activations leave the range of float32; is the checkpoint intact?"};
-        packer.add(part.name, result.tensor, result.error_minmax, result.error);
-        tensors.push_back(std::move(result.tensor));
-        part.to = tensors.back().linear();
-      }
-      if (step.point == TapPoint::o) run.pass_attention(made, w);
-      ++steps_done;
-    }
-    run.pass_ffn(made, w);
+    DGQ_CHECK(quantize_layer(checkpoint_.config(), source.weights, formats, inputs, options_.recipe,
+                             *kernels_.gemm_f32, options_.threads, packer,
+                             [&](const char* linear, double done) {
+                               say(name + ": " + linear, at(kInputsShare + (1 - kInputsShare) * done));
+                             }));
     return store(name, "layer", packer.finish(), manifest, ingest);
   }
 

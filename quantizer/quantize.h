@@ -15,6 +15,7 @@
 #include "kernels/table.h"
 #include "quantizer/checkpoint.h"
 #include "quantizer/recipe.h"
+#include "quantizer/report.h"
 #include "registry/registry.h"
 
 namespace dgq {
@@ -29,19 +30,6 @@ struct QuantizeOptions {
   int threads = 1;
   bool force = false;  // quantize even when the registry has the result
   std::string tool;    // "dgq 0.1.0", for provenance
-};
-
-// One linear layer, the embedding or the head.
-struct TensorReport {
-  std::string name;  // "layers.0.q_proj"
-  std::string kind;  // "w4", "w6", "w8", "f32"
-  std::size_t n, k;
-  std::size_t group;    // 0 for w8 and f32
-  std::uint64_t bytes;  // of its section, scales and padding included
-  double
-      error_minmax;  // w4, w6: relative output error of plain rounding, on the calibration text; w8: relative weight error
-  double error;  // w4, w6: the same after the passes; w8: the same
-  double bits_per_weight() const { return 8.0 * static_cast<double>(bytes) / static_cast<double>(n * k); }
 };
 
 struct QuantizeResult {

@@ -43,11 +43,6 @@ void members(SearchOptions& o, const Visit& visit) {
   visit("all_of_h", o.all_of_h, 0, 1);
 }
 template <class Visit>
-void members(MatchOptions& o, const Visit& visit) {
-  visit("damping", o.damping, 0, 10);
-  visit("strength", o.strength, 0, 1);
-}
-template <class Visit>
 void members(CompensateOptions& o, const Visit& visit) {
   visit("damping", o.damping, 0, 10);
   visit("steps", o.steps, 1, 64);
@@ -64,10 +59,10 @@ struct PassName {
   Pass defaults;
 };
 // In the order of the alternatives of Pass.
-const PassName kPasses[] = {{"smooth", SmoothOptions{}},         {"allocate", AllocateOptions{}},
-                            {"weigh-tokens", WeighOptions{}},    {"round", RoundOptions{}},
-                            {"search", SearchOptions{}},         {"match-inputs", MatchOptions{}},
-                            {"compensate", CompensateOptions{}}, {"descend", DescendOptions{}}};
+const PassName kPasses[] = {{"smooth", SmoothOptions{}},      {"allocate", AllocateOptions{}},
+                            {"weigh-tokens", WeighOptions{}}, {"round", RoundOptions{}},
+                            {"search", SearchOptions{}},      {"compensate", CompensateOptions{}},
+                            {"descend", DescendOptions{}}};
 
 std::string pass_names() {
   std::string all;
@@ -163,32 +158,31 @@ Result<Pass> parse_pass(const Json& json, const std::string& where) {
   return pass;
 }
 
-// smooth, allocate, weigh-tokens, match-inputs, each at most once and only if wanted; then what makes the grid; then what changes it.
+// smooth, allocate, weigh-tokens, each at most once and only if wanted; then what makes the grid; then what changes it.
 Result<void> check_passes(const std::vector<Pass>& passes, std::string_view where) {
   const auto stage = [](const Pass& pass) {
     if (std::holds_alternative<SmoothOptions>(pass)) return 0;
     if (std::holds_alternative<AllocateOptions>(pass)) return 1;
     if (std::holds_alternative<WeighOptions>(pass)) return 2;
-    if (std::holds_alternative<MatchOptions>(pass)) return 3;
     const bool grid =
         std::holds_alternative<RoundOptions>(pass) || std::holds_alternative<SearchOptions>(pass);
-    return grid ? 4 : 5;
+    return grid ? 3 : 4;
   };
   int last = -1;
   bool grid = false;
   for (const Pass& pass : passes) {
     const int now = stage(pass);
-    if (now < last || (now == last && now < 5) || (now == 5 && !grid)) {
+    if (now < last || (now == last && now < 4) || (now == 4 && !grid)) {
       grid = false;
       break;
     }
-    grid = grid || now == 4;
+    grid = grid || now == 3;
     last = now;
   }
   if (grid) return {};
   return Error{Errc::invalid, std::string(where) +
-                                  ": \"passes\" must be, in this order: smooth, allocate, weigh-tokens and "
-                                  "match-inputs (each may be left out); "
+                                  ": \"passes\" must be, in this order: smooth, allocate and weigh-tokens "
+                                  "(each may be left out); "
                                   "search or round; then any of compensate and descend"};
 }
 

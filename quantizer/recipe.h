@@ -4,7 +4,7 @@
 //    "passes": [{"pass": "search", "all_of_h": false}, {"pass": "compensate", "damping": 0.03}, {"pass": "descend"}]}
 //
 // A member that is left out has its default; one that is unknown is refused. Every linear goes through the passes in their
-// order, one after the other: `match-inputs` changes the weights, `search` or `round` makes the grid, the others change it.
+// order, one after the other: `search` or `round` makes the grid, the others change it.
 // `smooth`, `allocate` and `weigh-tokens`, which concern the whole model, come before all.
 #pragma once
 
@@ -26,11 +26,6 @@ struct RoundOptions {};
 struct WeighOptions {
   double strength = 1, limit = 4;
 };
-// quantizer/match_inputs.h
-struct MatchOptions {
-  double damping = 0.03, strength = 1;
-};
-
 // quantizer/smooth.h
 struct SmoothOptions {
   double percentile = 99.5;
@@ -46,7 +41,7 @@ struct AllocateOptions {
 };
 
 using Pass = std::variant<SmoothOptions, AllocateOptions, WeighOptions, RoundOptions, SearchOptions,
-                          MatchOptions, CompensateOptions, DescendOptions>;
+                          CompensateOptions, DescendOptions>;
 
 // What embedding and head become. f32 is for measuring linear layers alone.
 enum class Ends { w8, f32 };

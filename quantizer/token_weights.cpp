@@ -51,7 +51,7 @@ Result<std::vector<LayerTokenWeights>> measure_token_weights(
     const Fraction& progress) {
   std::vector<LayerTokenWeights> all(checkpoint.config().layers);
   for (LayerTokenWeights& layer : all)
-    for (auto& point : layer.at)
+    for (auto& point : layer)
       for (const Sequence& sequence : sequences) point.emplace_back(sequence.size());
   for (std::size_t first = 0; first < sequences.size(); first += kBatch) {
     const std::size_t last = std::min(first + kBatch, sequences.size());
@@ -61,7 +61,7 @@ Result<std::vector<LayerTokenWeights>> measure_token_weights(
     const BackwardSteps steps{
         [&](std::size_t index, const LayerWeights&) { layer = &all[index]; },
         [&](std::size_t sequence, LinearId id, const std::vector<float>& gradient, const auto&) {
-          std::vector<float>& sums = layer->at[static_cast<std::size_t>(input_of(id))][first + sequence];
+          std::vector<float>& sums = (*layer)[static_cast<std::size_t>(input_of(id))][first + sequence];
           const std::size_t n = gradient.size() / sums.size();
           for (std::size_t i = 0; i < gradient.size(); ++i) sums[i / n] += gradient[i] * gradient[i];
         },
@@ -70,7 +70,7 @@ Result<std::vector<LayerTokenWeights>> measure_token_weights(
     if (progress) progress(static_cast<double>(last) / static_cast<double>(sequences.size()));
   }
   for (LayerTokenWeights& layer : all)
-    for (auto& point : layer.at) normalise(point, strength, limit);
+    for (auto& point : layer) normalise(point, strength, limit);
   return all;
 }
 

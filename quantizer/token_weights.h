@@ -4,14 +4,13 @@
 //   H = sum over tokens of weight[t] * x[t]^T x[t],   weight[t] ~ sum over outputs n of (d loss / d y[n][t])^2
 #pragma once
 
+#include "quantizer/calibration.h"
 #include "quantizer/model_backward.h"
 
 namespace dgq {
 
-// weight[point][sequence][token], points in the order of TapPoint; the mean of each point is 1.
-struct LayerTokenWeights {
-  std::array<std::vector<std::vector<float>>, 4> at;
-};
+// In the order of TapPoint; the mean of each point is 1.
+using LayerTokenWeights = std::array<TokenWeights, 4>;
 
 // strength: 0 makes all weights 1, 1 takes them as they are; the root of a weight is at most `limit` times that of the mean.
 Result<std::vector<LayerTokenWeights>> measure_token_weights(

@@ -186,20 +186,20 @@ TEST_F(TinySensitivity, TokenWeightsFollowTheGradient) {
                             },
                             [](auto) {}};
   ASSERT_TRUE(run_backward(*checkpoint_, reader, kernels_, batch, 1, 1, steps, {}));
-  const std::vector<float>& of_o = weights[0].at[static_cast<std::size_t>(TapPoint::o)][3];
+  const std::vector<float>& of_o = weights[0][static_cast<std::size_t>(TapPoint::o)][3];
   ASSERT_EQ(of_o.size(), 48u);  // layer 0 is the last that was seen
   for (std::size_t t = 0; t < 47; ++t)
     EXPECT_NEAR(of_o[t] / of_o[47], squares[t] / squares[47], 1e-3 * squares[t] / squares[47]);
   for (std::size_t layer = 0; layer < 2; ++layer)
     for (std::size_t point = 0; point < 4; ++point) {
-      EXPECT_EQ(weights[layer].at[point], again[layer].at[point]);
+      EXPECT_EQ(weights[layer][point], again[layer][point]);
       double sum = 0, largest = 0, largest_capped = 0;
       for (std::size_t s = 0; s < sequences_.size(); ++s)
         for (std::size_t t = 0; t < 48; ++t) {
-          sum += weights[layer].at[point][s][t];
-          largest = std::max<double>(largest, weights[layer].at[point][s][t]);
-          largest_capped = std::max<double>(largest_capped, capped[layer].at[point][s][t]);
-          EXPECT_EQ(none[layer].at[point][s][t], 1);
+          sum += weights[layer][point][s][t];
+          largest = std::max<double>(largest, weights[layer][point][s][t]);
+          largest_capped = std::max<double>(largest_capped, capped[layer][point][s][t]);
+          EXPECT_EQ(none[layer][point][s][t], 1);
         }
       EXPECT_NEAR(sum / (48.0 * static_cast<double>(sequences_.size())), 1, 1e-5);
       EXPECT_GT(largest, 1.44);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "quantizer/coarse_layer.h"
 #include "quantizer/dgq_search.h"
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
@@ -83,38 +84,27 @@ TEST_F(TinyCalibration, RefusesTextThatIsNone) {
   EXPECT_NE(latin.error().what.find("f.txt: not UTF-8: byte 10 "), std::string::npos) << latin.error().what;
 }
 
-// Runs one layer point by point, as the quantizer does, with the layer's fp32 weights everywhere.
-struct LayerInputs {
-  InputStatistics q, o, gate, down;
-};
-LayerInputs collect(CalibrationRun& run, const LayerWeights& w) {
-  LayerInputs all;
-  all.q = run.collect(TapPoint::q, w, w, nullptr, {});
-  all.o = run.collect(TapPoint::o, w, w, nullptr, {});
-  run.pass_attention(w, w);
-  all.gate = run.collect(TapPoint::gate, w, w, nullptr, {});
-  all.down = run.collect(TapPoint::down, w, w, nullptr, {});
-  run.pass_ffn(w, w);
-  return all;
-}
-
-CalibrationRun start(const Checkpoint& checkpoint, const Kernels& kernels,
-                     const CalibrationRun::Options& options, const std::vector<Sequence>& sequences) {
+CalibrationRun start(const Checkpoint& checkpoint, const Kernels& kernels, int threads,
+                     const std::vector<Sequence>& sequences) {
   const std::vector<float> table = *checkpoint.embedding();
   const F32Matrix embedding{checkpoint.config().vocab, checkpoint.config().hidden, table.data(), nullptr};
-  return CalibrationRun(checkpoint.config(), kernels, options, sequences, embedding, embedding);
+  return CalibrationRun(checkpoint.config(), kernels, {threads, kActBlock}, sequences, embedding);
+}
+
+CoarseLayer coarse(const Checkpoint& checkpoint, std::size_t index) {
+  return CoarseLayer(checkpoint.config(), checkpoint.layer(index)->weights, 1);
 }
 
 TEST_F(TinyCalibration, StatisticsAreThoseOfTheLayersInputs) {
   const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
-  CalibrationRun run = start(*checkpoint_, kernels_, {1, kActBlock, true}, sequences);
+  CalibrationRun run = start(*checkpoint_, kernels_, 1, sequences);
   const LayerF32 layer = *checkpoint_->layer(0);
-  const LayerInputs inputs = collect(run, layer.weights);
-  EXPECT_EQ(inputs.o.h.size(), 64u * 64);
-  EXPECT_EQ(inputs.down.h.size(), 96u * 96);
+  const LayerInputs inputs = run.collect(coarse(*checkpoint_, 0).weights(), nullptr, {});
+  EXPECT_EQ(inputs[1].size(), 64u * 64);
+  EXPECT_EQ(inputs[3].size(), 96u * 96);
   // The input of layer 0's q is the normalised embedding, rounded to int8: by their formulas, in double.
   const std::vector<float> table = *checkpoint_->embedding();
-  std::vector<double> expected(64 * 64), drift(64 * 64);
+  std::vector<double> expected(64 * 64);
   for (int token : {0, 5, 9, 5, 7, 8}) {
     double square = 0, largest = 0;
     std::vector<double> x(64), rounded(64);
@@ -125,48 +115,48 @@ TEST_F(TinyCalibration, StatisticsAreThoseOfTheLayersInputs) {
     }
     for (std::size_t k = 0; k < 64; ++k) rounded[k] = largest / 127 * std::nearbyint(x[k] * 127 / largest);
     for (std::size_t a = 0; a < 64; ++a)
-      for (std::size_t b = 0; b < 64; ++b) {
-        expected[64 * a + b] += rounded[a] * rounded[b];
-        drift[64 * a + b] += rounded[a] * (x[b] - rounded[b]);
-      }
+      for (std::size_t b = 0; b < 64; ++b) expected[64 * a + b] += rounded[a] * rounded[b];
   }
   // |x| stays under 5, so six products of two such, each within a few roundings of 2^-24, are within 6 * 25 * 2^-20.
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    ASSERT_NEAR(inputs.q.h[i], expected[i], 150 * 0x1p-20) << i;
-    ASSERT_NEAR(inputs.q.drift[i], drift[i], 150 * 0x1p-20) << i;
-  }
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    ASSERT_NEAR(inputs[0][i], expected[i], 150 * 0x1p-20) << i;
+}
+
+// The inputs of a layer are what run_layer of the same weights gives, token by token, in one go or in two.
+TEST_F(TinyCalibration, PassGoesOnWhereCollectWould) {
+  const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
+  CalibrationRun looked = start(*checkpoint_, kernels_, 1, sequences),
+                 passed = start(*checkpoint_, kernels_, 1, sequences);
+  const LayerInputs first = looked.collect(coarse(*checkpoint_, 0).weights(), nullptr, {});
+  passed.pass(coarse(*checkpoint_, 0).weights());
+  const LayerInputs second = looked.collect(coarse(*checkpoint_, 1).weights(), nullptr, {});
+  EXPECT_EQ(passed.collect(coarse(*checkpoint_, 1).weights(), nullptr, {}), second);
+  EXPECT_NE(first, second);
 }
 
 TEST_F(TinyCalibration, TokensCountAsTheirWeightsSay) {
   const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
-  const LayerF32 layer = *checkpoint_->layer(0);
-  const LayerWeights& w = layer.weights;
-  const auto h_of = [&](const std::vector<Sequence>& of, const std::vector<std::vector<float>>* weights) {
-    return start(*checkpoint_, kernels_, {1, kActBlock, true}, of).collect(TapPoint::q, w, w, weights, {});
+  const auto h_of = [&](const std::vector<Sequence>& of, const TokenWeights& weights) {
+    const std::array<TokenWeights, 4> all = {weights, weights, weights, weights};
+    return start(*checkpoint_, kernels_, 1, of)
+        .collect(coarse(*checkpoint_, 0).weights(), weights.empty() ? nullptr : &all, {});
   };
-  const InputStatistics plain = h_of(sequences, nullptr), first = h_of({sequences[0]}, nullptr);
-  const std::vector<std::vector<float>> four(2, std::vector<float>(4, 4.0f)),
+  const LayerInputs plain = h_of(sequences, {}), first = h_of({sequences[0]}, {});
+  const TokenWeights four(2, std::vector<float>(4, 4.0f)),
       only_first = {std::vector<float>(4, 1.0f), std::vector<float>(2, 0.0f)};
-  const InputStatistics times_four = h_of(sequences, &four), without = h_of(sequences, &only_first);
-  for (std::size_t i = 0; i < plain.h.size(); ++i) {
-    ASSERT_EQ(times_four.h[i], 4 * plain.h[i]);
-    ASSERT_EQ(times_four.drift[i], 4 * plain.drift[i]);
-    ASSERT_EQ(without.h[i], first.h[i]);
-  }
+  const LayerInputs times_four = h_of(sequences, four), without = h_of(sequences, only_first);
+  EXPECT_EQ(without, first);
+  for (std::size_t point = 0; point < 4; ++point)
+    for (std::size_t i = 0; i < plain[point].size(); ++i)
+      ASSERT_EQ(times_four[point][i], 4 * plain[point][i]);
 }
 
 TEST_F(TinyCalibration, StatisticsAreTheSameBitsEverywhere) {
   const std::vector<Sequence> sequences = sample(kernels_, 1, 3);
-  CalibrationRun a = start(*checkpoint_, kernels_, {1, kActBlock, true}, sequences),
-                 b = start(*checkpoint_, ref_, {2, kActBlock, true}, sequences);
+  CalibrationRun a = start(*checkpoint_, kernels_, 1, sequences), b = start(*checkpoint_, ref_, 2, sequences);
   for (std::size_t i = 0; i < 2; ++i) {
-    const LayerF32 layer = *checkpoint_->layer(i);
-    const LayerInputs x = collect(a, layer.weights), y = collect(b, layer.weights);
-    for (const auto& [left, right] :
-         {std::pair(&x.q, &y.q), {&x.o, &y.o}, {&x.gate, &y.gate}, {&x.down, &y.down}}) {
-      EXPECT_EQ(left->h, right->h);
-      EXPECT_EQ(left->drift, right->drift);
-    }
+    const CoarseLayer layer = coarse(*checkpoint_, i);
+    EXPECT_EQ(a.collect(layer.weights(), nullptr, {}), b.collect(layer.weights(), nullptr, {}));
   }
 }
 
@@ -183,16 +173,16 @@ TEST(DemoModel, SearchBeatsMinMaxOnEveryLinear) {
       "red ball "
       "under a tree, and he wanted to play with it. \"Can I have the ball?\" he asked the girl who sat "
       "there.";
-  CalibrationRun run = start(demo, kernels, {2, kActBlock, false},
-                             *text_calibration(text, "text", tokenizer, demo.config(), 128));
+  CalibrationRun run =
+      start(demo, kernels, 2, *text_calibration(text, "text", tokenizer, demo.config(), 128));
   const FineFormat format{128, 4};
   for (std::size_t i = 0; i < demo.config().layers; ++i) {
     const LayerF32 layer = *demo.layer(i);
     const LayerWeights& w = layer.weights;
-    const LayerInputs inputs = collect(run, w);
+    const LayerInputs inputs = run.collect(coarse(demo, i).weights(), nullptr, {});
     const std::pair<const Linear&, const std::vector<float>&> linears[] = {
-        {w.q, inputs.q.h},       {w.k, inputs.q.h},     {w.v, inputs.q.h},      {w.o, inputs.o.h},
-        {w.gate, inputs.gate.h}, {w.up, inputs.gate.h}, {w.down, inputs.down.h}};
+        {w.q, inputs[0]},    {w.k, inputs[0]},  {w.v, inputs[0]},   {w.o, inputs[1]},
+        {w.gate, inputs[2]}, {w.up, inputs[2]}, {w.down, inputs[3]}};
     for (std::size_t l = 0; l < std::size(linears); ++l) {
       F32Matrix rows = std::get<F32Matrix>(linears[l].first);
       rows.n = kRows;

@@ -8,7 +8,6 @@
 #include "quantizer/cholesky.h"
 #include "quantizer/descend.h"
 #include "quantizer/dgq_search.h"
-#include "quantizer/match_inputs.h"
 #include "tests/quantizer/fine_problem.h"
 
 namespace dgq {
@@ -206,40 +205,8 @@ TEST(Cholesky, FactorsAndSolvesTheSameWithAnyThreads) {
       for (std::size_t k = 0; k <= j; ++k) sum += l[i * kSize + k] * l[j * kSize + k];
       ASSERT_NEAR(sum, a[i * kSize + j], 1e-10 * std::sqrt(a[i * kSize + i] * a[j * kSize + j]));
     }
-  const std::vector<float> start = test::random_floats(2 * kSize, 1, 3);
-  std::vector<double> x(start.begin(), start.end());
-  solve_cholesky(l, kSize, x.data(), 2, 2);
-  for (std::size_t row = 0; row < 2; ++row)
-    for (std::size_t i = 0; i < kSize; ++i) {
-      double sum = 0;
-      for (std::size_t j = 0; j < kSize; ++j) sum += x[row * kSize + j] * a[j * kSize + i];
-      ASSERT_NEAR(sum, start[row * kSize + i], 1e-8);
-    }
   std::vector<double> indefinite = {1, 0, 2, 1};
   EXPECT_FALSE(factor_cholesky(indefinite, 2, 1));
-}
-
-// Inputs that the quantized model makes half as large are made up for by weights twice as large.
-TEST(MatchInputs, MakesUpForWhatTheInputsLack) {
-  constexpr std::size_t kRows = 300, kColumns = 48;
-  const std::vector<float> x32 = test::activations(kRows, kColumns, 4);
-  std::vector<float> x = x32, change(x32.size());
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    if (i % kColumns < 8) x[i] *= 0.5f;
-    change[i] = x32[i] - x[i];
-  }
-  Gram h(test::best_gemm(), kColumns, 1), drift = Gram::of_two(test::best_gemm(), kColumns, 1);
-  h.add(x.data(), kRows);
-  drift.add(x.data(), change.data(), kRows);
-  const InputStatistics inputs{h.finish(), drift.finish()};
-  const std::vector<float> w = test::random_floats(3 * kColumns, 1, 5);
-  const F32Matrix matrix{3, kColumns, w.data(), nullptr};
-  const std::vector<float> all = match_inputs(test::best_gemm(), matrix, inputs, 1e-6, 1, 2),
-                           half = match_inputs(test::best_gemm(), matrix, inputs, 1e-6, 0.5, 1);
-  for (std::size_t i = 0; i < w.size(); ++i) {
-    EXPECT_NEAR(all[i], i % kColumns < 8 ? 2 * w[i] : w[i], 0.01) << i;
-    EXPECT_NEAR(half[i], (w[i] + all[i]) / 2, 1e-5) << i;
-  }
 }
 
 }  // namespace

@@ -166,27 +166,6 @@ TEST(Gram, IsTheSumOfProductsHoweverCut) {
     }
 }
 
-TEST(Gram, OfTwoSides) {
-  constexpr std::size_t kRows = 530, kColumns = 70;
-  const std::vector<float> x = test::activations(kRows, kColumns, 1),
-                           y = test::activations(kRows, kColumns, 2);
-  Gram gram = Gram::of_two(test::best_gemm(), kColumns, 2), alone(test::best_gemm(), kColumns, 1),
-       twice = Gram::of_two(test::best_gemm(), kColumns, 1);
-  gram.add(x.data(), y.data(), kRows);
-  alone.add(x.data(), kRows);
-  twice.add(x.data(), x.data(), kRows);
-  EXPECT_EQ(alone.finish(), twice.finish());
-  const std::vector<float> sum = gram.finish();
-  for (const auto& [a, b] : {std::pair<std::size_t, std::size_t>{0, 69}, {69, 0}, {32, 32}}) {
-    double expected = 0, size = 0;
-    for (std::size_t i = 0; i < kRows; ++i) {
-      const double product = static_cast<double>(x[i * kColumns + a]) * y[i * kColumns + b];
-      expected += product, size += std::fabs(product);
-    }
-    EXPECT_NEAR(sum[a * kColumns + b], expected, 38 * 0x1p-24 * size);
-  }
-}
-
 TEST(RoundW8, RoundsEachRowToItsOwnLevels) {
   std::vector<float> w = random_floats(3 * 50, 1, 4);
   std::fill_n(w.data() + 50, 50, 0.0f);

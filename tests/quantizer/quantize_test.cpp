@@ -252,9 +252,8 @@ TEST(Quantize, AllPassesGiveTheSameVersionEverywhere) {
   test::tiny_checkpoint().write(scratch / "model");
   QuantizeOptions options = quick();
   options.recipe.passes = {SmoothOptions{90, 64}, AllocateOptions{5.5, 0, 64, 0.03, true},
-                           WeighOptions{},        MatchOptions{},
-                           SearchOptions{},       CompensateOptions{},
-                           DescendOptions{}};
+                           WeighOptions{},        SearchOptions{},
+                           CompensateOptions{},   DescendOptions{}};
   Registry one = new_registry(scratch / "1.db"), two = new_registry(scratch / "2.db"),
            three = new_registry(scratch / "3.db");
   const Result<QuantizeResult> a = run(scratch / "model", one, options);
