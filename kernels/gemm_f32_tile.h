@@ -3,7 +3,7 @@
 //
 //   Lanes::kParts            vectors that make up 16 lanes           Lanes::Vector, Lanes::zero(),
 //   Lanes::load(p) Lanes::fma(a, b, sum)    a * b + sum, rounded once               Lanes::store(p, vector)
-//   Lanes::tree(parts)       lane[l] += lane[l + 8], + 4, + 2, + 1   -> lane[0]
+//   Lanes::trees(sums, y)    y[o] = lane[0] after lane[l] += lane[l + 8], + 4, + 2, + 1 of sums[o][part]
 //
 // In an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
 #pragma once
@@ -30,34 +30,36 @@ DGQ_INLINE void f32_tile(const F32Matrix& w, const float* x, std::size_t ldx, st
 
   const std::size_t whole = w.k / kLanes * kLanes;
   for (std::size_t k = 0; k < whole; k += kLanes) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (std::size_t part = 0; part < kParts; ++part) {
-      Vector v[kOutputs];
-#pragma GCC unroll 4
-      for (std::size_t o = 0; o < kOutputs; ++o) v[o] = Lanes::load(weights + o * w.k + k + part * kWidth);
-#pragma GCC unroll 4
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const Vector u = Lanes::load(x + r * ldx + k + part * kWidth);
-#pragma GCC unroll 4
-        for (std::size_t o = 0; o < kOutputs; ++o) sum[r][o][part] = Lanes::fma(u, v[o], sum[r][o][part]);
+      Vector u[kRows];
+#pragma GCC unroll 8
+      for (std::size_t r = 0; r < kRows; ++r) u[r] = Lanes::load(x + r * ldx + k + part * kWidth);
+#pragma GCC unroll 8
+      for (std::size_t o = 0; o < kOutputs; ++o) {
+        const Vector v = Lanes::load(weights + o * w.k + k + part * kWidth);
+#pragma GCC unroll 8
+        for (std::size_t r = 0; r < kRows; ++r) sum[r][o][part] = Lanes::fma(u[r], v, sum[r][o][part]);
       }
     }
   }
 
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (std::size_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (std::size_t o = 0; o < kOutputs; ++o) {
-      if (whole < w.k) {  // the last columns, one by one: a vector fma with 0 would turn a lane of -0 into +0
+    if (whole < w.k) {  // the last columns, one by one: a vector fma with 0 would turn a lane of -0 into +0
+#pragma GCC unroll 8
+      for (std::size_t o = 0; o < kOutputs; ++o) {
         float lane[kLanes];
         for (std::size_t part = 0; part < kParts; ++part) Lanes::store(lane + part * kWidth, sum[r][o][part]);
         for (std::size_t k = whole; k < w.k; ++k)
           lane[k - whole] = __builtin_fmaf(x[r * ldx + k], weights[o * w.k + k], lane[k - whole]);
         for (std::size_t part = 0; part < kParts; ++part) sum[r][o][part] = Lanes::load(lane + part * kWidth);
       }
-      const float total = Lanes::tree(sum[r][o]);
-      y[r * ldy + j + o] = w.bias ? total + w.bias[j + o] : total;
     }
+    float* to = y + r * ldy + j;
+    Lanes::trees(sum[r], to);
+    if (w.bias)
+      for (std::size_t o = 0; o < kOutputs; ++o) to[o] += w.bias[j + o];
   }
 }
 
@@ -70,13 +72,13 @@ void f32_rows(const F32Matrix& w, const float* x, std::size_t ldx, std::size_t m
   for (; i < m; ++i) f32_tile<Lanes, 1, kOutputs>(w, x + i * ldx, ldx, j, y + i * ldy, ldy);
 }
 
-// Blocks for the caches were tried and won nothing outside the noise (576 to 4096 columns).
-template <class Lanes>
+// kOutputs: of the tiles. Blocks for the caches were tried and won nothing outside the noise (576 to 4096 columns).
+template <class Lanes, std::size_t kOutputs>
 void f32_gemm(const F32Matrix& w, const float* x, std::size_t ldx, std::size_t m, std::size_t row_begin,
               std::size_t row_end, float* y, std::size_t ldy) {
   std::size_t j = row_begin;
-  for (; j + 2 <= row_end; j += 2) f32_rows<Lanes, 2>(w, x, ldx, m, j, y, ldy);
-  if (j < row_end) f32_rows<Lanes, 1>(w, x, ldx, m, j, y, ldy);
+  for (; j + kOutputs <= row_end; j += kOutputs) f32_rows<Lanes, kOutputs>(w, x, ldx, m, j, y, ldy);
+  for (; j < row_end; ++j) f32_rows<Lanes, 1>(w, x, ldx, m, j, y, ldy);
 }
 
 }  // namespace

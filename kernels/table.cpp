@@ -67,6 +67,7 @@ constexpr QuantizeRowsKernel kQuantizeRows[] = {
 };
 constexpr GemmF32Kernel kGemmF32[] = {
 #if defined(__x86_64__)
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_f32_3x8_avx512vnni},
     {"avx2", kAvx2, gemm_f32_3x2_avx2},
 #elif defined(__aarch64__)
     {"neon", kNeon, gemm_f32_3x2_neon},

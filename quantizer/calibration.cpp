@@ -220,7 +220,7 @@ LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<
   const std::size_t mixed = config_.heads * config_.head_dim;
   std::vector<Gram> grams;
   for (const std::size_t k : {config_.hidden, mixed, config_.hidden, config_.ffn})
-    grams.emplace_back(*kernels_.gemm_f32, k, options_.threads);
+    grams.emplace_back(kernels_, k, options_.threads);
   std::vector<float> rounded;
   std::size_t sequence = 0;
   const Tap see = [&](TapPoint point, const float* x, std::size_t m, std::size_t k) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quantizer/clones.h"
 #include "runtime/parallel.h"
 
 namespace dgq {
@@ -37,33 +38,53 @@ void solve_panel_row(double* a, std::size_t n, std::size_t first, std::size_t la
   }
 }
 
+// The panel below its diagonal block, transposed in tiles of some rows each: [tile][column][kWide].
+constexpr std::size_t kWide = 32;
+
+// Rows [begin, end) of the rest, columns of one tile: a[i][j] -= sum over the panel's columns p of L[i][p] * L[j][p].
+DGQ_CLONES void subtract_products(double* a, std::size_t n, std::size_t first, std::size_t columns,
+                                  const double* tile, std::size_t column, std::size_t begin,
+                                  std::size_t end) {
+  for (std::size_t i = begin; i < end; ++i) {
+    const double* factor = a + i * n + first;
+    double* row = a + i * n + column;
+    const std::size_t width = std::min(kWide, i + 1 - column);
+    double sum[kWide] = {};
+    for (std::size_t j = 0; j < width; ++j) sum[j] = row[j];
+    for (std::size_t p = 0; p < columns; ++p)
+      for (std::size_t j = 0; j < kWide; ++j) sum[j] -= factor[p] * tile[p * kWide + j];
+    for (std::size_t j = 0; j < width; ++j) row[j] = sum[j];
+  }
+}
+
 }  // namespace
 
 bool factor_cholesky(std::vector<double>& matrix, std::size_t n, int threads) {
   double* a = matrix.data();
-  std::vector<double> transposed(kBlock * n);  // [column of the panel][row]: the update runs along it
+  std::vector<double> panel(kBlock * (n + kWide));
   for (std::size_t first = 0; first < n; first += kBlock) {
     const std::size_t last = std::min(first + kBlock, n), below = n - last;
     if (!factor_block(a, n, first, last)) return false;
+    const auto tile = [&](std::size_t t) { return panel.data() + t * kBlock * kWide; };
     parallel_ranges(threads, below, [&](std::size_t begin, std::size_t end, int) {
-      for (std::size_t i = last + begin; i < last + end; ++i) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const std::size_t i = last + r;
         solve_panel_row(a, n, first, last, i);
-        for (std::size_t j = first; j < last; ++j) transposed[(j - first) * n + i] = a[i * n + j];
+        for (std::size_t p = first; p < last; ++p)
+          tile(r / kWide)[(p - first) * kWide + r % kWide] = a[i * n + p];
       }
     });
-    // A short and a long row per step: every thread gets the same work.
-    parallel_ranges(threads, (below + 1) / 2, [&](std::size_t begin, std::size_t end, int) {
-      const auto update = [&](std::size_t i) {
-        double* row = a + i * n;
-        for (std::size_t p = first; p < last; ++p) {
-          const double factor = row[p];
-          const double* column = transposed.data() + (p - first) * n;
-          for (std::size_t j = last; j <= i; ++j) row[j] -= factor * column[j];
-        }
-      };
+    const std::size_t tiles = (below + kWide - 1) / kWide;
+    const auto update = [&](std::size_t t) {
+      const std::size_t begin = last + t * kWide, end = std::min(begin + kWide, n);
+      for (std::size_t c = 0; c <= t; ++c)
+        subtract_products(a, n, first, last - first, tile(c), last + c * kWide, begin, end);
+    };
+    // Short rows and long ones in turn: every thread gets the same work.
+    parallel_ranges(threads, (tiles + 1) / 2, [&](std::size_t begin, std::size_t end, int) {
       for (std::size_t t = begin; t < end; ++t) {
-        update(last + t);
-        if (n - 1 - t != last + t) update(n - 1 - t);
+        update(t);
+        if (tiles - 1 - t != t) update(tiles - 1 - t);
       }
     });
   }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "quantizer/cholesky.h"
+#include "quantizer/clones.h"
 #include "runtime/parallel.h"
 
 namespace dgq {
@@ -64,33 +65,45 @@ struct GroupTile {
   const float* original;  // w
   const float* target;    // w + feedback of the groups before
   float top;
-
-  // Rounds the columns from the last to the first to the levels start + step * q; `scratch`: [width][lanes]. keep(c, q, d)
-  // sees what becomes of each column. Returns each lane's error.
-  template <class Keep>
-  Lanes round(const Lanes& step, const Lanes& start, float* scratch, const Keep& keep) const {
-    Lanes inverse, error{};
-    for (std::size_t r = 0; r < kLanes; ++r) inverse[r] = reciprocal(step[r]);
-    std::copy_n(target, group.width * kLanes, scratch);
-    for (std::size_t c = group.width; c-- > 0;) {
-      const float *v = scratch + c * kLanes, *w = original + c * kLanes;
-      Lanes q, d;
-      for (std::size_t r = 0; r < kLanes; ++r) {
-        q[r] = round_even(clamp_to((v[r] - start[r]) * inverse[r], 0, top));
-        const float level = start[r] + step[r] * q[r], miss = v[r] - level;
-        error[r] += weight[c] * miss * miss;
-        d[r] = w[r] - level;
-      }
-      keep(c, q, d);
-      const float* factors = group.inside.data() + c * group.width;
-      for (std::size_t i = 0; i < c; ++i) {
-        float* to = scratch + i * kLanes;
-        for (std::size_t r = 0; r < kLanes; ++r) to[r] += d[r] * factors[i];
-      }
-    }
-    return error;
-  }
 };
+
+// The lanes of one column, in place. GCC's vectors: its loops over lanes come out scalar, or across columns.
+typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+
+inline Vector& at(float* lanes, std::size_t column = 0) {
+  return *reinterpret_cast<Vector*>(lanes + column * kLanes);
+}
+inline const Vector& at(const float* lanes, std::size_t column = 0) {
+  return *reinterpret_cast<const Vector*>(lanes + column * kLanes);
+}
+
+// Rounds the columns from the last to the first to the levels start + step * q: q and d = w - level of each. `scratch`:
+// [width][lanes]. errors: each lane's.
+DGQ_CLONES void round_group(const GroupTile& tile, const Lanes& step, const Lanes& start, float* scratch,
+                            float* q, float* d, Lanes& errors) {
+  constexpr float kMagic = 12582912.0f;  // as round_even
+  Lanes inverse;
+  for (std::size_t r = 0; r < kLanes; ++r) inverse[r] = reciprocal(step[r]);
+  const Vector inverses = at(inverse.data()), steps = at(step.data()), starts = at(start.data());
+  const Vector zero{}, top = zero + tile.top;
+  const std::size_t width = tile.group.width;
+  for (std::size_t c = 0; c < width; ++c) at(scratch, c) = at(tile.target, c);
+  Vector error{};
+  for (std::size_t c = width; c-- > 0;) {
+    const Vector v = at(scratch, c);
+    Vector code = (v - starts) * inverses;
+    code = code < zero ? zero : code;
+    code = top < code ? top : code;
+    code = (code + kMagic) - kMagic;
+    const Vector level = starts + steps * code, miss = v - level, left = at(tile.original, c) - level;
+    error += tile.weight[c] * miss * miss;
+    at(q, c) = code;
+    at(d, c) = left;
+    const float* factors = tile.group.inside.data() + c * width;
+    for (std::size_t i = 0; i < c; ++i) at(scratch, i) += left * factors[i];
+  }
+  at(errors.data()) = error;
+}
 
 // The candidates for one lane's s2 and o: from the range of its targets, in units of s1.
 struct Range {
@@ -125,7 +138,9 @@ class Tile {
         back_(kLanes * format.group),
         original_(kLanes * format.group),
         target_(kLanes * format.group),
-        scratch_(kLanes * format.group) {}
+        scratch_(kLanes * format.group),
+        q_(kLanes * format.group),
+        left_(kLanes * format.group) {}
 
   void run(std::size_t first, FineLinear& linear) {
     rows_ = std::min(kLanes, w_.n - first);
@@ -174,13 +189,13 @@ class Tile {
                   clamp_to(high * inverse, -2 * kInt8Limit, 2 * kInt8Limit)};
     }
     Grids best{}, grids;
-    Lanes least, step, start;
+    Lanes least, step, start, error;
     least.fill(INFINITY);
     for (std::size_t r = 0; r < kLanes; ++r) best[r] = range[r].candidate(format_, options_, 0);
     for (std::size_t c = 0; c < options_.steps * options_.shifts; ++c) {
       for (std::size_t r = 0; r < kLanes; ++r) grids[r] = range[r].candidate(format_, options_, c);
       to_floats(grids, step, start);
-      const Lanes error = tile.round(step, start, scratch_.data(), [](const auto&...) {});
+      round_group(tile, step, start, scratch_.data(), q_.data(), left_.data(), error);
       for (std::size_t r = 0; r < kLanes; ++r)
         if (error[r] < least[r]) least[r] = error[r], best[r] = grids[r];
     }
@@ -189,15 +204,15 @@ class Tile {
 
   void write(const GroupTile& tile, const Grids& grids, FineLinear& linear) {
     const std::size_t groups = format_.groups(w_.k);
-    Lanes step, start;
+    Lanes step, start, error;
     to_floats(grids, step, start);
-    tile.round(step, start, scratch_.data(), [&](std::size_t c, const Lanes& q, const Lanes& d) {
+    round_group(tile, step, start, scratch_.data(), q_.data(), left_.data(), error);
+    for (std::size_t c = 0; c < tile.group.width; ++c) {
       const std::size_t at = tile.group.begin + c;
-      for (std::size_t r = 0; r < kLanes; ++r) {
-        d_[r * w_.k + at] = d[r];
-        if (r < rows_) linear.q[row(r) * w_.k + feedback_.order[at]] = static_cast<std::uint8_t>(q[r]);
-      }
-    });
+      for (std::size_t r = 0; r < kLanes; ++r) d_[r * w_.k + at] = left_[c * kLanes + r];
+      for (std::size_t r = 0; r < rows_; ++r)
+        linear.q[row(r) * w_.k + feedback_.order[at]] = static_cast<std::uint8_t>(q_[c * kLanes + r]);
+    }
     for (std::size_t r = 0; r < rows_; ++r) {
       linear.s2[row(r) * groups + tile.group.index] = static_cast<std::uint8_t>(grids[r].s2);
       linear.o[row(r) * groups + tile.group.index] = static_cast<std::int8_t>(grids[r].o);
@@ -211,8 +226,9 @@ class Tile {
   const CompensateOptions options_;
   std::size_t first_ = 0, rows_ = 0;
   Lanes s1_;
-  std::vector<float> d_;                                   // [lanes][k], in the order of the feedback
-  std::vector<float> back_, original_, target_, scratch_;  // [lanes][group]; the others [group][lanes]
+  std::vector<float> d_;                                       // [lanes][k], in the order of the feedback
+  std::vector<float> back_;                                    // [lanes][group]
+  std::vector<float> original_, target_, scratch_, q_, left_;  // [group][lanes]; of w - level, what is left_
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "quantizer/descend.h"
 
+#include "quantizer/clones.h"
 #include "runtime/ops.h"
 #include "runtime/parallel.h"
 
@@ -7,21 +8,23 @@ namespace dgq {
 namespace {
 
 // x += factor * y
-void add_scaled(float* x, const float* y, std::size_t n, float factor) {
+DGQ_CLONES void add_scaled(float* x, const float* y, std::size_t n, float factor) {
   for (std::size_t i = 0; i < n; ++i) x[i] += factor * y[i];
 }
 
 constexpr std::size_t kRows =
-    8;  // whose products with H are made at a time, so that H is read once for all of them
+    24;  // whose products with H are made at a time, so that H is read once for all of them
 
-// Some rows, one after the other. Of each: w8 as float, and the products of H with w and with w8.
+// Some rows, one after the other. Of each: w8 as float, the product of H with w, and the gradient.
 class RowDescent {
  public:
+  // block_sums: [k], of each row of H over the columns of its own group.
   RowDescent(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
-             const FineFormat& format, const DescendOptions& options)
+             std::span<const float> block_sums, const FineFormat& format, const DescendOptions& options)
       : gemm_(gemm),
         w_(w),
         h_(h.data()),
+        block_sums_(block_sums),
         format_(format),
         options_(options),
         groups_(format.groups(w.k)),
@@ -56,7 +59,6 @@ class RowDescent {
   float* w() { return both_.data() + 2 * row_ * w_.k; }
   float* w8() { return w() + w_.k; }
   float* h_w() { return products_.data() + 2 * row_ * w_.k; }
-  float* h_w8() { return h_w() + w_.k; }
 
   // Row `row` of those that start at `first`.
   void select(std::size_t first, std::size_t row, FineLinear& linear) {
@@ -76,9 +78,10 @@ class RowDescent {
     }
   }
 
-  // H d: half the error's gradient by w_hat, with the sign turned.
+  // H d: half the error's gradient by w_hat, with the sign turned. h_w8: the product of H with w8.
   void find_gradient() {
-    for (std::size_t k = 0; k < w_.k; ++k) gradient_[k] = h_w()[k] - s1_ * h_w8()[k];
+    const float* h_w8 = h_w() + w_.k;
+    for (std::size_t k = 0; k < w_.k; ++k) gradient_[k] = h_w()[k] - s1_ * h_w8[k];
   }
 
   // w8 += change on the columns of group g.
@@ -88,7 +91,6 @@ class RowDescent {
       if (change[i] == 0) continue;
       w8()[begin + i] += change[i];
       const float* column = h_ + (begin + i) * w_.k;
-      add_scaled(h_w8(), column, w_.k, change[i]);
       add_scaled(gradient_.data(), column, w_.k, -s1_ * change[i]);
     }
   }
@@ -106,7 +108,6 @@ class RowDescent {
       q_[k] = static_cast<std::uint8_t>(now + e);
       w8()[k] += s2 * e;
       const float* column = h_ + k * w_.k;
-      add_scaled(h_w8(), column, w_.k, s2 * e);
       add_scaled(gradient_.data(), column, w_.k, -step * e);
       moved = true;
     }
@@ -120,12 +121,9 @@ class RowDescent {
     float sums = 0, q_sums = 0, q_products = 0, g_sum = 0, g_product = 0;
     for (std::size_t i = 0; i < n; ++i) codes_[i] = q_[begin + i];
     for (std::size_t i = 0; i < n; ++i) {
-      const float* row = h_ + (begin + i) * w_.k + begin;
-      float sum = 0;
-      for (std::size_t j = 0; j < n; ++j) sum += row[j];
-      sums += sum;
-      q_sums += codes_[i] * sum;
-      q_products += codes_[i] * dot(row, codes_.data(), n);
+      sums += block_sums_[begin + i];
+      q_sums += codes_[i] * block_sums_[begin + i];
+      q_products += codes_[i] * dot(h_ + (begin + i) * w_.k + begin, codes_.data(), n);
       g_sum += gradient_[begin + i];
       g_product += gradient_[begin + i] * codes_[i];
     }
@@ -150,16 +148,17 @@ class RowDescent {
   }
 
   void refit() {
-    const float cross = dot(h_w(), w8(), w_.k), square = dot(h_w8(), w8(), w_.k);
-    const float s1 = cross / square;
-    if (!(s1 > 0) || !std::isfinite(s1)) return;
-    s1_ = s1;
-    find_gradient();
+    // s1 H w8 is H w - gradient.
+    const float cross = dot(h_w(), w8(), w_.k), ratio = cross / (cross - dot(gradient_.data(), w8(), w_.k));
+    if (!(s1_ * ratio > 0) || !std::isfinite(s1_ * ratio)) return;
+    s1_ *= ratio;
+    for (std::size_t k = 0; k < w_.k; ++k) gradient_[k] = h_w()[k] - ratio * (h_w()[k] - gradient_[k]);
   }
 
   const GemmF32Kernel& gemm_;
   const F32Matrix w_;
   const float* h_;
+  const std::span<const float> block_sums_;
   const FineFormat format_;
   const DescendOptions options_;
   std::size_t groups_;
@@ -176,8 +175,13 @@ class RowDescent {
 
 void descend(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
              const FineFormat& format, const DescendOptions& options, int threads, FineLinear& linear) {
+  std::vector<float> block_sums(w.k);
+  for (std::size_t i = 0; i < w.k; ++i) {
+    const std::size_t begin = i / format.group * format.group;
+    for (std::size_t j = begin; j < std::min(begin + format.group, w.k); ++j) block_sums[i] += h[i * w.k + j];
+  }
   parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
-    RowDescent rows(gemm, w, h, format, options);
+    RowDescent rows(gemm, w, h, block_sums, format, options);
     for (std::size_t n = begin; n < end; n += kRows) rows.run(n, std::min(kRows, end - n), linear);
   });
 }

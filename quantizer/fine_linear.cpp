@@ -5,7 +5,7 @@
 namespace dgq {
 namespace {
 
-constexpr std::size_t kRows = 16;  // multiplied with H at a time, so that H is read once for all of them
+constexpr std::size_t kRows = 48;  // multiplied with H at a time, so that H is read once for all of them
 
 // sum over rows of x H x^T; fill(row, to) writes row x.
 template <class Fill>

@@ -20,7 +20,7 @@ class Measurement {
     for (const Linear* linear : linears_of(w)) {
       const auto& matrix = std::get<F32Matrix>(*linear);
       const std::size_t id = linears_.size();
-      if (reads(id) == id) grams_[id].emplace(*kernels_.gemm_f32, matrix.k, threads_);
+      if (reads(id) == id) grams_[id].emplace(kernels_, matrix.k, threads_);
       linears_.push_back({matrix.n, matrix.k, std::vector<double>(matrix.n), {}});
     }
   }

@@ -17,6 +17,10 @@ struct Lanes {
   DGQ_INLINE static float32x4_t fma(float32x4_t a, float32x4_t b, float32x4_t sum) {
     return vfmaq_f32(sum, a, b);
   }
+  template <std::size_t kOutputs>
+  DGQ_INLINE static void trees(const float32x4_t (&sums)[kOutputs][4], float* y) {
+    for (std::size_t o = 0; o < kOutputs; ++o) y[o] = tree(sums[o]);
+  }
   DGQ_INLINE static float tree(const float32x4_t (&part)[4]) {
     const float32x4_t four = vaddq_f32(vaddq_f32(part[0], part[2]), vaddq_f32(part[1], part[3]));
     const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
@@ -28,7 +32,7 @@ struct Lanes {
 
 void gemm_f32_3x2_neon(const F32Matrix& w, const float* x, std::size_t ldx, std::size_t m,
                        std::size_t row_begin, std::size_t row_end, float* y, std::size_t ldy) noexcept {
-  f32_gemm<Lanes>(w, x, ldx, m, row_begin, row_end, y, ldy);
+  f32_gemm<Lanes, 2>(w, x, ldx, m, row_begin, row_end, y, ldy);
 }
 
 }  // namespace dgq

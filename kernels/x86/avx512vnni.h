@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/float_ops.h"
+#include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
 
 namespace dgq {
@@ -13,6 +14,7 @@ GemmW6A8 gemm_w6a8_1x16_avx512vnni;
 GemmW6A8 gemm_w6a8_8x48_avx512vnni;
 GemmW8A8 gemm_w8a8_1x16_avx512vnni;
 GemmW8A8 gemm_w8a8_8x48_avx512vnni;
+GemmF32 gemm_f32_3x8_avx512vnni;
 extern const FloatOps float_ops_avx512vnni;
 
 }  // namespace dgq

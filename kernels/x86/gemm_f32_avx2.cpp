@@ -15,6 +15,10 @@ struct Lanes {
   DGQ_INLINE static __m256 load(const float* p) { return pinned(_mm256_loadu_ps(p)); }
   DGQ_INLINE static void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
   DGQ_INLINE static __m256 fma(__m256 a, __m256 b, __m256 sum) { return _mm256_fmadd_ps(a, b, sum); }
+  template <std::size_t kOutputs>
+  DGQ_INLINE static void trees(const __m256 (&sums)[kOutputs][2], float* y) {
+    for (std::size_t o = 0; o < kOutputs; ++o) y[o] = tree(sums[o]);
+  }
   DGQ_INLINE static float tree(const __m256 (&part)[2]) {
     const __m256 eight = _mm256_add_ps(part[0], part[1]);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -27,7 +31,7 @@ struct Lanes {
 
 void gemm_f32_3x2_avx2(const F32Matrix& w, const float* x, std::size_t ldx, std::size_t m,
                        std::size_t row_begin, std::size_t row_end, float* y, std::size_t ldy) noexcept {
-  f32_gemm<Lanes>(w, x, ldx, m, row_begin, row_end, y, ldy);
+  f32_gemm<Lanes, 2>(w, x, ldx, m, row_begin, row_end, y, ldy);
 }
 
 }  // namespace dgq

@@ -12,10 +12,11 @@
 
 namespace dgq::test {
 
-inline const GemmF32Kernel& best_gemm() {
+inline const Kernels& best_kernels() {
   static const Kernels kernels = *select_kernels("");
-  return *kernels.gemm_f32;
+  return kernels;
 }
+inline const GemmF32Kernel& best_gemm() { return *best_kernels().gemm_f32; }
 
 // Rows that are correlated, with a few large channels, as activations are.
 inline std::vector<float> activations(std::size_t m, std::size_t k, std::uint64_t seed) {
@@ -29,7 +30,7 @@ inline std::vector<float> activations(std::size_t m, std::size_t k, std::uint64_
 }
 
 inline std::vector<float> statistics(std::size_t m, std::size_t k, std::uint64_t seed) {
-  Gram gram(best_gemm(), k, 1);
+  Gram gram(best_kernels(), k, 1);
   gram.add(activations(m, k, seed).data(), m);
   return gram.finish();
 }
