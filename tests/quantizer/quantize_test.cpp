@@ -86,8 +86,9 @@ void check_linear(const Tensor& tensor, const F32Matrix& w) {
       energy += expected * expected;
     }
   }
-  EXPECT_LT(error, 0.02 * energy)
-      << tensor.name;  // 4 bits: step^2 / 12 of a group's range is 0.3 % to 1 % of its energy
+  // 4 bits: step^2 / 12 of a group's range is 0.3 % to 1 % of its energy. Compensation moves weights further than rounding
+  // does, the more so with as few inputs as here.
+  EXPECT_LT(error, 0.03 * energy) << tensor.name;
 }
 
 TEST(Quantize, StoresWhatTheRuntimeNeeds) {
