@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "quantizer/coarse_layer.h"
+#include "quantizer/fine_linear.h"
 #include "quantizer/gram.h"
 #include "runtime/parallel.h"
 #include "runtime/sampler.h"
@@ -205,7 +206,7 @@ void CalibrationRun::run(const LayerWeights& layer, std::vector<float>& hidden, 
 }
 
 // What int8 activations say x was.
-void CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, float* rounded) {
+float CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, float* rounded) {
   const LinearInput input = quantize_input(x, m, k, *kernels_.quantize_rows, rounding_, options_.threads);
   parallel_ranges(options_.threads, m, [&](std::size_t begin, std::size_t end, int) {
     for (std::size_t i = begin; i < end; ++i)
@@ -213,6 +214,12 @@ void CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, fl
         rounded[i * k + c] = input.rows.scale_of(i, c / input.rows.block) *
                              static_cast<float>(input.rows.q_of(i, c / kActBlock)[c % kActBlock]);
   });
+  // A scale is the largest of its block over 127.
+  float scale = 0;
+  for (std::size_t i = 0; i < m; ++i)
+    for (std::size_t c = 0; c < k; c += kActBlock)
+      scale = std::max(scale, input.rows.scale_of(i, c / input.rows.block));
+  return kInt8Limit * scale;
 }
 
 LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<TokenWeights, 4>* weights,
@@ -221,12 +228,14 @@ LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<
   std::vector<Gram> grams;
   for (const std::size_t k : {config_.hidden, mixed, config_.hidden, config_.ffn})
     grams.emplace_back(kernels_, k, options_.threads);
+  LayerInputs inputs;
   std::vector<float> rounded;
   std::size_t sequence = 0;
   const Tap see = [&](TapPoint point, const float* x, std::size_t m, std::size_t k) {
     const auto at = static_cast<std::size_t>(point);
     rounded.resize(m * k);
-    round_rows(x, m, k, rounded.data());
+    inputs[at].largest = std::max(inputs[at].largest, round_rows(x, m, k, rounded.data()));
+    inputs[at].tokens += m;
     if (weights)
       for (std::size_t i = 0; i < rounded.size(); ++i)
         rounded[i] *= std::sqrt((*weights)[at][sequence][i / k]);
@@ -237,7 +246,8 @@ LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<
     run(layer, hidden_[sequence], &see);
     report(progress, static_cast<double>(sequence + 1) / static_cast<double>(hidden_.size()));
   }
-  return {grams[0].finish(), grams[1].finish(), grams[2].finish(), grams[3].finish()};
+  for (std::size_t at = 0; at < inputs.size(); ++at) inputs[at].h = grams[at].finish();
+  return inputs;
 }
 
 void CalibrationRun::pass(const LayerWeights& layer) {

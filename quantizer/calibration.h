@@ -44,8 +44,13 @@ std::vector<Sequence> thin_out(std::vector<Sequence> all, std::size_t tokens);
 // SHA-256 of the sequences, for provenance.
 Digest sequences_digest(const std::vector<Sequence>& sequences);
 
-// Of the inputs at each TapPoint, in that order: H = X^T X [k][k].
-using LayerInputs = std::array<std::vector<float>, 4>;
+// What a linear reads on the calibration text, rounded to int8 as at run time.
+struct LinearInputs {
+  std::vector<float> h;    // H = X^T X, [k][k]
+  std::size_t tokens = 0;  // rows of X
+  float largest = 0;       // max |x|
+};
+using LayerInputs = std::array<LinearInputs, 4>;       // at each TapPoint, in that order
 using TokenWeights = std::vector<std::vector<float>>;  // per sequence and token
 
 // All sequences on their way through the model, layer by layer: only one layer's weights are needed. Inputs are rounded to int8
@@ -70,7 +75,8 @@ class CalibrationRun {
 
  private:
   void run(const LayerWeights& layer, std::vector<float>& hidden, const Tap* tap);
-  void round_rows(const float* x, std::size_t m, std::size_t k, float* rounded);
+  // Returns max |x|.
+  float round_rows(const float* x, std::size_t m, std::size_t k, float* rounded);
 
   ModelConfig config_;  // of one layer: a cache serves one layer of one sequence, then the next
   Kernels kernels_;

@@ -1,34 +1,9 @@
 #include "quantizer/fine_linear.h"
 
+#include "quantizer/quadratic_form.h"
 #include "runtime/parallel.h"
 
 namespace dgq {
-namespace {
-
-constexpr std::size_t kRows = 48;  // multiplied with H at a time, so that H is read once for all of them
-
-// sum over rows of x H x^T; fill(row, to) writes row x.
-template <class Fill>
-double quadratic_form(const GemmF32Kernel& gemm, std::size_t rows, std::size_t k, std::span<const float> h,
-                      int threads, const Fill& fill) {
-  std::vector<double> of_row(rows);
-  parallel_ranges(threads, (rows + kRows - 1) / kRows, [&](std::size_t begin, std::size_t end, int) {
-    std::vector<float> x(kRows * k), product(kRows * k);
-    for (std::size_t first = begin * kRows; first < std::min(end * kRows, rows); first += kRows) {
-      const std::size_t m = std::min(kRows, rows - first);
-      for (std::size_t r = 0; r < m; ++r) fill(first + r, x.data() + r * k);
-      gemm.run({k, k, h.data(), nullptr}, x.data(), k, m, 0, k, product.data(), k);
-      for (std::size_t r = 0; r < m; ++r)
-        for (std::size_t i = r * k; i < (r + 1) * k; ++i)
-          of_row[first + r] += static_cast<double>(x[i]) * product[i];
-    }
-  });
-  double sum = 0;
-  for (const double value : of_row) sum += value;
-  return sum;
-}
-
-}  // namespace
 
 float int8_unit(const float* w, std::size_t n) {
   constexpr float kTiny = 1e-30f;  // 1 / s1 has to be a float
@@ -52,6 +27,26 @@ double output_loss(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<cons
       to[i] = w.w[n * w.k + i] - linear.s1[n] * static_cast<float>(w8);
     }
   });
+}
+
+double clipped_share(const F32Matrix& w, const FineFormat& format, const FineLinear& linear, int threads) {
+  const std::size_t groups = format.groups(w.k);
+  std::vector<std::size_t> of_row(w.n);
+  parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
+    for (std::size_t n = begin; n < end; ++n)
+      for (std::size_t i = 0; i < w.k; ++i) {
+        const std::size_t g = n * groups + i / format.group;
+        const int q = linear.q[n * w.k + i];
+        if (q != 0 && q != format.top()) continue;
+        const float step = linear.s1[n] * linear.s2[g], start = linear.s1[n] * linear.o[g];
+        const float beyond =
+            q == 0 ? start - w.w[n * w.k + i] : w.w[n * w.k + i] - (start + step * format.top());
+        of_row[n] += beyond > step / 2;
+      }
+  });
+  std::size_t clipped = 0;
+  for (const std::size_t count : of_row) clipped += count;
+  return w.n * w.k > 0 ? static_cast<double>(clipped) / static_cast<double>(w.n * w.k) : 0;
 }
 
 }  // namespace dgq

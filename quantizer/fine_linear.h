@@ -58,4 +58,8 @@ double output_energy(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<co
 double output_loss(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
                    const FineFormat& format, const FineLinear& linear, int threads);
 
+// Share of the weights at the lowest or highest level of their grid that lie more than half a step beyond it: further than
+// rounding alone would have moved them.
+double clipped_share(const F32Matrix& w, const FineFormat& format, const FineLinear& linear, int threads);
+
 }  // namespace dgq

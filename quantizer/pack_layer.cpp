@@ -53,14 +53,18 @@ void LayerPacker::add_norm(const std::string& name, std::span<const float> value
   builder_.add({name, TensorKind::f32, false, 1, values.size(), 0}, std::as_bytes(values));
 }
 
-void LayerPacker::add(const std::string& name, const PackedTensor& tensor, double error_minmax,
-                      double error) {
+void LayerPacker::add(const std::string& name, const PackedTensor& tensor, TensorReport report) {
   const auto [n, k, bias] =
       std::visit([](const auto& w) { return std::tuple(w.n, w.k, w.bias != nullptr); }, tensor.linear());
   builder_.add({name, tensor.kind(), bias, n, k, static_cast<std::uint32_t>(tensor.group())},
                tensor.section());
-  reports_.push_back({blob_ + "." + name, kind_name(tensor.kind()), n, k, tensor.group(),
-                      tensor.section().size(), error_minmax, error});
+  report.name = blob_ + "." + name;
+  report.kind = kind_name(tensor.kind());
+  report.n = n;
+  report.k = k;
+  report.group = tensor.group();
+  report.bytes = tensor.section().size();
+  reports_.push_back(std::move(report));
 }
 
 }  // namespace dgq

@@ -69,16 +69,23 @@ class Job {
     return manifest;
   }
 
-  Result<void> run(Manifest& manifest, Ingest& ingest, std::vector<TensorReport>& reports) {
+  Result<void> run(Manifest& manifest, Ingest& ingest, std::vector<TensorReport>& reports,
+                   StageClock& clock) {
     DGQ_TRY(const std::vector<Sequence> sequences, calibrate());
     manifest.provenance["calibration"] = sequences_digest(sequences).hex();
+    clock.finish("calibration");
     DGQ_CHECK(smooth(sequences));
     DGQ_TRY(const std::vector<LayerFormats> chosen, formats(sequences));
     DGQ_CHECK(weigh(sequences));
+    clock.finish("whole model");
     DGQ_TRY(CalibrationRun run, start(sequences, manifest, ingest, reports));
-    for (std::size_t i = 0; i < checkpoint_.config().layers; ++i)
+    clock.finish("embedding");
+    for (std::size_t i = 0; i < checkpoint_.config().layers; ++i) {
       DGQ_CHECK(layer(i, chosen[i], run, manifest, ingest, reports));
+      clock.finish("layers." + std::to_string(i));
+    }
     DGQ_CHECK(head(manifest, ingest, reports));
+    clock.finish("head");
     const std::string& tokenizer = checkpoint_.tokenizer_json();
     return store("tokenizer", "tokenizer.json", std::as_bytes(std::span(tokenizer)), manifest, ingest);
   }
@@ -111,9 +118,11 @@ class Job {
 
   // Embedding or head.
   void pack_end(const F32Matrix& w, const std::string& name, LayerPacker& packer) const {
-    if (options_.recipe.ends == Ends::f32) return packer.add(name, PackedTensor::f32(w), 0, 0);
+    if (options_.recipe.ends == Ends::f32) return packer.add(name, PackedTensor::f32(w), {});
     const CoarseLinear rounded = round_w8(w, options_.threads);
-    packer.add(name, PackedTensor::w8(w, rounded), rounded.error, rounded.error);
+    TensorReport report;
+    report.error_minmax = report.error = rounded.error;
+    packer.add(name, PackedTensor::w8(w, rounded), std::move(report));
   }
 
   // Stores the embedding, and the run begins with what it makes of the tokens.
@@ -216,11 +225,14 @@ bool same_origin(const Manifest& made, const Manifest& plan) {
          part(made, "sources") == part(plan, "sources") && part(made, "tool") == part(plan, "tool");
 }
 
-Result<QuantizeResult> reuse(VersionInfo there) {
+Result<QuantizeResult> reuse(Registry& registry, VersionInfo there) {
+  const std::string where = "version " + there.digest.short_hex();
   QuantizeResult result;
   result.version = there.digest;
   result.reused = true;
-  DGQ_TRY(result.tensors, report_from_json(there.manifest.report, "version " + there.digest.short_hex()));
+  DGQ_TRY(result.tensors, report_from_json(there.manifest.report, where));
+  DGQ_TRY(const std::string costs, registry.costs(there.digest));
+  DGQ_TRY(result.costs, parse_costs(costs, "costs of " + where));
   result.manifest = std::move(there.manifest);
   return result;
 }
@@ -249,12 +261,15 @@ Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry
   if (!options.force) {
     Result<VersionInfo> there = registry.resolve(name.text());
     if (!there && there.error().code != Errc::not_found) return there.error();
-    if (there && same_origin(there->manifest, result.manifest)) return reuse(std::move(*there));
+    if (there && same_origin(there->manifest, result.manifest)) return reuse(registry, std::move(*there));
   }
   DGQ_TRY(Ingest ingest, registry.begin_ingest());
-  DGQ_CHECK(job.run(result.manifest, ingest, result.tensors));
+  StageClock clock;
+  DGQ_CHECK(job.run(result.manifest, ingest, result.tensors, clock));
+  result.costs = clock.costs();
   result.manifest.report = to_json(result.tensors);
-  DGQ_TRY(result.version, ingest.commit(result.manifest, name, checkpoint.file_digests()));
+  DGQ_TRY(result.version,
+          ingest.commit(result.manifest, name, checkpoint.file_digests(), to_json(result.costs).dump()));
   return result;
 }
 

@@ -16,6 +16,7 @@
 #include "quantizer/checkpoint.h"
 #include "quantizer/recipe.h"
 #include "quantizer/report.h"
+#include "quantizer/stage_costs.h"
 #include "registry/registry.h"
 
 namespace dgq {
@@ -36,6 +37,7 @@ struct QuantizeResult {
   Digest version;
   bool reused = false;  // the name already had a version with this provenance and recipe: nothing was done
   std::vector<TensorReport> tensors;
+  std::vector<StageCost> costs;  // of the run that made it
   Manifest manifest;
 };
 

@@ -37,12 +37,12 @@ Result<void> quantize_layer(const ModelConfig& config, const LayerWeights& w, co
     progress(kParts[i].name, static_cast<double>(i) / static_cast<double>(kLinears));
     if (i == 0 || kParts[i].input != kParts[i - 1].input)
       passes.emplace(recipe, gemm, inputs[static_cast<std::size_t>(kParts[i].input)], threads);
-    const LinearResult result = passes->run(std::get<F32Matrix>(*linears[i]), formats[i]);
-    if (!std::isfinite(result.error))
+    LinearResult result = passes->run(std::get<F32Matrix>(*linears[i]), formats[i]);
+    if (!std::isfinite(result.report.error))
       return Error{Errc::corrupt,
                    packer.blob() + "." + kParts[i].name +
                        ": weights or activations leave the range of float32; is the checkpoint intact?"};
-    packer.add(kParts[i].name, result.tensor, result.error_minmax, result.error);
+    packer.add(kParts[i].name, result.tensor, std::move(result.report));
   }
   return {};
 }

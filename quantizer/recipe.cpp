@@ -195,6 +195,8 @@ SearchOptions quick_search() {
 
 }  // namespace
 
+const char* pass_name(const Pass& pass) { return kPasses[pass.index()].name; }
+
 Result<Recipe> built_in_recipe(std::string_view name) {
   AllocateOptions bits;
   if (name == "fast") {
@@ -252,7 +254,7 @@ Result<Recipe> load_recipe(const std::string& name_or_file) {
 Json to_json(const Recipe& recipe) {
   Json passes = Json::array();
   for (Pass pass : recipe.passes) {
-    Json json = {{"pass", kPasses[pass.index()].name}};
+    Json json = {{"pass", pass_name(pass)}};
     std::visit(
         [&](auto& options) {
           members(options, [&](const char* key, auto& value, auto, auto) { json[key] = value; });

@@ -61,6 +61,9 @@ struct Recipe {
   }
 };
 
+// As in JSON: "search".
+const char* pass_name(const Pass& pass);
+
 // "fast", "default", "best"; not_found lists them.
 Result<Recipe> built_in_recipe(std::string_view name);
 // One line per mistake: `where` and the member.

@@ -1,6 +1,7 @@
 #include "quantizer/round_w8.h"
 
 #include "quantizer/fine_linear.h"
+#include "quantizer/quadratic_form.h"
 #include "runtime/parallel.h"
 
 namespace dgq {
@@ -28,6 +29,14 @@ CoarseLinear round_w8(const F32Matrix& w, int threads) {
   for (std::size_t n = 0; n < w.n; ++n) error += errors[n], energy += energies[n];
   out.error = energy > 0 ? error / energy : 0;
   return out;
+}
+
+double output_loss(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
+                   const CoarseLinear& linear, int threads) {
+  return quadratic_form(gemm, w.n, w.k, h, threads, [&](std::size_t n, float* to) {
+    for (std::size_t i = n * w.k; i < (n + 1) * w.k; ++i)
+      to[i - n * w.k] = w.w[i] - linear.s1[n] * static_cast<float>(linear.q[i]);
+  });
 }
 
 }  // namespace dgq

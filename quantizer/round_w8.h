@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/gemm_f32.h"
@@ -15,5 +16,9 @@ struct CoarseLinear {
 };
 
 CoarseLinear round_w8(const F32Matrix& w, int threads);
+
+// As quantizer/fine_linear.h's: what is lost at the output.
+double output_loss(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
+                   const CoarseLinear& linear, int threads);
 
 }  // namespace dgq

@@ -150,7 +150,7 @@ Result<BlobRef> Ingest::add_blob(std::string_view name, std::string_view media,
 }
 
 Result<Digest> Ingest::commit(const Manifest& manifest, const ModelRef& name,
-                              const std::vector<FileDigest>& sources) {
+                              const std::vector<FileDigest>& sources, const std::string& costs) {
   if (state_->committed) return Error{Errc::invalid, name.text() + ": this add is already committed"};
   const std::string text = manifest.canonical();
   DGQ_CHECK(Manifest::parse(text, "manifest of " + name.text()));  // what readers would refuse is not stored
@@ -172,6 +172,7 @@ Result<Digest> Ingest::commit(const Manifest& manifest, const ModelRef& name,
   }
   DGQ_CHECK(state_->registry->move_tag(name, version, digest, "add"));
   for (const FileDigest& file : sources) DGQ_CHECK(write_audit(db, "source", file.name, file.digest, digest));
+  if (!costs.empty()) DGQ_CHECK(write_audit(db, "costs", costs, std::nullopt, digest));
   DGQ_CHECK(db.run("DELETE FROM ingest WHERE id = ?", state_->id));
   DGQ_CHECK(state_->registry->sweep_blobs());  // what was added but is not in the manifest
   DGQ_CHECK(transaction.commit());

@@ -212,6 +212,15 @@ Result<std::vector<FileDigest>> Registry::sources(const Digest& version) {
   }
 }
 
+Result<std::string> Registry::costs(const Digest& version) {
+  DGQ_TRY(Statement rows,
+          state_->db->query("SELECT subject FROM audit WHERE action = 'costs' AND to_digest = ? "
+                            "ORDER BY id DESC LIMIT 1",
+                            version));
+  DGQ_TRY(const bool row, rows.step());
+  return row ? std::string(rows.text(0)) : std::string();
+}
+
 Result<std::vector<BlobInfo>> Registry::blobs() {
   DGQ_TRY(Statement rows, state_->db->query("SELECT digest, bytes, stored_bytes FROM blob ORDER BY id"));
   std::vector<BlobInfo> blobs;

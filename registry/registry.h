@@ -79,6 +79,8 @@ class Registry {
   Result<RegistryStats> stats();
   // The files that a version was made from, as commit() was told; from the audit log.
   Result<std::vector<FileDigest>> sources(const Digest& version);
+  // What making the version took, as the last commit() of it was told; from the audit log. Empty: it was not told.
+  Result<std::string> costs(const Digest& version);
   Result<std::vector<BlobInfo>> blobs();  // all of them, in the order of their storing
 
   // Streams a blob's bytes in order, chunk by chunk, checking each chunk; the digest is checked at the end
@@ -107,9 +109,10 @@ class Ingest {
   Result<BlobRef> add_blob(std::string_view name, std::string_view media, std::span<const std::byte> bytes);
   // One transaction: the version, its references, the tag (moved if it existed), the audit rows. All blobs of
   // the manifest must be there. Returns the version's digest; the same version again is fine.
-  // sources: the files that it was made from, for the audit log; other files may give the same version.
+  // For the audit log, since they differ where the version does not: sources, the files that it was made from; costs, the time
+  // and memory that making it took (any text, kept as it is).
   Result<Digest> commit(const Manifest& manifest, const ModelRef& name,
-                        const std::vector<FileDigest>& sources = {});
+                        const std::vector<FileDigest>& sources = {}, const std::string& costs = {});
 
  private:
   friend class Registry;

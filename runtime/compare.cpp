@@ -12,6 +12,8 @@
 namespace dgq {
 namespace {
 
+constexpr double kBinWidth = 0.2;  // of where a bin starts
+
 double mean(std::span<const double> values) {
   double sum = 0;
   for (const double value : values) sum += value;
@@ -37,18 +39,78 @@ double quantile(std::vector<double>& values, double share) {
 using Distances = std::vector<PositionDistance>;
 
 template <class Member>
-double mean_of(const Distances& distances, const Member& member) {
+double mean_of(std::span<const PositionDistance> distances, const Member& member) {
   double sum = 0;
   for (const PositionDistance& distance : distances) sum += member(distance);
   return sum / static_cast<double>(distances.size());
 }
 
+// A mean that grows window by window (Welford, Technometrics 4, 1962).
+struct RunningMean {
+  double count = 0, mean = 0, squares = 0;
+
+  void add(double value) {
+    const double from_old = value - mean;
+    mean += from_old / ++count;
+    squares += from_old * (value - mean);
+  }
+  WindowMean finish() const { return {mean, count < 2 ? 0 : std::sqrt(squares / (count - 1) / count)}; }
+};
+
+// Positions of a window in bins.
+class PositionTally {
+ public:
+  explicit PositionTally(std::vector<PositionBin> bins) : bins_(std::move(bins)), means_(bins_.size()) {}
+
+  void add(const Distances& window) {
+    for (std::size_t i = 0; i < bins_.size(); ++i) {
+      const std::size_t first = bins_[i].first - 1, count = bins_[i].last - first;
+      const auto bin = std::span(window).subspan(first, count);
+      means_[i].kld.add(mean_of(bin, [](const auto& d) { return d.kld; }));
+      means_[i].nll_reference.add(mean_of(bin, [](const auto& d) { return d.nll_reference; }));
+      means_[i].nll_other.add(mean_of(bin, [](const auto& d) { return d.nll_other; }));
+    }
+  }
+
+  std::vector<PositionBin> finish() && {
+    for (std::size_t i = 0; i < bins_.size(); ++i) {
+      bins_[i].kld = means_[i].kld.finish();
+      bins_[i].nll_reference = means_[i].nll_reference.finish();
+      bins_[i].nll_other = means_[i].nll_other.finish();
+    }
+    return std::move(bins_);
+  }
+
+ private:
+  struct Means {
+    RunningMean kld, nll_reference, nll_other;
+  };
+  std::vector<PositionBin> bins_;
+  std::vector<Means> means_;
+};
+
+// From 1 to `last`, each bin `ratio` times as wide as its start, but one position at least.
+std::vector<PositionBin> position_bins(std::size_t last, double ratio) {
+  std::vector<PositionBin> bins;
+  for (std::size_t first = 1; first <= last; first = bins.back().last + 1) {
+    const auto width = static_cast<std::size_t>(static_cast<double>(first) * ratio);
+    bins.push_back({first, std::min(last, first + std::max<std::size_t>(1, width) - 1), {}, {}, {}});
+  }
+  return bins;
+}
+
 // The means of each window, and the figures of every position that no mean can give.
 struct Tally {
+  explicit Tally(std::size_t context)
+      : positions(position_bins(context - 1, 0)), bins(position_bins(context - 1, kBinWidth)) {}
+
+  PositionTally positions, bins;
   std::vector<double> nll_reference, nll_other, kld, same_top, top_shift, top_shift_square;  // [windows]
   std::vector<double> every_kld;                                                             // [positions]
 
   void add(const Distances& window) {
+    positions.add(window);
+    bins.add(window);
     nll_reference.push_back(mean_of(window, [](const auto& d) { return d.nll_reference; }));
     nll_other.push_back(mean_of(window, [](const auto& d) { return d.nll_other; }));
     kld.push_back(mean_of(window, [](const auto& d) { return d.kld; }));
@@ -60,6 +122,8 @@ struct Tally {
 
   Comparison finish(std::size_t context) {
     Comparison result;
+    result.positions = std::move(positions).finish();
+    result.bins = std::move(bins).finish();
     result.reference = summarise_windows(nll_reference, context);
     result.other = summarise_windows(nll_other, context);
     result.kld_mean = mean(kld);
@@ -104,7 +168,7 @@ Result<Comparison> compare_models(const ComparedModel& reference, const Compared
   DGQ_TRY(const std::size_t total, count_windows(reference.config, tokens, context, windows));
   WindowRunner a(reference.config, reference.weights, reference.decoder, reference.kv, context);
   WindowRunner b(other.config, other.weights, other.decoder, other.kv, context);
-  Tally tally;
+  Tally tally(context);
   Distances distances(context - 1);
   for (std::size_t i = 0; i < total; ++i) {
     const auto window = tokens.subspan(i * context, context);

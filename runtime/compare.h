@@ -6,6 +6,8 @@
 // of threads.
 #pragma once
 
+#include <vector>
+
 #include "runtime/perplexity.h"
 
 namespace dgq {
@@ -17,8 +19,20 @@ struct ComparedModel {
   KvType kv;
 };
 
+// A mean over windows, and its standard error from their spread (0 for one window).
+struct WindowMean {
+  double mean = 0, standard_error = 0;
+};
+// Some neighbouring positions of a window: the one after n tokens of it is position n.
+struct PositionBin {
+  std::size_t first, last;                   // both included, 1..context - 1
+  WindowMean kld, nll_reference, nll_other;  // of the windows' means over these positions
+};
+
 struct Comparison {
   PerplexityResult reference, other;
+  std::vector<PositionBin> positions;  // one by one
+  std::vector<PositionBin> bins;       // the same in bins that grow with the position, smoother
   // Of the positions. Standard errors are from the spread of the windows' means; 0 for one window.
   double kld_mean = 0, kld_standard_error = 0, kld_median = 0, kld_99 = 0, kld_max = 0;
   double same_top = 0, same_top_standard_error = 0;  // share of positions with the same most probable token

@@ -6,6 +6,7 @@
 #include "runtime/choices.h"
 #include "runtime/compare.h"
 #include "tools/cmd_load.h"
+#include "tools/compare_output.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
@@ -17,7 +18,7 @@ constexpr std::size_t kMaxTextFile = std::size_t{1} << 30;
 constexpr const char* kExamples =
     "  dgq eval perplexity --model demo --text book.txt --windows 40\n"
     "  dgq eval perplexity --checkpoint models/demo --text book.txt --json\n"
-    "  dgq eval compare models/demo demo --text book.txt --tokens 20000\n"
+    "  dgq eval compare models/demo demo --text book.txt --tokens 20000 --plot demo.svg\n"
     "  dgq eval choices piqa.jsonl --model demo\n"
     "  dgq eval hash --model demo --text \"The old king\"\n";
 
@@ -146,6 +147,8 @@ Result<int> eval_compare(const Arguments& arguments) {
       ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")  //
       ("tokens", po::value<std::size_t>()->default_value(0)->value_name("N"),
        "tokens of the text at most, in whole windows; 0: all")  //
+      ("plot", po::value<std::string>()->value_name("FILE.svg"),
+       "KL divergence and perplexity over the position in the window")  //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
   options.positional.add("a", 1).add("b", 1);
   DGQ_TRY(const bool go_on, options.parse(arguments));
@@ -169,8 +172,13 @@ Result<int> eval_compare(const Arguments& arguments) {
                          {b.config(), b.weights(), *decoder_b, b.kv_type()}, encoded, context,
                          limit / context, a.threads(), show_count(progress, "window")));
   progress.finish();
+  const auto &name_a = options.get<std::string>("a"), &name_b = options.get<std::string>("b");
+  if (options.has("plot")) {
+    const std::string plot = plot_positions(result, name_a, name_b);
+    DGQ_CHECK(write_file_atomic(options.get<std::string>("plot"), std::as_bytes(std::span(plot))));
+  }
   if (!options.get<bool>("json")) {
-    print_comparison(result, options.get<std::string>("a"), options.get<std::string>("b"), context);
+    print_comparison(result, name_a, name_b, context);
     return 0;
   }
   OrderedJson json = to_json(result), reference = a.describe(), other = b.describe();
@@ -179,6 +187,7 @@ Result<int> eval_compare(const Arguments& arguments) {
   json["context"] = context;
   json["a"] = reference;
   json["b"] = other;
+  json["positions"] = positions_json(result);
   return finish(json.dump());
 }
 

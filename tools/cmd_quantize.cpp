@@ -4,9 +4,9 @@
 
 #include "base/file.h"
 #include "quantizer/quantize.h"
-#include "quantizer/report.h"
 #include "runtime/parallel.h"
 #include "tools/command.h"
+#include "tools/report_output.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
@@ -49,9 +49,12 @@ Options describe() {
       ("seed", po::value<std::uint64_t>()->default_value(1), "of the sampling")                            //
       ("threads", po::value<int>()->default_value(physical_cores()), "threads")                            //
       ("activation-block", po::value<std::string>()->default_value("128"),
-       "columns that share an activation scale at run time: 128 or row")                                    //
-      ("report", po::value<std::string>()->value_name("FILE"), "write the figures of every layer as JSON")  //
-      ("force", "quantize even when the registry has the result")                                           //
+       "columns that share an activation scale at run time: 128 or row")  //
+      ("report", po::value<std::string>()->value_name("FILE"),
+       "write the figures of every tensor, pass and stage: FILE.html is a page with plots, any other name "
+       "JSON")                                                     //
+      ("verbose", "print the error after each pass as well")       //
+      ("force", "quantize even when the registry has the result")  //
       ("json", "print one JSON object");
   options.positional.add("model", 1);
   return options;
@@ -116,29 +119,10 @@ Result<QuantizeOptions> read_options(const Options& options) {
   return out;
 }
 
-void print_table(const std::vector<TensorReport>& tensors) {
-  std::printf("%-24s %14s %5s %6s %12s %12s %7s\n", "layer", "shape", "kind", "bits", "min-max", "DGQ",
-              "ratio");
-  for (const TensorReport& t : tensors) {
-    const std::string shape = std::to_string(t.n) + " x " + std::to_string(t.k);
-    std::printf("%-24s %14s %5s %6.3f", t.name.c_str(), shape.c_str(), t.kind.c_str(), t.bits_per_weight());
-    if (is_fine(t)) {
-      std::printf(" %12.6f %12.6f %7.3f\n", t.error_minmax, t.error,
-                  t.error_minmax > 0 ? t.error / t.error_minmax : 1);
-    } else {
-      std::printf(" %12.6f %12s %7s\n", t.error_minmax, "-", "-");
-    }
-  }
-  const ReportTotal sum = total(tensors);
-  std::printf("%-24s %14s %5s %6.3f %12.6f %12.6f %7.3f\n", "all (errors: mean of w4, w6)",
-              (std::to_string(sum.weights)).c_str(), "", sum.bits_per_weight(), sum.error_minmax, sum.error,
-              sum.error_minmax > 0 ? sum.error / sum.error_minmax : 1);
-  std::printf("Errors are relative output errors on the calibration text; of w8, relative weight errors.\n");
-}
-
 void print_summary(const QuantizeResult& result, const ModelRef& name, const std::filesystem::path& registry,
-                   double seconds) {
-  print_table(result.tensors);
+                   double seconds, bool verbose) {
+  print_report(result.tensors, verbose);
+  std::cout.flush();  // before printf
   std::uint64_t bytes = 0;
   for (const BlobRef& blob : result.manifest.blobs) bytes += blob.bytes;
   if (result.reused) {
@@ -151,6 +135,15 @@ void print_summary(const QuantizeResult& result, const ModelRef& name, const std
                 result.version.short_hex().c_str(), registry.c_str(),
                 human_bytes(static_cast<double>(bytes)).c_str(), result.manifest.blobs.size(), seconds);
   }
+}
+
+Result<void> write_report(const std::filesystem::path& path, const ModelRef& name,
+                          const QuantizeResult& result, const Json& json) {
+  if (path.extension() == ".html")
+    return write_page({name.text(), result.version.hex(), result.manifest, result.tensors, result.costs},
+                      path);
+  const std::string text = json.dump(1) + "\n";
+  return write_file_atomic(path, std::as_bytes(std::span(text)));
 }
 
 }  // namespace
@@ -185,22 +178,20 @@ Result<int> run_quantize(const Arguments& arguments) {
   progress.finish();
   const double seconds = now_s() - start;
 
-  Json json = {{"name", name.text()},
-               {"version", result.version.hex()},
-               {"registry", path.string()},
-               {"reused", result.reused},
-               {"seconds", seconds},
-               {"recipe", result.manifest.recipe},
-               {"provenance", result.manifest.provenance},
-               {"report", result.manifest.report}};
-  if (options.has("report")) {
-    const std::string text = json.dump(1) + "\n";
-    DGQ_CHECK(write_file_atomic(options.get<std::string>("report"), std::as_bytes(std::span(text))));
-  }
+  const Json json = {{"name", name.text()},
+                     {"version", result.version.hex()},
+                     {"registry", path.string()},
+                     {"reused", result.reused},
+                     {"seconds", seconds},
+                     {"recipe", result.manifest.recipe},
+                     {"provenance", result.manifest.provenance},
+                     {"report", result.manifest.report},
+                     {"costs", to_json(result.costs)}};
+  if (options.has("report")) DGQ_CHECK(write_report(options.get<std::string>("report"), name, result, json));
   if (options.has("json")) {
     std::cout << json.dump() << "\n";
   } else {
-    print_summary(result, name, path, seconds);
+    print_summary(result, name, path, seconds, options.has("verbose"));
   }
   return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "registry/registry.h"
 #include "tools/registry_output.h"
+#include "tools/report_output.h"
 
 namespace dgq::tools {
 namespace {
@@ -32,27 +33,35 @@ void print_object(const char* title, const Json& object) {
     std::cout << '\n' << title << '\n' << object.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
-void print_layers(const Json& report) {
-  const auto layers = report.is_object() ? report.find("layers") : report.end();
-  if (!report.is_object() || layers == report.end() || !layers->is_array() || layers->empty()) return;
-  std::cout << "\nLayers (relative output error: of plain min-max rounding, and as stored)\n";
-  Table table({"NAME", ">N", ">K", "KIND", ">GROUP", ">BITS/WEIGHT", ">MIN-MAX", ">STORED"});
-  for (const Json& layer : *layers)
-    table.add({cell(layer, "name"), cell(layer, "n"), cell(layer, "k"), cell(layer, "kind"),
-               cell(layer, "group"), cell(layer, "bpw"), cell(layer, "error_minmax"), cell(layer, "error")});
-  table.print();
-}
-
 struct Shown {
   std::string registry;
   VersionInfo version;
   std::map<Digest, std::uint64_t> stored;  // bytes of each blob in the registry
   std::vector<FileDigest> sources;         // files that it was made from
+  std::vector<StageCost> costs;            // of making it
 };
 
 std::uint64_t stored_bytes(const Shown& shown, const BlobRef& blob) {
   const auto found = shown.stored.find(blob.digest);
   return found == shown.stored.end() ? 0 : found->second;
+}
+
+// Anyone's report: one that is not understood keeps nobody from seeing the rest.
+void print_tensors(const Json& report) {
+  if (report.is_null()) return;
+  std::cout << '\n';
+  if (const auto tensors = report_from_json(report, "report"))
+    print_report(*tensors, false);
+  else
+    std::cout << "The report cannot be shown: " << one_line(tensors.error().what) << '\n';
+}
+
+void print_costs(const std::vector<StageCost>& costs) {
+  if (costs.empty()) return;
+  double seconds = 0;
+  for (const StageCost& cost : costs) seconds += cost.seconds;
+  std::printf("Made in %.1f s with at most %s of memory (by stage: --json, --html)\n", seconds,
+              human_bytes(static_cast<double>(costs.back().peak_rss_bytes)).c_str());
 }
 
 void print_sources(const std::vector<FileDigest>& sources) {
@@ -89,7 +98,8 @@ void print_text(const Shown& shown) {
     table.add({blob.name, blob.media, blob.digest.short_hex(), std::to_string(blob.bytes),
                std::to_string(stored_bytes(shown, blob))});
   table.print();
-  print_layers(manifest.report);
+  print_tensors(manifest.report);
+  print_costs(shown.costs);
   print_object("Recipe", manifest.recipe);
   print_object("Provenance", manifest.provenance);
   print_sources(shown.sources);
@@ -104,17 +114,18 @@ Json as_json(const Shown& shown) {
                      {"digest", blob.digest.hex()},
                      {"bytes", blob.bytes},
                      {"stored_bytes", stored_bytes(shown, blob)}});
-  return {{"registry", shown.registry},
-          {"version", shown.version.digest.hex()},
-          {"tags", shown.version.tags},
-          {"created", utc_time(shown.version.created_unix_s)},
-          {"config", manifest.config},
-          {"activation_block", manifest.activation_block},
-          {"blobs", std::move(blobs)},
-          {"recipe", manifest.recipe},
-          {"provenance", manifest.provenance},
-          {"report", manifest.report},
-          {"sources", sources_json(shown.sources)}};
+  return {{"registry", shown.registry},        {"version", shown.version.digest.hex()},
+          {"tags", shown.version.tags},        {"created", utc_time(shown.version.created_unix_s)},
+          {"config", manifest.config},         {"activation_block", manifest.activation_block},
+          {"blobs", std::move(blobs)},         {"recipe", manifest.recipe},
+          {"provenance", manifest.provenance}, {"report", manifest.report},
+          {"costs", to_json(shown.costs)},     {"sources", sources_json(shown.sources)}};
+}
+
+Result<void> write_html(const Shown& shown, const std::string& name, const std::filesystem::path& path) {
+  const VersionInfo& version = shown.version;
+  DGQ_TRY(std::vector<TensorReport> tensors, report_from_json(version.manifest.report, name));
+  return write_page({name, version.digest.hex(), version.manifest, std::move(tensors), shown.costs}, path);
 }
 
 }  // namespace
@@ -128,10 +139,13 @@ Result<int> registry_show(const Arguments& arguments) {
   options.examples =
       "  dgq registry show demo\n"
       "  dgq registry show demo:g64 --json | jq .provenance\n"
+      "  dgq registry show demo --html demo.html\n"
       "  dgq registry show 3f7a90c1   (8 or more digits of a version's digest)\n";
   add_registry_options(options);
   options.named.add_options()                                                                              //
       ("model", po::value<std::string>()->value_name("NAME"), "the model, as the first argument or here")  //
+      ("html", po::value<std::string>()->value_name("FILE"),
+       "write a page with summary, plots, recipe and provenance, and print nothing")  //
       ("json", po::bool_switch(), "print one JSON object");
   options.positional.add("model", 1);
   DGQ_TRY(const bool go_on, options.parse(arguments));
@@ -145,6 +159,12 @@ Result<int> registry_show(const Arguments& arguments) {
   DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
   for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
   DGQ_TRY(shown.sources, registry.sources(shown.version.digest));
+  DGQ_TRY(const std::string costs, registry.costs(shown.version.digest));
+  DGQ_TRY(shown.costs, parse_costs(costs, "costs of version " + shown.version.digest.short_hex()));
+  if (options.has("html")) {
+    DGQ_CHECK(write_html(shown, options.get<std::string>("model"), options.get<std::string>("html")));
+    return 0;
+  }
   if (options.get<bool>("json"))
     print_json(as_json(shown));
   else

@@ -20,9 +20,12 @@ TEST(LayerPacker, FineKindsComeOutAsTheyWentIn) {
 
   std::vector<TensorReport> reports;
   LayerPacker packer("layers.3", reports);
-  packer.add("q_proj", PackedTensor::fine(w, {kGroup, 4}, quantized), 0.5, 0.25);
+  TensorReport report;
+  report.error_minmax = 0.5;
+  report.error = 0.25;
+  packer.add("q_proj", PackedTensor::fine(w, {kGroup, 4}, quantized), report);
   for (std::uint8_t& q : quantized.q) q = static_cast<std::uint8_t>(q * 4 + 3);
-  packer.add("v_proj", PackedTensor::fine(w, {kGroup, 6}, quantized), 0.5, 0.25);
+  packer.add("v_proj", PackedTensor::fine(w, {kGroup, 6}, quantized), report);
   const std::vector<std::byte> bytes = packer.finish();
   const auto blob = LayerBlob::parse(bytes, "test");
   ASSERT_TRUE(blob) << blob.error().what;

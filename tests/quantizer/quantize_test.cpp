@@ -12,6 +12,7 @@
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
 #include "tests/support/tiny_checkpoint.h"
+#include "tests/support/xml.h"
 
 namespace dgq {
 namespace {
@@ -131,6 +132,59 @@ TEST(Quantize, StoresWhatTheRuntimeNeeds) {
   EXPECT_EQ(std::memcmp(norm.section.data(), source.weights.input_norm, 64 * sizeof(float)), 0);
   const AlignedBytes ends(read_blob(registry, manifest, "head"));
   EXPECT_EQ(names(*LayerBlob::parse(ends.bytes, "head")), std::vector<std::string>{"norm"});  // tied
+}
+
+// Errors after each pass: of every pass that linears go through, none worse than the one before, the last what is stored. In the
+// version; what it cost is beside it.
+TEST(Quantize, ReportsEveryPassAndWhatItCost) {
+  const ScratchFolder scratch;
+  test::tiny_checkpoint().write(scratch / "model");
+  Registry registry = new_registry(scratch / "r.db");
+  QuantizeOptions options = quick();
+  SearchOptions coarse;
+  coarse.all_of_h = false;
+  options.recipe.passes = {SmoothOptions{}, coarse, CompensateOptions{}, DescendOptions{}};
+  const Result<QuantizeResult> made = run(scratch / "model", registry, options);
+  ASSERT_TRUE(made) << made.error().what;
+  for (const TensorReport& tensor : made->tensors) {
+    if (tensor.name == "embedding.embed_tokens") continue;
+    ASSERT_EQ(tensor.passes.size(), 3u) << tensor.name;
+    EXPECT_EQ(tensor.passes[0].pass, "search");
+    EXPECT_EQ(tensor.passes[1].pass, "compensate");
+    EXPECT_EQ(tensor.passes[2].pass, "descend");
+    EXPECT_LT(tensor.passes[0].error, tensor.error_minmax) << tensor.name;
+    EXPECT_LT(tensor.passes[1].error, tensor.passes[0].error) << tensor.name;
+    EXPECT_LT(tensor.passes[2].error, tensor.passes[1].error) << tensor.name;
+    EXPECT_EQ(tensor.passes[2].error, tensor.error);
+    EXPECT_LT(*tensor.clipped, 0.2) << tensor.name;
+    EXPECT_GE(tensor.input->range, 1);
+  }
+  const auto stored = report_from_json(registry.resolve("tiny")->manifest.report, "manifest");
+  EXPECT_EQ(to_json(*stored), to_json(made->tensors));
+  ASSERT_EQ(made->costs.size(), 6u);
+  EXPECT_EQ(made->costs[4].stage, "layers.1");
+  EXPECT_GT(made->costs[4].seconds, 0);
+  EXPECT_GT(made->costs[4].peak_rss_bytes, 1'000'000u);
+  EXPECT_EQ(registry.costs(made->version).value(), to_json(made->costs).dump());
+  EXPECT_EQ(to_json(run(scratch / "model", registry, options)->costs), to_json(made->costs));  // reused
+}
+
+// A linear that is W8 all over has its output error in the report too.
+TEST(Quantize, CoarseLinearsAreJudgedByTheirOutput) {
+  const ScratchFolder scratch;
+  test::tiny_checkpoint().write(scratch / "model");
+  Registry registry = new_registry(scratch / "r.db");
+  QuantizeOptions options = quick();
+  options.recipe.passes = {AllocateOptions{9, 0, 64, 0.03, true}, SearchOptions{}};
+  const Result<QuantizeResult> made = run(scratch / "model", registry, options);
+  ASSERT_TRUE(made) << made.error().what;
+  const TensorReport& tensor = made->tensors.at(1);
+  ASSERT_EQ(tensor.kind, "w8");
+  EXPECT_TRUE(tensor.input);
+  EXPECT_TRUE(tensor.passes.empty());
+  EXPECT_GT(tensor.error, 0);
+  EXPECT_LT(tensor.error, 1e-3);  // 254 levels over 6 deviations or so: (6 / 254)^2 / 12 of the energy
+  EXPECT_EQ(tensor.clipped, 0);
 }
 
 TEST(Quantize, SameVersionOnEveryKernelAndThreadCount) {
@@ -339,12 +393,38 @@ TEST(QuantizeCommand, TableReportAndReuse) {
   EXPECT_NE(made.out.find("layers.1.down_proj"), std::string::npos) << made.out;
   const Json report = Json::parse(test::file_text(scratch / "report.json"));
   EXPECT_EQ(report["report"]["layers"].size(), 15u);
+  EXPECT_EQ(report["costs"].size(), 6u);
+  EXPECT_EQ(made.out.find("AFTER"), std::string::npos) << made.out;
   const test::Outcome again = test::run_dgq(command + " --json");
   ASSERT_EQ(again.exit_code, 0) << again.err;
   const Json json = Json::parse(again.out);
   EXPECT_EQ(json["reused"], true);
   EXPECT_EQ(json["version"], report["version"]);
   EXPECT_EQ(json["report"], report["report"]);
+}
+
+TEST(QuantizeCommand, PageAndPasses) {
+  const ScratchFolder scratch;
+  test::tiny_checkpoint().write(scratch / "model");
+  const test::Outcome made = test::run_dgq(
+      "quantize " + (scratch / "model").string() + " --registry " + (scratch / "r.db").string() +
+      " --name tiny --recipe fast --calibration-tokens 64 --verbose --report " +
+      (scratch / "report.html").string());
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.out.find("AFTER descend"), std::string::npos) << made.out;
+  std::istringstream lines(made.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 110u) << line;
+  std::string fault;
+  const auto page = test::XmlReader::read(test::file_text(scratch / "report.html"), fault);
+  ASSERT_TRUE(page) << fault;
+  EXPECT_EQ(page->all("h1")[0]->text, "tiny:latest: quantization report");
+  EXPECT_EQ(page->all("svg").size(), 9u);
+  // The registry has the same to show.
+  const test::Outcome shown =
+      test::run_dgq("registry show tiny:latest --registry " + (scratch / "r.db").string() + " --html " +
+                    (scratch / "shown.html").string());
+  ASSERT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_EQ(test::file_text(scratch / "shown.html"), test::file_text(scratch / "report.html"));
 }
 
 TEST(QuantizeCommand, OneLinePerMistake) {

@@ -54,28 +54,42 @@ TEST_F(RegistryCommandTest, LifeOfARegistry) {
   EXPECT_EQ(json("list").at("blobs"), 0);
 }
 
-TEST_F(RegistryCommandTest, ShowPrintsTheLayerReport) {
+// A version that was made before passes, clipped weights and inputs were in the report.
+TEST_F(RegistryCommandTest, ShowPrintsTheReportOfAnOldVersion) {
   Registry registry = open();
-  auto ingest = registry.begin_ingest();
-  Manifest manifest;
-  manifest.config = Json::object();
-  manifest.blobs = {*ingest->add_blob("layers.0", "layer", pseudo_weights(100, 1))};
-  manifest.report = {{"layers",
-                      {{{"name", "layers.0.q_proj"},
-                        {"n", 384},
-                        {"k", 384},
-                        {"kind", "w4"},
-                        {"group", 128},
-                        {"bpw", 4.25},
-                        {"error_minmax", 0.0123},
-                        {"error", 0.00987}},
-                       "not an object"}}};
-  manifest.provenance = {{"tool", "dgq test"}};
-  ASSERT_TRUE(ingest->commit(manifest, *ModelRef::parse("demo")));
+  const auto add_with = [&](const char* name, const Json& report) {
+    auto ingest = registry.begin_ingest();
+    Manifest manifest;
+    manifest.config = Json::object();
+    manifest.blobs = {*ingest->add_blob("layers.0", "layer", pseudo_weights(100, 1))};
+    manifest.report = report;
+    manifest.provenance = {{"tool", "dgq test"}};
+    ASSERT_TRUE(ingest->commit(manifest, *ModelRef::parse(name)));
+  };
+  const Json layer = {{"name", "layers.0.q_proj"},
+                      {"n", 384},
+                      {"k", 384},
+                      {"kind", "w4"},
+                      {"group", 128},
+                      {"bytes", 78336},
+                      {"bpw", 4.25},
+                      {"error_minmax", 0.0123},
+                      {"error", 0.00987}};
+  add_with("demo", {{"layers", {layer}}});
   const Outcome shown = run("show demo");
-  EXPECT_EQ(shown.exit_code, 0);
-  for (const char* text : {"layers.0.q_proj", "4.25", "0.0123", "0.00987", "dgq test"})
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  for (const char* text : {"layers.0.q_proj", "4.250", "0.0123", "0.00987", "dgq test"})
     EXPECT_NE(shown.out.find(text), std::string::npos) << shown.out;
+  EXPECT_EQ(run("show demo --html " + (scratch_ / "demo.html").string()).exit_code, 0);
+  EXPECT_NE(file_text(scratch_ / "demo.html").find("layers.0.q_proj"), std::string::npos);
+  EXPECT_EQ(json("show demo").at("report").at("layers").at(0), layer);
+
+  add_with("odd", {{"layers", {layer, "not an object"}}});
+  const Outcome odd = run("show odd");
+  EXPECT_EQ(odd.exit_code, 0) << odd.err;
+  EXPECT_NE(odd.out.find("The report cannot be shown"), std::string::npos) << odd.out;
+  EXPECT_NE(odd.out.find("dgq test"), std::string::npos) << "the rest is shown";
+  expect_line("show odd --html " + (scratch_ / "odd.html").string(), "name");
 }
 
 TEST_F(RegistryCommandTest, VerifyListsFaultsAndFails) {

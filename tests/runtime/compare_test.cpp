@@ -8,6 +8,7 @@
 #include "tests/runtime/synthetic.h"
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
+#include "tests/support/xml.h"
 
 namespace dgq {
 namespace {
@@ -53,6 +54,25 @@ TEST(DistanceAt, ImprobableTokensAddNothingAndBadLogitsAreNaN) {
   }
 }
 
+// Bins follow one another, hold every position once, and their means add up to that of all.
+void expect_same_means(const std::vector<PositionBin>& bins, const Comparison& all, std::size_t last) {
+  std::size_t next = 1;
+  double kld = 0, reference = 0, other = 0;
+  for (const PositionBin& bin : bins) {
+    ASSERT_EQ(bin.first, next);
+    ASSERT_GE(bin.last, bin.first);
+    next = bin.last + 1;
+    const auto share = static_cast<double>(next - bin.first) / static_cast<double>(last);
+    kld += share * bin.kld.mean;
+    reference += share * bin.nll_reference.mean;
+    other += share * bin.nll_other.mean;
+  }
+  EXPECT_EQ(next, last + 1);
+  EXPECT_NEAR(kld, all.kld_mean, 1e-12);
+  EXPECT_NEAR(reference, all.reference.mean_nll, 1e-12);
+  EXPECT_NEAR(other, all.other.mean_nll, 1e-12);
+}
+
 TEST(Compare, AgreesWithPerplexityAndIsTheSameForEveryThreadCount) {
   const SyntheticModel plain(small_config(), false), quantized(small_config(), true);
   const Kernels kernels = *select_kernels("");
@@ -73,6 +93,13 @@ TEST(Compare, AgreesWithPerplexityAndIsTheSameForEveryThreadCount) {
   EXPECT_EQ(one.kld_mean, two.kld_mean);
   EXPECT_EQ(one.top_shift_rms, two.top_shift_rms);
   EXPECT_EQ(run(1, 2).reference.windows, 2u);
+  expect_same_means(one.positions, one, 74);
+  expect_same_means(one.bins, one, 74);
+  EXPECT_EQ(one.positions.size(), 74u);
+  EXPECT_LT(one.bins.size(), 30u);
+  EXPECT_EQ(one.bins[20].kld.mean, two.bins[20].kld.mean);
+  EXPECT_GT(one.bins[20].kld.standard_error, 0);
+  EXPECT_EQ(run(1, 1).bins[3].kld.standard_error, 0);
   Decoder decoder(quantized.config, kernels, 1);
   const auto alone = *perplexity(quantized.config, quantized.weights, decoder, KvType::int8, tokens, 75, 0);
   EXPECT_NEAR(one.other.mean_nll, alone.mean_nll, 1e-12);
@@ -102,6 +129,18 @@ TEST(CompareCommand, ACheckpointIsNoDistanceFromItself) {
   EXPECT_EQ(result["same_top"]["share"], 1.0);
   EXPECT_EQ(result["windows"], 2);
   EXPECT_EQ(result["a"]["perplexity"], result["b"]["perplexity"]);
+  for (const char* member : {"position", "kld", "kld_standard_error", "nll_a", "nll_b_standard_error"})
+    EXPECT_EQ(result["positions"][member].size(), 15u) << member;
+  const test::ScratchFolder scratch;
+  const test::Outcome plotted =
+      test::run_dgq(base + " --tokens 40 --plot " + (scratch / "plot.svg").string());
+  ASSERT_EQ(plotted.exit_code, 0) << plotted.err;
+  std::string fault;
+  const auto plot = test::XmlReader::read(test::file_text(scratch / "plot.svg"), fault);
+  ASSERT_TRUE(plot) << fault;
+  EXPECT_EQ(plot->all("svg", "chart").size(), 2u);
+  EXPECT_EQ(plot->all("polyline").size(), 3u);
+  EXPECT_EQ(plot->all("polygon", "band").size(), 3u);
   const test::Outcome refused = test::run_dgq(base + " --tokens 10");
   EXPECT_NE(refused.exit_code, 0);
   EXPECT_NE(refused.err.find("--tokens must be at least one window of 16"), std::string::npos) << refused.err;

@@ -1,0 +1,17 @@
+// quantizer/quadratic_form.h - sum over rows of x H x^T: what an error of weights costs at the output of their layer.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+
+#include "kernels/gemm_f32.h"
+
+namespace dgq {
+
+// h: [k][k], symmetric: one half of it is multiplied. fill(row, to) writes row x, [k]; it is called from several threads. Each
+// row's sum is in double; the same bits for any kernel and number of threads.
+double quadratic_form(const GemmF32Kernel& gemm, std::size_t rows, std::size_t k, std::span<const float> h,
+                      int threads, const std::function<void(std::size_t row, float* to)>& fill);
+
+}  // namespace dgq
