@@ -23,7 +23,6 @@ std::string summary(const ReportPage& page) {
   double seconds = 0;
   for (const StageCost& cost : page.costs) seconds += cost.seconds;
   std::vector<std::pair<std::string, std::string>> facts = {
-      {"Version", page.version},
       {"Recipe", member(page.manifest.recipe, "name")},
       {"Made by", member(page.manifest.provenance, "tool")},
       {"Size", megabytes(bytes) + " MB"},
@@ -37,7 +36,7 @@ std::string summary(const ReportPage& page) {
     facts.emplace_back("Time", short_number(seconds, 3) + " s");
     facts.emplace_back("Peak memory", megabytes(page.costs.back().peak_rss_bytes) + " MB");
   }
-  return html_facts(facts);
+  return html_paragraph("Version " + page.version) + html_facts(facts);
 }
 
 std::string kinds_table(const std::vector<TensorReport>& tensors) {

@@ -13,22 +13,22 @@ namespace {
 
 constexpr double kMega = 1e6;
 
-// "layers.3.q_proj" is q of layer 3; anything else is its last part, of no layer.
+// "layers.3.q_proj" is q of layer 3; anything else is what stands before the first point, of no layer.
 struct Place {
   std::optional<std::size_t> layer;
   std::string part;
 };
 Place place_of(const std::string& name) {
   constexpr std::string_view kLayers = "layers.", kEnd = "_proj";
-  Place place{std::nullopt, name.substr(name.rfind('.') + 1)};
-  if (name.starts_with(kLayers)) {
-    std::size_t number = 0;
-    const auto [end, error] =
-        std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), number);
-    if (error == std::errc() && end != name.data() + name.size() && *end == '.') place.layer = number;
-  }
-  if (place.part.ends_with(kEnd)) place.part.resize(place.part.size() - kEnd.size());
-  return place;
+  std::size_t layer = 0;
+  const char* const last = name.data() + name.size();
+  const char* const first = name.starts_with(kLayers) ? name.data() + kLayers.size() : last;
+  const auto [end, error] = std::from_chars(first, last, layer);
+  if (error != std::errc() || end == last || *end != '.')
+    return {std::nullopt, name.substr(0, name.find('.'))};
+  std::string part(end + 1, last);
+  if (part.ends_with(kEnd)) part.resize(part.size() - kEnd.size());
+  return {layer, std::move(part)};
 }
 
 struct Placed {

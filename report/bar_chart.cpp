@@ -38,13 +38,17 @@ class Bars {
         y_(y),
         slot_(1 / static_cast<double>(std::max<std::size_t>(1, chart.categories.size()))) {}
 
+  // Those for which there is room beside the one before.
   void label_categories() const {
-    constexpr double kLetter = 7;
-    std::size_t longest = 1;
-    for (const std::string& category : chart_.categories) longest = std::max(longest, category.size());
-    const double fit = std::ceil(kLetter * static_cast<double>(longest) / (slot_ * frame_.plot().width));
-    for (std::size_t c = 0; c < chart_.categories.size(); c += static_cast<std::size_t>(fit))
-      frame_.x_tick(frame_.plot().x((static_cast<double>(c) + 0.5) * slot_), chart_.categories[c], false);
+    constexpr double kGap = 4;
+    double taken = -kChartWidth;
+    for (std::size_t c = 0; c < chart_.categories.size(); ++c) {
+      const std::string& label = chart_.categories[c];
+      const double x = frame_.plot().x((static_cast<double>(c) + 0.5) * slot_), half = text_width(label) / 2;
+      if (x - half < taken + kGap) continue;
+      frame_.x_tick(x, label, false);
+      taken = x + half;
+    }
   }
 
   // Whether there was anything to draw.

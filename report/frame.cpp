@@ -12,18 +12,18 @@ constexpr double kLetter = 6.2;  // width of a letter of 12 units on average, ra
 constexpr double kRight = 14, kBottom = 42, kTitle = 18, kLine = 17;
 constexpr std::size_t kColours = 8;
 
-// Characters, not bytes.
-double text_width(const std::string& words) {
-  return kLetter * static_cast<double>(
-                       std::count_if(words.begin(), words.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
 std::string line(double x1, double y1, double x2, double y2, const std::string& attributes) {
   return "<line x1=\"" + coordinate(x1) + "\" y1=\"" + coordinate(y1) + "\" x2=\"" + coordinate(x2) +
          "\" y2=\"" + coordinate(y2) + "\"" + attributes + "/>\n";
 }
 
 }  // namespace
+
+double text_width(const std::string& words) {
+  // Characters, not bytes.
+  return kLetter * static_cast<double>(
+                       std::count_if(words.begin(), words.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
 
 std::string coordinate(double value) { return short_number(std::round(value * 10) / 10, 6); }
 

@@ -10,6 +10,9 @@
 
 namespace dgq {
 
+// About that of a text in the size of labels.
+double text_width(const std::string& words);
+
 // One decimal is a tenth of a pixel or so.
 std::string coordinate(double value);
 

@@ -16,13 +16,14 @@ constexpr std::string_view kShapes =
     "body{font:15px/1.5 system-ui,sans-serif;margin:0}main{max-width:1180px;margin:0 auto;padding:16px}"
     "h1{font-size:24px;margin:8px 0}h2{font-size:18px;margin:28px 0 12px;border-bottom:1px "
     "solid;padding-bottom:4px}"
-    "h1,dd{overflow-wrap:anywhere}"
+    "h1,p,dd{overflow-wrap:anywhere}"
     ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:20px 32px}"
     "figure{margin:0}.chart{display:block;width:100%;height:auto;overflow:visible}"
     "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,230px),1fr));gap:10px "
     "24px;margin:0}"
     "dt{font-size:13px}dd{margin:0}"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}"
+    ".scroll{overflow-x:auto;margin-top:14px}table{border-collapse:collapse;font-size:13px;font-variant-"
+    "numeric:tabular-nums}"
     "caption{text-align:left;padding:0 0 6px}"
     "th,td{padding:3px 10px 3px 0;text-align:left;border-bottom:1px solid;white-space:nowrap}"
     ".right{text-align:right}details{border-bottom:1px solid;padding:6px 0}summary{cursor:pointer}"
@@ -45,7 +46,7 @@ std::string cell(const char* name, const std::string& attributes, bool right, co
 
 std::string html_page(const std::string& title, const std::string& html) {
   std::string style;
-  for (const std::string_view part : {kColours, kChartColours, kShapes, kChartShapes}) style += part;
+  for (const std::string_view part : {kShapes, kChartShapes, kColours, kChartColours}) style += part;
   // Paper is always light.
   style += "@media screen and (prefers-color-scheme:dark){" + std::string(kColoursDark) +
            std::string(kChartColoursDark) + "}@media print{" + std::string(kPaper) + "}";

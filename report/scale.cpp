@@ -61,19 +61,25 @@ void Scale::make_linear(double low, double high) {
   // Numbers that double can hardly tell apart have no ticks between them.
   const double size = std::max(std::fabs(low), std::fabs(high));
   if (high - low <= std::max(size * 1e-9, kSmallest)) {
-    const double pad = size > kSmallest ? size / 2 : 0.5;
+    const bool one = size <= kSmallest || (kind_ == ScaleKind::integer && size < 1e6);
+    const double pad = one ? 0.5 : size / 2;
     low -= pad, high += pad;
   }
   double step = round_up((high - low) / kSteps);
   if (kind_ == ScaleKind::integer) step = std::max(step, 1.0);
-  low_ = step * std::floor(low / step + 1e-9);
-  const double count = std::max(1.0, std::ceil((high - low_) / step - 1e-9));
-  high_ = low_ + count * step;
+  double first = step * std::floor(low / step + 1e-9);
+  double count = std::max(1.0, std::ceil((high - first) / step - 1e-9));
+  low_ = first, high_ = first + count * step;
+  if (kind_ == ScaleKind::integer && std::floor(high) >= std::ceil(low)) {
+    first = step * std::ceil(low / step - 1e-9);
+    count = std::floor((high - first) / step + 1e-9);
+    low_ = low, high_ = high;
+  }
   // As many digits as the largest needs to differ from its neighbour.
   const double largest = std::max(std::fabs(low_), std::fabs(high_));
   const int digits = std::clamp(decade(largest) - decade(step) + 1, 1, 15);
   for (double i = 0; i <= count; ++i) {
-    const double value = low_ + i * step;
+    const double value = first + i * step;
     ticks_.push_back({value, std::fabs(value) < step * 1e-6 ? "0" : short_number(value, digits)});
   }
 }

@@ -15,7 +15,7 @@ struct Tick {
 enum class ScaleKind {
   linear,
   from_zero,  // linear, 0 is on it: for bars
-  integer,    // linear, ticks at whole numbers only
+  integer,    // linear from the least to the largest, ticks at whole numbers only
   log,        // shows numbers above 0 only
 };
 
@@ -28,7 +28,7 @@ class Scale {
   bool shows(double value) const;  // a finite number, and above 0 on a log scale
   // 0 at the low end, 1 at the high end; outside when the value is. Precondition: shows(value).
   double at(double value) const;
-  const std::vector<Tick>& ticks() const { return ticks_; }  // ascending; 2 to 12
+  const std::vector<Tick>& ticks() const { return ticks_; }  // ascending; 2 to 12, integer: 1 to 12
 
  private:
   double position(double value) const;  // linear in what is drawn

@@ -35,8 +35,8 @@ std::string svg_file(std::span<const std::string> charts) {
   const std::string width = std::to_string(kChartWidth + 24),
                     height = std::to_string(static_cast<int>(charts.size()) * (kChartHeight + 16) + 12);
   return "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + width + " " + height + "\" width=\"" +
-         width + "\" height=\"" + height + "\">\n<style>" + std::string(kChartColours) + ".page{fill:#fff}" +
-         std::string(kChartShapes) + "@media(prefers-color-scheme:dark){" + std::string(kChartColoursDark) +
+         width + "\" height=\"" + height + "\">\n<style>" + std::string(kChartShapes) + ".page{fill:#fff}" +
+         std::string(kChartColours) + "@media(prefers-color-scheme:dark){" + std::string(kChartColoursDark) +
          ".page{fill:#14191f}}</style>\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n" + body +
          "</svg>\n";
 }

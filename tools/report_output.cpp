@@ -65,10 +65,11 @@ void print_report(const std::vector<TensorReport>& tensors, bool verbose) {
   print_tensors(tensors);
   if (verbose) print_passes(tensors);
   print_totals(tensors);
-  std::cout << "Errors: of the output on the calibration text, relative; of embedding and head: of the "
-               "weights. Means: of "
-               "w4, w6.\nClipped: weights beyond their grid. Outliers: input channels whose rms is over "
-            << kOutlierRatio << " x the median's. Range: max / rms.\n";
+  std::cout
+      << "Errors: of the output on the calibration text, relative; of embedding and head: of the weights.\n"
+         "Means are of w4 and w6. Clipped: weights beyond their grid. Range: of inputs, largest over rms.\n"
+         "Outliers: input channels whose rms is over "
+      << kOutlierRatio << " times the median channel's.\n";
 }
 
 Result<void> write_page(const ReportPage& page, const std::filesystem::path& path) {
