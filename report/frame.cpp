@@ -10,7 +10,16 @@ namespace {
 
 constexpr double kLetter = 6.2;  // width of a letter of 12 units on average, rather too much
 constexpr double kRight = 14, kBottom = 42, kTitle = 18, kLine = 17;
+constexpr double kLegendEnd = 100;  // no further row of the legend below it: the data needs room
 constexpr std::size_t kColours = 8;
+
+// Without its beginning, if it is wider than that: names that are paths differ at their ends.
+std::string shortened(std::string words, double width) {
+  if (text_width(words) <= width) return words;
+  while (!words.empty() && text_width("..." + words) > width) words.erase(0, 1);
+  while (!words.empty() && (words[0] & 0xc0) == 0x80) words.erase(0, 1);  // the rest of a cut character
+  return "..." + words;
+}
 
 std::string line(double x1, double y1, double x2, double y2, const std::string& attributes) {
   return "<line x1=\"" + coordinate(x1) + "\" y1=\"" + coordinate(y1) + "\" x2=\"" + coordinate(x2) +
@@ -65,7 +74,7 @@ Frame::Frame(const std::string& title, const Axis& y, const Scale& y_scale, cons
   for (const Tick& tick : y_scale.ticks()) widest = std::max(widest, text_width(tick.label));
   plot_.left = widest + 12;
   plot_.width = kChartWidth - kRight - plot_.left;
-  text(0, kTitle - 4, "title", title);
+  text(0, kTitle - 4, "title", shortened(title, 0.8 * kChartWidth));
   plot_.top = kTitle + 4;
   if (legend.size() > 1) add_legend(legend, lines);
   text(0, plot_.top + 11, "label", y.label);
@@ -84,9 +93,14 @@ void Frame::add_legend(const std::vector<std::string>& names, bool lines) {
   constexpr double kKey = 22, kGap = 14;
   double x = 0;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    const double width = kKey + text_width(names[i]);
+    const std::string name = shortened(names[i], kChartWidth - kKey);
+    const double width = kKey + text_width(name);
     if (x > 0 && x + width > kChartWidth) x = 0, plot_.top += kLine;
     const double middle = plot_.top + 7;
+    if (plot_.top > kLegendEnd) {
+      text(x, middle + 4, "label", "and " + std::to_string(names.size() - i) + " more");
+      break;
+    }
     if (lines) {
       add(line(x, middle, x + 16, middle, series_class(i, "line")));
       add(marker(i, x + 8, middle, ""));
@@ -94,7 +108,7 @@ void Frame::add_legend(const std::vector<std::string>& names, bool lines) {
       add("<rect x=\"" + coordinate(x + 2) + "\" y=\"" + coordinate(middle - 6) +
           "\" width=\"12\" height=\"12\"" + series_class(i, "bar") + "/>\n");
     }
-    text(x + kKey - 2, middle + 4, "label", names[i]);
+    text(x + kKey - 2, middle + 4, "label", name);
     x += width + kGap;
   }
   plot_.top += kLine;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -124,6 +125,22 @@ TEST(XyChart, OnePointManyPointsManySeries) {
   const XmlElement many = parsed(draw(chart));
   expect_inside(many);
   EXPECT_EQ(many.all("polyline", "s3").size(), 2u);  // colours start again
+}
+
+TEST(XyChart, LongNamesAndLegendsLeaveRoomForTheData) {
+  XyChart chart{std::string(300, 't'), {}, {}, {}};
+  for (int i = 0; i < 200; ++i)
+    chart.series.push_back({std::string(200, 'n') + "\u00e9" + std::to_string(i), {1, 2}, {1, 2}, {}, {}});
+  const XmlElement drawn = parsed(draw(chart));
+  expect_inside(drawn);
+  const std::vector<std::string> labels = texts(drawn, "label");
+  EXPECT_EQ(labels[0].substr(0, 4), "...n");
+  EXPECT_EQ(labels[0].substr(labels[0].size() - 3),
+            "\u00e9"
+            "0");
+  EXPECT_LT(labels[0].size(), 80u);
+  EXPECT_NE(std::find(labels.begin(), labels.end(), "and 195 more"), labels.end());
+  EXPECT_GT(number(*drawn.all("line", "axis")[0], "y1") - number(*drawn.all("line", "grid")[3], "y1"), 20);
 }
 
 BarChart bars(bool stacked) {
