@@ -122,7 +122,6 @@ Result<QuantizeOptions> read_options(const Options& options) {
 void print_summary(const QuantizeResult& result, const ModelRef& name, const std::filesystem::path& registry,
                    double seconds, bool verbose) {
   print_report(result.tensors, verbose);
-  std::cout.flush();  // before printf
   std::uint64_t bytes = 0;
   for (const BlobRef& blob : result.manifest.blobs) bytes += blob.bytes;
   if (result.reused) {

@@ -227,6 +227,26 @@ TEST_F(RegistryTest, EveryChangeLeavesAnAuditRow) {
   EXPECT_FALSE(writer->script("UPDATE version SET manifest = '{}'"));
 }
 
+// Costs are what the last to make the version has told, whatever the name.
+TEST_F(RegistryTest, CostsStandBesideTheVersion) {
+  Registry registry = open();
+  const auto commit = [&](const char* name, const std::string& costs) {
+    auto ingest = registry.begin_ingest();
+    Manifest manifest;
+    manifest.config = Json::object();
+    manifest.blobs.push_back(*ingest->add_blob("layers.0", "layer", model(1)[0].bytes));
+    return *ingest->commit(manifest, *ModelRef::parse(name), {}, costs);
+  };
+  const Digest version = commit("demo", "");
+  EXPECT_EQ(registry.costs(version).value(), "");
+  EXPECT_EQ(commit("demo", "[1]"), version);
+  EXPECT_EQ(commit("other", "[2]"), version);
+  EXPECT_EQ(registry.costs(version).value(), "[2]");
+  EXPECT_EQ(commit("demo", ""), version);
+  EXPECT_EQ(registry.costs(version).value(), "[2]");
+  EXPECT_EQ(registry.costs(*add(registry, "demo", model(2))).value(), "");
+}
+
 TEST_F(RegistryTest, ReadOnlyRegistryObjectRefusesChanges) {
   ASSERT_TRUE(add(*std::make_unique<Registry>(open()), "demo", model(1)));
   Registry reader = open(Registry::Mode::read_only);
