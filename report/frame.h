@@ -1,7 +1,6 @@
 // report/frame.h - what all charts share: title, legend, axes, and the place that is left for the data. Internal to report/.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
