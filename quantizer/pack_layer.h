@@ -48,6 +48,7 @@ class LayerPacker {
       : blob_(std::move(blob)), reports_(reports) {}
   const std::string& blob() const { return blob_; }
   void add_norm(const std::string& name, std::span<const float> values);
+  void add_scales(const std::string& name, std::span<const float> values);
   // errors: as in TensorReport.
   void add(const std::string& name, const PackedTensor& tensor, double error_minmax, double error);
   std::vector<std::byte> finish() { return builder_.finish(); }
