@@ -36,16 +36,8 @@ inline TapPoint input_of(LinearId id) {
 
 // The first linear that reads the same input.
 inline LinearId first_reader(LinearId id) {
-  switch (input_of(id)) {
-    case TapPoint::o:
-      return LinearId::o;
-    case TapPoint::gate:
-      return LinearId::gate;
-    case TapPoint::down:
-      return LinearId::down;
-    default:
-      return LinearId::q;
-  }
+  constexpr LinearId kFirst[] = {LinearId::q, LinearId::o, LinearId::gate, LinearId::down};  // by TapPoint
+  return kFirst[static_cast<std::size_t>(input_of(id))];
 }
 
 }  // namespace dgq

@@ -8,7 +8,7 @@
 namespace dgq {
 namespace {
 
-// Row i of out, columns [begin, begin + out.block) of x, all of which there are k. inverse 0: marks them as zero.
+// Columns [begin, begin + out.block) of a row x of k columns go to row i of out. inverse 0: as zeros.
 void fill(const float* x, std::size_t k, std::size_t begin, float scale, float inverse,
           const QuantizedRowsOut& out, std::size_t i) {
   out.scale[begin / out.block * out.m + i] = scale;
