@@ -22,6 +22,7 @@ struct ModelBenchOptions {
   std::vector<int> threads = {1};  // the tests run with each
   Recipe recipe;
   std::size_t act_block = kActBlock;  // or 0: one activation scale per row
+  bool static_scales = false;  // one scale for each input of the layers' linears but down, whatever the row
   KvType kv = KvType::int8;
 };
 

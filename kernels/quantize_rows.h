@@ -82,11 +82,19 @@ using QuantizeRows = void(const float* x, std::size_t ldx, std::size_t k, const 
 using QuantizeRowsTwice = void(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
                                std::size_t first, std::size_t rows, std::size_t apart) noexcept;
 
+// With one scale for all rows that is given instead of found: scale[i][0] = scale, and
+//   q[i][k] = round_half_even(x[i][k] * (1 / scale)), but at least -127 and at most 127
+// A row that holds a NaN or an infinity is marked as above. Preconditions: out.block == out.stride; scale is positive, and
+// 1 / scale is finite.
+using QuantizeRowsGiven = void(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                               std::size_t first, std::size_t rows, float scale) noexcept;
+
 struct QuantizeRowsKernel {
   const char* isa;
   Features needs;
   QuantizeRows* run;
   QuantizeRowsTwice* twice;
+  QuantizeRowsGiven* given;
 };
 
 }  // namespace dgq

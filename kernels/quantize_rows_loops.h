@@ -2,7 +2,9 @@
 //
 //   Run::Largest                      keeps the bits of the largest |x| seen: take(x) looks at 32 floats,
 //                                     bits() is the result
-//   Run::quantize(x, inverse, q)      q[j] = round_half_even(x[j] * inverse) for 32 columns; returns their sum
+//   Run::quantize<kClip>(x, inverse, q)
+//                                     q[j] = round_half_even(x[j] * inverse) for 32 columns, clipped to -127..127 where
+//                                     kClip says that it may lie beyond; returns their sum
 //   Run::subtract(x, q, scale, out)   out[j] = x[j] - q[j] * scale for 32 columns
 //
 // Bits of |x| compare as integers in the order of the floats, with infinities and NaNs above all numbers.
@@ -32,10 +34,11 @@ DGQ_INLINE void sum_up(ChunkSums& sums) {
   sums.minus_128 = -128 * total;
 }
 
-// The block of row i from column `begin` on; x: its floats, of which the first `used` are there. Returns the scale.
-template <class Run>
+// The block of row i from column `begin` on; x: its floats, of which the first `used` are there. The scale is `given`, if
+// kGiven, else what the largest |x| asks for. Returns it.
+template <class Run, bool kGiven = false>
 float quantize_block(const float* x, std::size_t used, const QuantizedRowsOut& out, std::size_t i,
-                     std::size_t begin) {
+                     std::size_t begin, float given = 0) {
   float spare[kSumGroup];
   typename Run::Largest seen;
   for (std::size_t j = 0; j < out.block && j < used; j += kSumGroup)
@@ -44,7 +47,7 @@ float quantize_block(const float* x, std::size_t used, const QuantizedRowsOut& o
   const bool finite = bits < 0x7f800000u;
   float largest;
   __builtin_memcpy(&largest, &bits, sizeof largest);
-  const float inverse = 127.0f / largest;
+  const float inverse = kGiven ? 1.0f / given : 127.0f / largest;
   const bool usable = finite && __builtin_isfinite(inverse);
   for (std::size_t chunk = 0; chunk < out.block; chunk += kActBlock) {
     const std::size_t at = (begin + chunk) / kActBlock * out.m + i;
@@ -53,7 +56,8 @@ float quantize_block(const float* x, std::size_t used, const QuantizedRowsOut& o
       const std::size_t j = chunk + run * kSumGroup;
       std::int8_t* q = out.q + at * kActBlock + run * kSumGroup;
       if (usable && j < used) {
-        sums.of32[run] = static_cast<std::int16_t>(Run::quantize(run_of(x + j, used - j, spare), inverse, q));
+        const float* from = run_of(x + j, used - j, spare);
+        sums.of32[run] = static_cast<std::int16_t>(Run::template quantize<kGiven>(from, inverse, q));
       } else {
         __builtin_memset(q, 0, kSumGroup);
         sums.of32[run] = 0;
@@ -61,9 +65,8 @@ float quantize_block(const float* x, std::size_t used, const QuantizedRowsOut& o
     }
     sum_up(sums);
   }
-  return out.scale[begin / out.block * out.m + i] = !finite  ? __builtin_nanf("")
-                                                    : usable ? largest / 127.0f
-                                                             : 0;
+  const float scale = kGiven ? given : largest / 127.0f;
+  return out.scale[begin / out.block * out.m + i] = !finite ? __builtin_nanf("") : usable ? scale : 0;
 }
 
 // body(row of out, column) for each block: x from column on, and how many floats are there.
@@ -79,6 +82,12 @@ void quantize(const float* x, std::size_t ldx, std::size_t k, const QuantizedRow
   for_each_block(out, rows, [&](std::size_t i, std::size_t begin) {
     quantize_block<Run>(x + i * ldx + begin, k - begin, out, first + i, begin);
   });
+}
+
+template <class Run>
+void quantize_given(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                    std::size_t first, std::size_t rows, float scale) {
+  for (std::size_t i = 0; i < rows; ++i) quantize_block<Run, true>(x + i * ldx, k, out, first + i, 0, scale);
 }
 
 template <class Run>

@@ -59,11 +59,11 @@ constexpr GemmW8A8Kernel kGemmW8A8[] = {
 };
 constexpr QuantizeRowsKernel kQuantizeRows[] = {
 #if defined(__x86_64__)
-    {"avx2", kAvx2, quantize_rows_avx2, quantize_rows_twice_avx2},
+    {"avx2", kAvx2, quantize_rows_avx2, quantize_rows_twice_avx2, quantize_rows_given_avx2},
 #elif defined(__aarch64__)
-    {"neon", kNeon, quantize_rows_neon, quantize_rows_twice_neon},
+    {"neon", kNeon, quantize_rows_neon, quantize_rows_twice_neon, quantize_rows_given_neon},
 #endif
-    {"ref", 0, quantize_rows_ref, quantize_rows_twice_ref},
+    {"ref", 0, quantize_rows_ref, quantize_rows_twice_ref, quantize_rows_given_ref},
 };
 constexpr GemmF32Kernel kGemmF32[] = {
 #if defined(__x86_64__)

@@ -206,8 +206,9 @@ void CalibrationRun::run(const LayerWeights& layer, std::vector<float>& hidden, 
 }
 
 // What int8 activations say x was.
-float CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, float* rounded) {
-  const LinearInput input = quantize_input(x, m, k, *kernels_.quantize_rows, rounding_, options_.threads);
+float CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, float given, float* rounded) {
+  const LinearInput input =
+      quantize_input(x, m, k, *kernels_.quantize_rows, rounding_, options_.threads, given);
   parallel_ranges(options_.threads, m, [&](std::size_t begin, std::size_t end, int) {
     for (std::size_t i = begin; i < end; ++i)
       for (std::size_t c = 0; c < k; ++c)
@@ -234,7 +235,8 @@ LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<
   const Tap see = [&](TapPoint point, const float* x, std::size_t m, std::size_t k) {
     const auto at = static_cast<std::size_t>(point);
     rounded.resize(m * k);
-    inputs[at].largest = std::max(inputs[at].largest, round_rows(x, m, k, rounded.data()));
+    inputs[at].largest =
+        std::max(inputs[at].largest, round_rows(x, m, k, layer.input_scale[at], rounded.data()));
     inputs[at].tokens += m;
     if (weights)
       for (std::size_t i = 0; i < rounded.size(); ++i)

@@ -75,8 +75,8 @@ class CalibrationRun {
 
  private:
   void run(const LayerWeights& layer, std::vector<float>& hidden, const Tap* tap);
-  // Returns max |x|.
-  float round_rows(const float* x, std::size_t m, std::size_t k, float* rounded);
+  // given: the static scale, 0: none. Returns max |x|.
+  float round_rows(const float* x, std::size_t m, std::size_t k, float given, float* rounded);
 
   ModelConfig config_;  // of one layer: a cache serves one layer of one sequence, then the next
   Kernels kernels_;

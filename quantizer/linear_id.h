@@ -4,7 +4,7 @@
 #include <array>
 #include <cstddef>
 
-#include "runtime/weights.h"
+#include "runtime/decoder.h"
 
 namespace dgq {
 
@@ -17,6 +17,27 @@ inline std::array<Linear*, kLinears> linears_of(LayerWeights& w) {
 }
 inline std::array<const Linear*, kLinears> linears_of(const LayerWeights& w) {
   return {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
+}
+
+// What it reads.
+inline TapPoint input_of(LinearId id) {
+  switch (id) {
+    case LinearId::o:
+      return TapPoint::o;
+    case LinearId::gate:
+    case LinearId::up:
+      return TapPoint::gate;
+    case LinearId::down:
+      return TapPoint::down;
+    default:
+      return TapPoint::q;
+  }
+}
+
+// The first linear that reads the same input.
+inline LinearId first_reader(LinearId id) {
+  constexpr LinearId kFirst[] = {LinearId::q, LinearId::o, LinearId::gate, LinearId::down};  // by TapPoint
+  return kFirst[static_cast<std::size_t>(input_of(id))];
 }
 
 }  // namespace dgq

@@ -6,7 +6,7 @@ namespace {
 // Those that every linear does not go through by itself.
 bool concerns_model(const Pass& pass) {
   return std::holds_alternative<SmoothOptions>(pass) || std::holds_alternative<AllocateOptions>(pass) ||
-         std::holds_alternative<WeighOptions>(pass);
+         std::holds_alternative<WeighOptions>(pass) || std::holds_alternative<StaticOptions>(pass);
 }
 
 }  // namespace
@@ -45,6 +45,7 @@ LinearResult LinearPasses::run(const F32Matrix& w, const FineFormat& format) {
     void operator()(const SmoothOptions&) const {}  // of the whole model
     void operator()(const AllocateOptions&) const {}
     void operator()(const WeighOptions&) const {}
+    void operator()(const StaticOptions&) const {}
     void operator()(const RoundOptions&) const { linear = round_min_max(w, format, all.threads_); }
     void operator()(const SearchOptions& o) const {
       linear = search(all.gemm_, w, all.h_, format, o, all.threads_);

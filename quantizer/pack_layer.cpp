@@ -14,6 +14,7 @@ const char* kind_name(TensorKind kind) {
     case TensorKind::w8_n16k4:
       return "w8";
     case TensorKind::f32:
+    case TensorKind::scales:
       break;
   }
   return "f32";
@@ -51,6 +52,10 @@ PackedTensor PackedTensor::f32(const F32Matrix& w) {
 
 void LayerPacker::add_norm(const std::string& name, std::span<const float> values) {
   builder_.add({name, TensorKind::f32, false, 1, values.size(), 0}, std::as_bytes(values));
+}
+
+void LayerPacker::add_scales(const std::string& name, std::span<const float> values) {
+  builder_.add({name, TensorKind::scales, false, 1, values.size(), 0}, std::as_bytes(values));
 }
 
 void LayerPacker::add(const std::string& name, const PackedTensor& tensor, TensorReport report) {

@@ -48,6 +48,7 @@ class LayerPacker {
       : blob_(std::move(blob)), reports_(reports) {}
   const std::string& blob() const { return blob_; }
   void add_norm(const std::string& name, std::span<const float> values);
+  void add_scales(const std::string& name, std::span<const float> values);
   // report: what the tensor does not say.
   void add(const std::string& name, const PackedTensor& tensor, TensorReport report);
   std::vector<std::byte> finish() { return builder_.finish(); }

@@ -11,6 +11,7 @@
 #include "quantizer/report.h"
 #include "quantizer/round_w8.h"
 #include "quantizer/smooth.h"
+#include "quantizer/static_scales.h"
 #include "quantizer/token_weights.h"
 
 namespace dgq {
@@ -77,6 +78,7 @@ class Job {
     DGQ_CHECK(smooth(sequences));
     DGQ_TRY(const std::vector<LayerFormats> chosen, formats(sequences));
     DGQ_CHECK(weigh(sequences));
+    DGQ_CHECK(fix_scales(sequences));
     clock.finish("whole model");
     DGQ_TRY(CalibrationRun run, start(sequences, manifest, ingest, reports));
     clock.finish("embedding");
@@ -156,10 +158,21 @@ class Job {
     return {};
   }
 
-  // Of the checkpoint, smoothed if the recipe says so.
+  Result<void> fix_scales(const std::vector<Sequence>& sequences) {
+    const StaticOptions* options = options_.recipe.find<StaticOptions>();
+    if (!options) return {};
+    DGQ_TRY(const std::vector<LayerStaticScales> scales,
+            measure_static_scales(checkpoint_, [this](std::size_t i) { return read_layer(i); }, kernels_,
+                                  thin_out(sequences, options->tokens), kLabelSeed, options_.threads, {}));
+    input_scales_ = choose_static(scales, options->limit);
+    return {};
+  }
+
+  // Of the checkpoint, smoothed and with static scales if the recipe says so.
   Result<LayerF32> read_layer(std::size_t index) const {
     DGQ_TRY(LayerF32 layer, checkpoint_.layer(index));
     if (!factors_.empty()) apply(factors_[index], checkpoint_.config(), layer);
+    if (!input_scales_.empty()) layer.weights.input_scale = input_scales_[index];
     return layer;
   }
 
@@ -215,6 +228,7 @@ class Job {
   std::string text_;                              // the calibration file
   std::vector<LayerTokenWeights> token_weights_;  // of the pass `weigh-tokens`
   std::vector<LayerFactors> factors_;             // of the pass `smooth`
+  std::vector<InputScales> input_scales_;         // of the pass `static-activations`
   double calibrated_ = 0;  // share of the job that is done when the calibration text is there
 };
 

@@ -29,6 +29,11 @@ void members(WeighOptions& o, const Visit& visit) {
   visit("limit", o.limit, 1, 1000);
 }
 template <class Visit>
+void members(StaticOptions& o, const Visit& visit) {
+  visit("limit", o.limit, 0, 100);
+  visit("tokens", o.tokens, 64, 1 << 20);
+}
+template <class Visit>
 void members(RoundOptions&, const Visit&) {}
 template <class Visit>
 void members(SearchOptions& o, const Visit& visit) {
@@ -59,10 +64,10 @@ struct PassName {
   Pass defaults;
 };
 // In the order of the alternatives of Pass.
-const PassName kPasses[] = {{"smooth", SmoothOptions{}},      {"allocate", AllocateOptions{}},
-                            {"weigh-tokens", WeighOptions{}}, {"round", RoundOptions{}},
-                            {"search", SearchOptions{}},      {"compensate", CompensateOptions{}},
-                            {"descend", DescendOptions{}}};
+const PassName kPasses[] = {{"smooth", SmoothOptions{}},         {"allocate", AllocateOptions{}},
+                            {"weigh-tokens", WeighOptions{}},    {"static-activations", StaticOptions{}},
+                            {"round", RoundOptions{}},           {"search", SearchOptions{}},
+                            {"compensate", CompensateOptions{}}, {"descend", DescendOptions{}}};
 
 std::string pass_names() {
   std::string all;
@@ -158,31 +163,32 @@ Result<Pass> parse_pass(const Json& json, const std::string& where) {
   return pass;
 }
 
-// smooth, allocate, weigh-tokens, each at most once and only if wanted; then what makes the grid; then what changes it.
+// Those of the whole model, each at most once and only if wanted; then what makes the grid; then what changes it.
 Result<void> check_passes(const std::vector<Pass>& passes, std::string_view where) {
   const auto stage = [](const Pass& pass) {
     if (std::holds_alternative<SmoothOptions>(pass)) return 0;
     if (std::holds_alternative<AllocateOptions>(pass)) return 1;
     if (std::holds_alternative<WeighOptions>(pass)) return 2;
+    if (std::holds_alternative<StaticOptions>(pass)) return 3;
     const bool grid =
         std::holds_alternative<RoundOptions>(pass) || std::holds_alternative<SearchOptions>(pass);
-    return grid ? 3 : 4;
+    return grid ? 4 : 5;
   };
   int last = -1;
   bool grid = false;
   for (const Pass& pass : passes) {
     const int now = stage(pass);
-    if (now < last || (now == last && now < 4) || (now == 4 && !grid)) {
+    if (now < last || (now == last && now < 5) || (now == 5 && !grid)) {
       grid = false;
       break;
     }
-    grid = grid || now == 3;
+    grid = grid || now == 4;
     last = now;
   }
   if (grid) return {};
   return Error{Errc::invalid, std::string(where) +
-                                  ": \"passes\" must be, in this order: smooth, allocate and weigh-tokens "
-                                  "(each may be left out); "
+                                  ": \"passes\" must be, in this order: smooth, allocate, weigh-tokens and "
+                                  "static-activations (each may be left out); "
                                   "search or round; then any of compensate and descend"};
 }
 

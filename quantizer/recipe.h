@@ -5,7 +5,7 @@
 //
 // A member that is left out has its default; one that is unknown is refused. Every linear goes through the passes in their
 // order, one after the other: `search` or `round` makes the grid, the others change it.
-// `smooth`, `allocate` and `weigh-tokens`, which concern the whole model, come before all.
+// `smooth`, `allocate`, `weigh-tokens` and `static-activations`, which concern the whole model, come before all.
 #pragma once
 
 #include <string>
@@ -31,6 +31,11 @@ struct SmoothOptions {
   double percentile = 99.5;
   std::size_t tokens = 2048;  // of the calibration text, for the channels' maxima
 };
+// quantizer/static_scales.h
+struct StaticOptions {
+  double limit = 0.0005;      // KLD that all static scales together may cost, by its estimate
+  std::size_t tokens = 1024;  // of the calibration text, for the estimates
+};
 // Bits for each linear, quantizer/allocate.h.
 struct AllocateOptions {
   double bpw = 4.35;  // bits per weight of the linears, all scales included; 0: max_bytes counts alone
@@ -40,8 +45,8 @@ struct AllocateOptions {
   bool strict = false;  // a budget below what the model needs is refused; else the model gets that
 };
 
-using Pass = std::variant<SmoothOptions, AllocateOptions, WeighOptions, RoundOptions, SearchOptions,
-                          CompensateOptions, DescendOptions>;
+using Pass = std::variant<SmoothOptions, AllocateOptions, WeighOptions, StaticOptions, RoundOptions,
+                          SearchOptions, CompensateOptions, DescendOptions>;
 
 // What embedding and head become. f32 is for measuring linear layers alone.
 enum class Ends { w8, f32 };

@@ -40,11 +40,8 @@ class Measurement {
   }
 
  private:
-  // The first linear that reads the same input.
   static std::size_t reads(std::size_t id) {
-    const auto linear = static_cast<LinearId>(id);
-    if (linear == LinearId::k || linear == LinearId::v) return static_cast<std::size_t>(LinearId::q);
-    return linear == LinearId::up ? static_cast<std::size_t>(LinearId::gate) : id;
+    return static_cast<std::size_t>(first_reader(static_cast<LinearId>(id)));
   }
 
   std::vector<double> column_weight(std::size_t id) {

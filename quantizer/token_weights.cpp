@@ -8,20 +8,6 @@ namespace {
 constexpr std::size_t kBatch =
     16;  // sequences on their way through the model at a time: bounds the memory for hidden rows
 
-TapPoint input_of(LinearId id) {
-  switch (id) {
-    case LinearId::o:
-      return TapPoint::o;
-    case LinearId::gate:
-    case LinearId::up:
-      return TapPoint::gate;
-    case LinearId::down:
-      return TapPoint::down;
-    default:
-      return TapPoint::q;
-  }
-}
-
 // Sums of squares become weights of mean 1.
 void normalise(std::vector<std::vector<float>>& point, double strength, double limit) {
   const auto mean = [&] {

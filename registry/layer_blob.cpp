@@ -12,7 +12,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the format is little-endian and used in place");
 
 constexpr char kMagic[8] = {'D', 'G', 'Q', 'L', 'A', 'Y', 'E', 'R'};
-constexpr std::uint32_t kNewestVersion = 2;
+constexpr std::uint32_t kNewestVersion = 3;
 constexpr std::size_t kAlign = 64;
 constexpr std::uint32_t kFlagBias = 1;
 
@@ -46,7 +46,10 @@ bool printable(std::string_view text) {
 
 // The format version that a kind came with. A blob has the highest of its kinds, so that a reader that knows them all
 // accepts it, and one that does not says that it is too old.
-std::uint32_t version_of(TensorKind kind) { return kind == TensorKind::w6_n16k8 ? 2 : 1; }
+std::uint32_t version_of(TensorKind kind) {
+  if (kind == TensorKind::scales) return 3;
+  return kind == TensorKind::w6_n16k8 ? 2 : 1;
+}
 
 // What is wrong with one row of the table, or null; `name` is the row's name once that has been found good.
 const char* row_fault(const Row& row, std::string& name) {
@@ -57,10 +60,10 @@ const char* row_fault(const Row& row, std::string& name) {
   name.assign(row.name, length);
   const auto kind = static_cast<TensorKind>(row.kind);
   const bool fine = kind == TensorKind::w4_n16k8 || kind == TensorKind::w6_n16k8;
-  const bool f32 = kind == TensorKind::f32;
+  const bool f32 = kind == TensorKind::f32 || kind == TensorKind::scales;
   if (!fine && !f32 && kind != TensorKind::w8_n16k4) return "unknown kind";
   if (row.zero != 0 || (row.flags & ~kFlagBias) != 0) return "a reserved field is not zero";
-  if (f32 && row.flags != 0) return "an f32 tensor cannot have a bias";
+  if (f32 && row.flags != 0) return "a tensor of floats cannot have a bias";
   if (row.n == 0 || row.k == 0) return "an empty shape";
   if (fine ? row.group != 32 && row.group != 64 && row.group != 128 : row.group != 0)
     return "a group that its kind lacks";

@@ -3,7 +3,7 @@
 // by byte.
 //
 //   0   "DGQLAYER"            8 bytes
-//   8   format version        u32: 2 where a tensor is of kind w6_n16k8, else 1
+//   8   format version        u32: 3 with a tensor of kind scales, else 2 with one of kind w6_n16k8, else 1
 //   12  tensor count          u32, 1..kMaxTensors
 //   16  total bytes           u64, a multiple of 64
 //   24  zero                  40 bytes
@@ -31,6 +31,7 @@ enum class TensorKind : std::uint32_t {
   w4_n16k8 = 2,  // packed_w4_bytes(n, k, group, bias)
   w8_n16k4 = 3,  // packed_w8_bytes(n, k, bias)
   w6_n16k8 = 4,  // packed_w6_bytes(n, k, group, bias)
+  scales = 5,    // n * k floats, as f32: what readers of format 2 must not overlook
 };
 
 struct TensorInfo {

@@ -20,6 +20,20 @@ class Binder {
     return floats.w;
   }
 
+  // `scales` has its zeros yet: they stay where the blob has no such tensor.
+  Result<void> scales(std::string_view name, std::span<float> scales) {
+    if (!blob_.find(name)) return {};
+    DGQ_TRY(const Tensor* tensor, take(name, 1, scales.size()));
+    if (tensor->kind != TensorKind::scales) return fault(name, "must be of kind scales");
+    DGQ_TRY(const F32Matrix floats, bind_f32(*tensor, false));
+    for (std::size_t i = 0; i < scales.size(); ++i) {
+      scales[i] = floats.w[i];
+      if (scales[i] != 0 && !(scales[i] > 0 && std::isfinite(1 / scales[i])))
+        return fault(name, "element " + std::to_string(i) + " is neither 0 nor a scale");
+    }
+    return {};
+  }
+
   Result<Linear> linear(std::string_view name, std::size_t n, std::size_t k, bool bias) {
     DGQ_TRY(const Tensor* tensor, take(name, n, k));
     if (tensor->bias != bias)
@@ -28,6 +42,8 @@ class Binder {
     switch (tensor->kind) {
       case TensorKind::f32:
         return as_linear(bind_f32(*tensor, bias));
+      case TensorKind::scales:
+        break;
       case TensorKind::w4_n16k8:
         return as_linear(bind_packed<4>(*tensor));
       case TensorKind::w6_n16k8:
@@ -35,7 +51,7 @@ class Binder {
       case TensorKind::w8_n16k4:
         return as_linear(bind_coarse(*tensor));
     }
-    return fault(name, "is of an unknown kind");
+    return fault(name, "is of a kind that no linear has");
   }
 
   Result<void> finish() const {
@@ -137,6 +153,7 @@ Result<LayerWeights> bind_layer(std::span<const std::byte> bytes, const ModelCon
   DGQ_TRY(w.gate, binder.linear("gate_proj", c.ffn, c.hidden, c.mlp_bias));
   DGQ_TRY(w.up, binder.linear("up_proj", c.ffn, c.hidden, c.mlp_bias));
   DGQ_TRY(w.down, binder.linear("down_proj", c.hidden, c.ffn, c.mlp_bias));
+  DGQ_CHECK(binder.scales("input_scales", w.input_scale));
   DGQ_CHECK(binder.finish());
   return w;
 }

@@ -81,25 +81,29 @@ struct Decoder::State {
     return std::all_of(readers.begin(), readers.end(), [](const Linear* l) { return is_quantized(*l); });
   }
 
-  // m rows of floats as the readers want them.
-  LinearInput prepare(const float* x, std::size_t m, std::size_t width,
+  static float scale_at(const LayerWeights& w, TapPoint point) {
+    return w.input_scale[static_cast<std::size_t>(point)];
+  }
+
+  // m rows of floats as the readers want them. scale: of LayerWeights::input_scale.
+  LinearInput prepare(const float* x, std::size_t m, std::size_t width, float scale,
                       std::initializer_list<const Linear*> readers) {
     if (!any_quantized(readers)) return {x, m, width, {}};
-    return quantize_input(x, m, width, *kernels.quantize_rows, input, threads);
+    return quantize_input(x, m, width, *kernels.quantize_rows, input, threads, scale);
   }
 
   // RMSNorm and then prepare(), row by row. The floats are kept only where a reader or a tap (`keep`) wants them.
-  LinearInput normalise(const float* x, const float* weight, std::size_t m, bool keep,
+  LinearInput normalise(const float* x, const float* weight, std::size_t m, float scale, bool keep,
                         std::initializer_list<const Linear*> readers) {
     const std::size_t width = config.hidden;
     const auto eps = static_cast<float>(config.rms_eps);
     float* kept = keep || !all_quantized(readers) ? norm.at_least(m * width) : nullptr;
     const bool quantize = any_quantized(readers);
-    const QuantizedRowsOut to = quantize ? input.reserve(m, width) : QuantizedRowsOut{};
+    const QuantizedRowsOut to = quantize ? input.reserve(m, width, scale) : QuantizedRowsOut{};
     for_each_row(m, [&](std::size_t i, int thread) {
       float* row = kept ? kept + i * width : of(thread).row.at_least(width);
       ops.rms_norm(x + i * width, weight, width, eps, row);
-      if (quantize) kernels.quantize_rows->run(row, width, width, to, i, 1);
+      if (quantize) quantize_rows(*kernels.quantize_rows, row, width, to, i, 1, scale);
     });
     return {kept, m, width, quantize ? view(to) : QuantizedRows{}};
   }
@@ -203,7 +207,8 @@ struct Decoder::State {
   void attention_half(std::size_t layer, const LayerWeights& w, std::span<const Row> rows, float* x,
                       const Tap* tap) {
     const std::size_t m = rows.size();
-    const LinearInput normed = normalise(x, w.input_norm, m, tap, {&w.q, &w.k, &w.v});
+    const LinearInput normed =
+        normalise(x, w.input_norm, m, scale_at(w, TapPoint::q), tap, {&w.q, &w.k, &w.v});
     if (tap && !(*tap)(TapPoint::q, normed.x, m, config.hidden)) return;
     float *queries = q.at_least(m * q_width), *keys = k.at_least(m * kv_width),
           *values = v.at_least(m * kv_width);
@@ -212,7 +217,7 @@ struct Decoder::State {
     float* mix = mixed.at_least(m * q_width);
     attend_all(layer, rows, queries, mix);
     if (tap && !(*tap)(TapPoint::o, mix, m, q_width)) return;
-    project_back(w.o, prepare(mix, m, q_width, {&w.o}), x);
+    project_back(w.o, prepare(mix, m, q_width, scale_at(w, TapPoint::o), {&w.o}), x);
   }
 
   // Columns that activate_in_pieces() takes at a time: whole chunks, few enough for m rows to stay in the cache, many
@@ -258,15 +263,17 @@ struct Decoder::State {
   }
 
   void ffn_half(const LayerWeights& w, std::size_t m, float* x, const Tap* tap) {
-    const LinearInput normed = normalise(x, w.post_attention_norm, m, tap, {&w.gate, &w.up});
+    const LinearInput normed =
+        normalise(x, w.post_attention_norm, m, scale_at(w, TapPoint::gate), tap, {&w.gate, &w.up});
     if (tap && !(*tap)(TapPoint::gate, normed.x, m, config.hidden)) return;
-    if (!tap && is_quantized(w.down) && ffn_input.scales_chunks()) {
+    const float scale = scale_at(w, TapPoint::down);
+    if (!tap && is_quantized(w.down) && ffn_input.scales_chunks() && scale == 0) {
       project_back(w.down, activate_in_pieces(w, normed), x);
       return;
     }
     const float* activated = activate(w, normed);
     if (tap && !(*tap)(TapPoint::down, activated, m, config.ffn)) return;
-    project_back(w.down, prepare(activated, m, config.ffn, {&w.down}), x);
+    project_back(w.down, prepare(activated, m, config.ffn, scale, {&w.down}), x);
   }
 };
 
@@ -308,7 +315,7 @@ void Decoder::run_head(const float* final_norm, const Linear& head, const float*
                        float* logits) {
   if (m == 0) return;
   State& s = *state_;
-  s.run_linears<1>(s.normalise(hidden, final_norm, m, false, {&head}), {{{&head, logits}}},
+  s.run_linears<1>(s.normalise(hidden, final_norm, m, 0, false, {&head}), {{{&head, logits}}},
                    [](const auto&...) {});
 }
 

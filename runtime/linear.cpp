@@ -51,8 +51,9 @@ struct Run {
 
 }  // namespace
 
-QuantizedRowsOut QuantizedBuffer::reserve(std::size_t m, std::size_t k) {
-  const std::size_t stride = round_up(k, kActBlock), block = act_block_ == 0 ? stride : act_block_;
+QuantizedRowsOut QuantizedBuffer::reserve(std::size_t m, std::size_t k, float given) {
+  const std::size_t stride = round_up(k, kActBlock),
+                    block = act_block_ == 0 || given > 0 ? stride : act_block_;
   return {m,
           stride,
           block,
@@ -62,10 +63,10 @@ QuantizedRowsOut QuantizedBuffer::reserve(std::size_t m, std::size_t k) {
 }
 
 LinearInput quantize_input(const float* x, std::size_t m, std::size_t k, const QuantizeRowsKernel& kernel,
-                           QuantizedBuffer& buffer, int threads) {
-  const QuantizedRowsOut to = buffer.reserve(m, k);
+                           QuantizedBuffer& buffer, int threads, float given) {
+  const QuantizedRowsOut to = buffer.reserve(m, k, given);
   parallel_ranges(threads, m, [&](std::size_t begin, std::size_t end, int) {
-    kernel.run(x + begin * k, k, k, to, begin, end - begin);
+    quantize_rows(kernel, x + begin * k, k, to, begin, end - begin, given);
   });
   return {x, m, k, view(to)};
 }

@@ -25,8 +25,8 @@ class QuantizedBuffer {
   bool scales_chunks() const {
     return act_block_ == kActBlock;
   }  // each chunk of kActBlock columns has its scale
-  // For m rows of k columns; what was there is gone.
-  QuantizedRowsOut reserve(std::size_t m, std::size_t k);
+  // For m rows of k columns; what was there is gone. given: as quantize_rows() below.
+  QuantizedRowsOut reserve(std::size_t m, std::size_t k, float given = 0);
 
  private:
   std::size_t act_block_;
@@ -35,9 +35,16 @@ class QuantizedBuffer {
   AlignedBuffer<ChunkSums> sums_;
 };
 
-// x: [m][k] floats, quantized into `buffer`; rows are split over the threads. Both are borrowed.
+// Rows [first, first + rows) of `to` from x: [rows][k]. given: the scale of all of them, or 0 where each block's is found.
+inline void quantize_rows(const QuantizeRowsKernel& kernel, const float* x, std::size_t k,
+                          const QuantizedRowsOut& to, std::size_t first, std::size_t rows, float given) {
+  if (given > 0) return kernel.given(x, k, k, to, first, rows, given);
+  kernel.run(x, k, k, to, first, rows);
+}
+
+// x: [m][k] floats, quantized into `buffer`; rows are split over the threads. Both are borrowed. given: as above.
 LinearInput quantize_input(const float* x, std::size_t m, std::size_t k, const QuantizeRowsKernel& kernel,
-                           QuantizedBuffer& buffer, int threads);
+                           QuantizedBuffer& buffer, int threads, float given = 0);
 
 inline QuantizedRows view(const QuantizedRowsOut& x) {
   return {x.m, x.stride, x.block, x.q, x.scale, x.sums};

@@ -1,6 +1,7 @@
 // runtime/weights.h - the weights of a decoder as the graph sees them: borrowed views, fp32 or quantized alike.
 #pragma once
 
+#include <array>
 #include <variant>
 #include <vector>
 
@@ -10,6 +11,8 @@
 namespace dgq {
 
 using Linear = std::variant<F32Matrix, W4Matrix, W6Matrix, W8Matrix>;
+
+inline constexpr std::size_t kInputs = 4;  // of a layer's linears: of q, k, v; of o; of gate, up; of down
 
 // One decoder layer. Norms are [hidden] floats unless said otherwise.
 struct LayerWeights {
@@ -21,6 +24,8 @@ struct LayerWeights {
   Linear down;      // [hidden][ffn]
   const float *q_norm = nullptr,
               *k_norm = nullptr;  // [head_dim]: of every head of q and of k; null: there is none
+  // Of the inputs of the linears in int8, in the order of TapPoint; 0: found for every row and block.
+  std::array<float, kInputs> input_scale{};
 };
 
 struct ModelWeights {

@@ -22,6 +22,7 @@ const std::vector<std::string> kWeights = {"w4", "w6", "mixed"};
 constexpr const char* kWeightNames[] = {"W4A8", "W6A8", "W4/W6A8"};
 // In the order of bench::Recipe::Head.
 const std::vector<std::string> kHeads = {"w4", "w6", "w8"};
+const std::vector<std::string> kActBlocks = {"128", "row", "static"};
 
 void add_options(Options& options) {
   const bench::ModelBenchOptions base;
@@ -44,7 +45,7 @@ void add_options(Options& options) {
       ("head", po::value<std::string>()->default_value("w8")->value_name("TYPE"),
        "embedding and head: w4, w6 or w8")  //
       ("act-block", po::value<std::string>()->default_value("128")->value_name("B"),
-       "columns per activation scale: 128 or row")  //
+       "activation scales: one for 128 columns, for a row, or static")  //
       ("kv", po::value<std::string>()->default_value("int8")->value_name("TYPE"),
        "KV cache: int8 or f32")  //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
@@ -62,7 +63,9 @@ Result<bench::ModelBenchOptions> read_options(const Options& options) {
   chosen.recipe.head = static_cast<bench::Recipe::Head>(head);
   DGQ_TRY(const std::vector<std::size_t> threads, thread_counts(options));
   chosen.threads.assign(threads.begin(), threads.end());
-  DGQ_TRY(chosen.act_block, act_block_option(options));
+  DGQ_TRY(const std::size_t scales, one_of(options, "act-block", kActBlocks));
+  chosen.act_block = kActBlocks[scales] == "row" ? 0 : kActBlock;
+  chosen.static_scales = kActBlocks[scales] == "static";
   DGQ_TRY(const bool f32, either(options, "kv", "int8", "f32"));
   chosen.kv = f32 ? KvType::f32 : KvType::int8;
   return chosen;
@@ -114,7 +117,9 @@ void print_json(const std::string& model, const std::string& backend, const benc
                             {"group", options.recipe.group},
                             {"weights", kWeights[options.recipe.fine]},
                             {"head", kHeads[options.recipe.head]},
-                            {"act_block", options.act_block == 0 ? OrderedJson("row") : OrderedJson(128)},
+                            {"act_block", options.static_scales    ? OrderedJson("static")
+                                          : options.act_block == 0 ? OrderedJson("row")
+                                                                   : OrderedJson(128)},
                             {"type_kv", options.kv == KvType::f32 ? "f32" : "int8"},
                             {"rows", std::move(rows)}};
   std::printf("%s\n", json.dump(2).c_str());

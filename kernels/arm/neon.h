@@ -26,6 +26,7 @@ GemmW8A8 gemm_w8a8_8x8_neon_dot;
 GemmW8A8 gemm_w8a8_12x8_neon_i8mm;
 QuantizeRows quantize_rows_neon;
 QuantizeRowsTwice quantize_rows_twice_neon;
+QuantizeRowsGiven quantize_rows_given_neon;
 GemmF32 gemm_f32_3x2_neon;
 extern const FloatOps float_ops_neon;
 

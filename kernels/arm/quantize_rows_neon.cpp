@@ -21,11 +21,18 @@ struct Run {
     uint32x4_t most_ = vdupq_n_u32(0);
   };
 
+  template <bool kClip>
+  DGQ_INLINE static int32x4_t round(const float* x, float inverse) {
+    float32x4_t y = vmulq_n_f32(vld1q_f32(x), inverse);
+    if (kClip) y = vmaxq_f32(vminq_f32(y, vdupq_n_f32(127)), vdupq_n_f32(-127));
+    return vcvtnq_s32_f32(y);  // half to even
+  }
+
+  template <bool kClip>
   DGQ_INLINE static int quantize(const float* x, float inverse, std::int8_t* q) {
     int32x4_t total = vdupq_n_s32(0);
-    for (std::size_t j = 0; j < kSumGroup; j += 8) {  // vcvtn rounds half to even
-      const int32x4_t a = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + j), inverse));
-      const int32x4_t b = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + j + 4), inverse));
+    for (std::size_t j = 0; j < kSumGroup; j += 8) {
+      const int32x4_t a = round<kClip>(x + j, inverse), b = round<kClip>(x + j + 4, inverse);
       vst1_s8(q + j, vmovn_s16(vcombine_s16(vmovn_s32(a), vmovn_s32(b))));
       total = vaddq_s32(total, vaddq_s32(a, b));
     }
@@ -48,6 +55,11 @@ struct Run {
 void quantize_rows_neon(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
                         std::size_t first, std::size_t rows) noexcept {
   quantize<Run>(x, ldx, k, out, first, rows);
+}
+
+void quantize_rows_given_neon(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                              std::size_t first, std::size_t rows, float scale) noexcept {
+  quantize_given<Run>(x, ldx, k, out, first, rows, scale);
 }
 
 void quantize_rows_twice_neon(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,

@@ -8,6 +8,21 @@
 namespace dgq {
 namespace {
 
+// Columns [begin, begin + out.block) of a row x of k columns go to row i of out. inverse 0: as zeros.
+void fill(const float* x, std::size_t k, std::size_t begin, float scale, float inverse,
+          const QuantizedRowsOut& out, std::size_t i) {
+  out.scale[begin / out.block * out.m + i] = scale;
+  for (std::size_t j = begin; j < begin + out.block; ++j) {
+    const std::size_t at = j / kActBlock * out.m + i, column = j % kActBlock;
+    const bool used = j < k && inverse != 0;  // 0 times a NaN is not 0
+    const float y = used ? std::clamp(x[j] * inverse, -127.0f, 127.0f) : 0;
+    const int q = static_cast<int>(std::nearbyint(y));
+    out.q[at * kActBlock + column] = static_cast<std::int8_t>(q);
+    if (column == 0) out.sums[at] = {};
+    out.sums[at].add(column, q);
+  }
+}
+
 float scale_of(const float* x, std::size_t columns, float& inverse) {
   float largest = 0;
   bool finite = true;
@@ -27,18 +42,21 @@ void quantize_rows_ref(const float* x, std::size_t ldx, std::size_t k, const Qua
                        std::size_t first, std::size_t rows) noexcept {
   for (std::size_t i = 0; i < rows; ++i) {
     for (std::size_t begin = 0; begin < out.stride; begin += out.block) {
-      const float* from = x + i * ldx + begin;
       float inverse;
-      const float scale = scale_of(from, std::min(out.block, k - begin), inverse);
-      out.scale[begin / out.block * out.m + first + i] = scale;
-      for (std::size_t j = begin; j < begin + out.block; ++j) {
-        const std::size_t at = j / kActBlock * out.m + first + i, column = j % kActBlock;
-        const bool used = j < k && inverse != 0;  // 0 times a NaN is not 0
-        const int q = used ? static_cast<int>(std::nearbyint(x[i * ldx + j] * inverse)) : 0;
-        out.q[at * kActBlock + column] = static_cast<std::int8_t>(q);
-        if (column == 0) out.sums[at] = {};
-        out.sums[at].add(column, q);
-      }
+      const float scale = scale_of(x + i * ldx + begin, std::min(out.block, k - begin), inverse);
+      fill(x + i * ldx, k, begin, scale, inverse, out, first + i);
+    }
+  }
+}
+
+void quantize_rows_given_ref(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                             std::size_t first, std::size_t rows, float scale) noexcept {
+  for (std::size_t i = 0; i < rows; ++i) {
+    const float* row = x + i * ldx;
+    if (std::all_of(row, row + k, [](float value) { return std::isfinite(value); })) {
+      fill(row, k, 0, scale, 1 / scale, out, first + i);
+    } else {
+      fill(row, k, 0, std::numeric_limits<float>::quiet_NaN(), 0, out, first + i);
     }
   }
 }

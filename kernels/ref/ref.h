@@ -14,6 +14,7 @@ GemmW6A8 gemm_w6a8_ref;
 GemmW8A8 gemm_w8a8_ref;
 QuantizeRows quantize_rows_ref;
 QuantizeRowsTwice quantize_rows_twice_ref;
+QuantizeRowsGiven quantize_rows_given_ref;
 GemmF32 gemm_f32_ref;
 extern const FloatOps float_ops_ref;
 

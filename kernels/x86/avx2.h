@@ -16,6 +16,7 @@ GemmW8A8 gemm_w8a8_1x16_avx2;
 GemmW8A8 gemm_w8a8_4x16_avx2;
 QuantizeRows quantize_rows_avx2;
 QuantizeRowsTwice quantize_rows_twice_avx2;
+QuantizeRowsGiven quantize_rows_given_avx2;
 GemmF32 gemm_f32_3x2_avx2;
 extern const FloatOps float_ops_avx2;
 

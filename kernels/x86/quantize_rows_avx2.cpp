@@ -25,11 +25,15 @@ struct Run {
     __m256i most_ = _mm256_setzero_si256();
   };
 
+  template <bool kClip>
   DGQ_INLINE static int quantize(const float* x, float inverse, std::int8_t* q) {
-    const __m256 scale = _mm256_set1_ps(inverse);
+    const __m256 scale = _mm256_set1_ps(inverse), limit = _mm256_set1_ps(127);
     __m256i v[4];
-    for (std::size_t part = 0; part < 4; ++part)  // rounds half to even, the default mode
-      v[part] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * part), scale));
+    for (std::size_t part = 0; part < 4; ++part) {
+      __m256 y = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * part), scale);
+      if (kClip) y = _mm256_max_ps(_mm256_min_ps(y, limit), _mm256_sub_ps(_mm256_setzero_ps(), limit));
+      v[part] = _mm256_cvtps_epi32(y);  // rounds half to even, the default mode
+    }
     // The packs work inside 128-bit halves; the permutation brings groups of four back into order.
     const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
     store256(q, _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
@@ -53,6 +57,11 @@ struct Run {
 void quantize_rows_avx2(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
                         std::size_t first, std::size_t rows) noexcept {
   quantize<Run>(x, ldx, k, out, first, rows);
+}
+
+void quantize_rows_given_avx2(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,
+                              std::size_t first, std::size_t rows, float scale) noexcept {
+  quantize_given<Run>(x, ldx, k, out, first, rows, scale);
 }
 
 void quantize_rows_twice_avx2(const float* x, std::size_t ldx, std::size_t k, const QuantizedRowsOut& out,

@@ -58,8 +58,9 @@ TEST(KernelRows, OneWrongBitIsFoundAndNamed) {
   rows.gemm_w8a8.insert(rows.gemm_w8a8.begin(), {"wrong", 0, wrong_gemm<W8Matrix>, ref8, 1});
   expect_found(rows, "gemm_w8a8");
   rows = right;
-  rows.quantize_rows.insert(rows.quantize_rows.begin(),
-                            {"wrong", 0, wrong_quantize, right.quantize_rows.back().twice});
+  rows.quantize_rows.insert(
+      rows.quantize_rows.begin(),
+      {"wrong", 0, wrong_quantize, right.quantize_rows.back().twice, right.quantize_rows.back().given});
   expect_found(rows, "quantize_rows");
   rows = right;
   rows.gemm_f32.insert(rows.gemm_f32.begin(), {"wrong", 0, wrong_f32});

@@ -24,11 +24,13 @@ struct Outcome {
   float scale(std::size_t b) const { return std::bit_cast<float>(scale_bits[b]); }
 };
 
-enum class How { once, twice };
+enum class How { once, twice, given };
+
+constexpr float kGiven = 0.03f;  // the scale of How::given: clips what lies beyond 3.81
 
 Outcome run(const QuantizeRowsKernel& row, const test::Guarded<float>& x, std::size_t ldx, std::size_t rows,
             std::size_t k, std::size_t block, How how = How::once) {
-  const std::size_t m = how == How::once ? rows : 2 * rows;
+  const std::size_t m = how == How::twice ? 2 * rows : rows;
   const std::size_t stride = round_up(k, kActBlock);
   test::Guarded<std::int8_t> q(m * stride, 99);
   test::Guarded<float> scale(m * (stride / block), -1.0f);
@@ -38,6 +40,9 @@ Outcome run(const QuantizeRowsKernel& row, const test::Guarded<float>& x, std::s
   if (how == How::once) {
     row.run(x.data(), ldx, k, to, 0, half);
     row.run(x.data() + half * ldx, ldx, k, to, half, rows - half);
+  } else if (how == How::given) {
+    row.given(x.data(), ldx, k, to, 0, half, kGiven);
+    row.given(x.data() + half * ldx, ldx, k, to, half, rows - half, kGiven);
   } else {
     row.twice(x.data(), ldx, k, to, 0, half, rows);
     row.twice(x.data() + half * ldx, ldx, k, to, half, rows - half, rows);
@@ -71,10 +76,11 @@ TEST(QuantizeRows, EqualsRefForEveryShape) {
         for (const auto* row : rows)
           EXPECT_TRUE(run(*row, x, ldx, m, k, block) == run(ref(), x, ldx, m, k, block))
               << row->isa << " m=" << m << " k=" << k << " block=" << block;
-      for (const auto* row : rows)
-        EXPECT_TRUE(run(*row, x, ldx, m, k, kActBlock, How::twice) ==
-                    run(ref(), x, ldx, m, k, kActBlock, How::twice))
-            << row->isa << " m=" << m << " k=" << k << " twice";
+      for (const auto& [how, block] :
+           {std::pair(How::twice, kActBlock), {How::given, round_up(k, kActBlock)}})
+        for (const auto* row : rows)
+          EXPECT_TRUE(run(*row, x, ldx, m, k, block, how) == run(ref(), x, ldx, m, k, block, how))
+              << row->isa << " m=" << m << " k=" << k << (how == How::twice ? " twice" : " given");
     }
 }
 
@@ -132,6 +138,38 @@ TEST(QuantizeRows, TwiceIsSixteenBits) {
     EXPECT_LE(out.scale(b + 1), out.scale(b) * (0.5 + 0x1p-15) / 127);
     EXPECT_NEAR(out.q[coarse] * out.scale(b) + out.q[coarse + 128] * out.scale(b + 1), x[k],
                 out.scale(b + 1) * (0.5 + 0x1p-10));
+  }
+}
+
+// The values at hand, whatever their size: what fits is rounded, what does not is clipped, zeros stay.
+TEST(QuantizeRows, GivenScaleRoundsAndClips) {
+  std::vector<float> values(300, 0.0f);
+  values[0] = 1.5f * kGiven, values[1] = -2.5f * kGiven, values[2] = 4, values[3] = -4, values[4] = 3e38f;
+  values[5] = -3e38f, values[6] = 1e-45f, values[299] = 126 * kGiven;
+  const test::Guarded<float> x{std::span<const float>(values)};
+  for (const auto* row : test::runnable(quantize_rows_kernels(), "quantize_rows")) {
+    const Outcome out = run(*row, x, 300, 1, 300, 384, How::given);
+    ASSERT_EQ(out.scale_bits.size(), 1u);
+    EXPECT_EQ(out.scale(0), kGiven);
+    const std::vector<std::int8_t> expected{2, -2, 127, -127, 127, -127, 0, 0};
+    EXPECT_EQ(std::vector<std::int8_t>(out.q.begin(), out.q.begin() + 8), expected) << row->isa;
+    EXPECT_EQ(out.q[299], 126);
+    EXPECT_EQ(out.sums[2].of64[0], 126);
+  }
+}
+
+TEST(QuantizeRows, NonFiniteInputMarksARowOfGivenScale) {
+  for (const float bad : {kNan, kInfinity, -kInfinity}) {
+    std::vector<float> values(400, 2.0f);  // two rows
+    values[263] = bad;
+    const test::Guarded<float> x{std::span<const float>(values)};
+    for (const auto* row : test::runnable(quantize_rows_kernels(), "quantize_rows")) {
+      const Outcome out = run(*row, x, 200, 2, 200, 256, How::given);
+      EXPECT_EQ(out.scale(0), kGiven) << row->isa;
+      EXPECT_EQ(out.scale_bits[1], 0x7fc00000u) << row->isa;
+      EXPECT_EQ(out.q[0], 67) << row->isa;
+      EXPECT_EQ(out.q[128], 0) << row->isa;  // the second row of the first chunk
+    }
   }
 }
 

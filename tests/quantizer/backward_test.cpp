@@ -44,7 +44,21 @@ class TinyLayer : public testing::Test {
                      by_output_ = test::random_floats(kTokens * 64, 1, 6);
 };
 
-TEST_F(TinyLayer, ForwardIsTheDecoders) {
+// With and without norms of the heads of q and k (Qwen3).
+class LayerGradient : public TinyLayer, public testing::WithParamInterface<bool> {
+ protected:
+  LayerGradient() {
+    if (!GetParam()) return;
+    for (const auto& [norm, seed] : {std::pair(&layer_.weights.q_norm, 31), {&layer_.weights.k_norm, 32}}) {
+      std::vector<float> values = test::random_floats(config().head_dim, 0.3f, seed);
+      for (float& value : values) value += 1;
+      *norm = layer_.storage.emplace_back(std::move(values)).data();
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(HeadNorms, LayerGradient, testing::Bool());
+
+TEST_P(LayerGradient, ForwardIsTheDecoders) {
   ModelConfig one = config();
   one.layers = 1;
   Decoder decoder(one, kernels_, 1);
@@ -61,7 +75,7 @@ TEST_F(TinyLayer, ForwardIsTheDecoders) {
 // 2^-24 * |loss| / 2^-7.
 constexpr double kStep = 0x1p-7, kTolerance = 0.01;
 
-TEST_F(TinyLayer, GradientByInputIsThatOfDifferences) {
+TEST_P(LayerGradient, GradientByInputIsThatOfDifferences) {
   LayerBackward graph(config(), kernels_, 1, layer_.weights);
   std::vector<float> gradient = by_output_;
   graph.backward(graph.forward(input_), gradient, [](const auto&...) {});
@@ -79,7 +93,7 @@ TEST_F(TinyLayer, GradientByInputIsThatOfDifferences) {
   }
 }
 
-TEST_F(TinyLayer, GradientByEveryLinearIsThatOfDifferences) {
+TEST_P(LayerGradient, GradientByEveryLinearIsThatOfDifferences) {
   LayerBackward graph(config(), kernels_, 1, layer_.weights);
   std::vector<float> gradient = by_output_;
   std::size_t seen = 0;

@@ -9,6 +9,9 @@
 #include "quantizer/checkpoint.h"
 #include "quantizer/report.h"
 #include "registry/layer_blob.h"
+#include "runtime/bind.h"
+#include "runtime/compare.h"
+#include "runtime/model.h"
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -273,6 +276,34 @@ TEST(Quantize, PadsColumns) {
   }
 }
 
+TEST(Quantize, StaticScalesGoIntoTheLayersThatHaveThem) {
+  const ScratchFolder scratch;
+  test::tiny_checkpoint().write(scratch / "model");
+  Registry registry = new_registry(scratch / "r.db");
+  const Result<QuantizeResult> plain = run(scratch / "model", registry);
+  QuantizeOptions options = quick();
+  options.recipe.passes.insert(options.recipe.passes.begin(), StaticOptions{0, 64});
+  const Result<QuantizeResult> none = run(scratch / "model", registry, options);
+  options.recipe.passes[0] = StaticOptions{100, 64};
+  const Result<QuantizeResult> all = run(scratch / "model", registry, options);
+  ASSERT_TRUE(plain && none && all) << (plain ? none ? all : none : plain).error().what;
+  EXPECT_EQ(none->manifest.find("layers.1")->digest, plain->manifest.find("layers.1")->digest);
+  for (const char* name : {"layers.0", "layers.1"}) {
+    const AlignedBytes bytes(read_blob(registry, all->manifest, name));
+    const Result<LayerWeights> layer =
+        bind_layer(bytes.bytes, *parse_config(all->manifest.config, "config"), name);
+    ASSERT_TRUE(layer) << layer.error().what;
+    for (const float scale : layer->input_scale) EXPECT_GT(scale, 0);
+    const AlignedBytes plain_bytes(read_blob(registry, plain->manifest, name));
+    const auto gate = [&](const AlignedBytes& blob) {
+      const LayerBlob parsed = *LayerBlob::parse(blob.bytes, name);
+      const auto section = parsed.find("gate_proj")->section;
+      return std::vector<std::byte>(section.begin(), section.end());
+    };
+    EXPECT_NE(gate(bytes), gate(plain_bytes)) << "weights are made for inputs as they will be rounded";
+  }
+}
+
 TEST(Quantize, BudgetsAreKeptAndImpossibleOnesRefused) {
   const ScratchFolder scratch;
   test::tiny_checkpoint().write(scratch / "model");
@@ -299,6 +330,60 @@ TEST(Quantize, BudgetsAreKeptAndImpossibleOnesRefused) {
   EXPECT_NE(refused.error().what.find("the budget is too small for this model"), std::string::npos);
   options.recipe.passes[0] = AllocateOptions{1, 0, 64, 0.03, false};
   EXPECT_TRUE(run(scratch / "model", registry, options));
+}
+
+// A power of two, so that BF16 weights stay exact.
+void scale_bf16(test::RawTensor& tensor, std::size_t column, int exponent) {
+  const std::size_t columns = tensor.shape[1];
+  for (std::size_t i = column; i < tensor.bytes.size() / 2; i += columns) {
+    std::uint16_t bits;
+    std::memcpy(&bits, &tensor.bytes[2 * i], 2);
+    if ((bits >> 7 & 0xff) == 0) continue;
+    bits = static_cast<std::uint16_t>(bits + exponent * (1 << 7));
+    std::memcpy(&tensor.bytes[2 * i], &bits, 2);
+  }
+}
+
+// One channel 32 times as large into every norm, which the weights after it take back: smoothing has to find it.
+TinyCheckpoint with_outliers() {
+  TinyCheckpoint tiny = test::tiny_checkpoint();
+  for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
+      std::string& bytes = tiny.tensors[layer + norm + ".weight"].bytes;
+      float value;
+      std::memcpy(&value, &bytes[4 * 7], 4);
+      value *= 32;
+      std::memcpy(&bytes[4 * 7], &value, 4);
+    }
+    for (const char* linear :
+         {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"})
+      scale_bf16(tiny.tensors[layer + linear + ".weight"], 7, -5);
+  }
+  return tiny;
+}
+
+TEST(Quantize, SmoothTakesTheHarmOutOfOutliers) {
+  const ScratchFolder scratch;
+  with_outliers().write(scratch / "model");
+  const Checkpoint checkpoint = *Checkpoint::open(scratch / "model");
+  const ModelF32 reference = *load_f32(checkpoint);
+  std::vector<std::int32_t> tokens;
+  for (std::int32_t i = 0; i < 512; ++i) tokens.push_back((i * i * 7 + i * 13) % 260);
+  Registry registry = new_registry(scratch / "r.db");
+  LayerCache cache(scratch / "layers");
+  const auto kld = [&](const QuantizeOptions& options) {
+    const Result<QuantizeResult> made = run(scratch / "model", registry, options);
+    EXPECT_TRUE(made) << made.error().what;
+    const Model model = *Model::load(registry, cache, "tiny");
+    Decoder a(checkpoint.config(), *select_kernels(""), 1), b(model.config(), *select_kernels(""), 1);
+    return compare_models({checkpoint.config(), reference.weights, a, KvType::f32},
+                          {model.config(), model.weights(), b, KvType::f32}, tokens, 64, 0, 1)
+        ->kld_mean;
+  };
+  QuantizeOptions options = quick();
+  const double rough = kld(options);
+  options.recipe.passes.insert(options.recipe.passes.begin(), SmoothOptions{97, 64});
+  EXPECT_LT(kld(options), 0.8 * rough);
 }
 
 // Every pass at once: the same bytes on every kernel and thread count, and smoothing changes them.

@@ -30,6 +30,20 @@ TEST(Recipe, MembersLeftOutHaveTheirDefaults) {
   EXPECT_EQ(recipe.find<SearchOptions>()->sweeps, 5u);
   EXPECT_EQ(recipe.find<SearchOptions>()->clips, SearchOptions().clips);
   EXPECT_FALSE(recipe.find<CompensateOptions>());
+  EXPECT_FALSE(recipe.find<StaticOptions>());
+}
+
+TEST(Recipe, EveryPassSurvivesItsJson) {
+  const char* text = R"({"passes": [{"pass": "smooth", "percentile": 98}, {"pass": "allocate", "bpw": 5},
+    {"pass": "weigh-tokens", "limit": 2}, {"pass": "static-activations", "limit": 0.25}, {"pass": "round"},
+    {"pass": "compensate", "damping": 0.5}, {"pass": "descend", "rounds": 1}]})";
+  const Result<Recipe> recipe = parse_recipe(Json::parse(text), "r");
+  ASSERT_TRUE(recipe) << recipe.error().what;
+  EXPECT_EQ(recipe->find<StaticOptions>()->limit, 0.25);
+  const Json json = to_json(*recipe);
+  EXPECT_EQ(to_json(*parse_recipe(json, "r")), json);
+  EXPECT_EQ(json["passes"][3]["limit"], 0.25);
+  EXPECT_EQ(json["passes"][5]["damping"], 0.5);
 }
 
 TEST(Recipe, OneLinePerMistake) {
@@ -40,7 +54,12 @@ TEST(Recipe, OneLinePerMistake) {
            {R"({"passes": [{"pass": "descend"}]})", "\"passes\" must be, in this order"},
            {R"({"passes": [{"pass": "search"}, {"pass": "smooth"}]})", "\"passes\" must be, in this order"},
            {R"({"passes": [{"pass": "search"}, {"pass": "round"}]})", "\"passes\" must be, in this order"},
-           {R"({"passes": [{"pass": "magic"}]})", "pass 0: \"pass\" must be one of smooth, allocate, weigh-tokens"},
+           {R"({"passes": [{"pass": "search"}, {"pass": "static-activations"}]})",
+            "\"passes\" must be, in this order"},
+           {R"({"passes": [{"pass": "static-activations", "limit": -1}, {"pass": "search"}]})",
+            "pass 0: \"limit\" must be a number from 0"},
+           {R"({"passes": [{"pass": "magic"}]})",
+            "pass 0: \"pass\" must be one of smooth, allocate, weigh-tokens"},
            {R"({"passes": [3]})", "pass 0: must be an object"},
            {R"({"passes": [{"pass": "search", "clip": 3}]})", "pass 0: \"clip\" is not known here"},
            {R"({"passes": [{"pass": "search", "clips": 0}]})", "\"clips\" must be a number from 1"},

@@ -30,6 +30,13 @@ Bytes sample_w6() {
   return builder.finish();
 }
 
+// The norm as scales.
+Bytes sample_scales() {
+  Bytes blob = sample_w6();
+  blob[8] = std::byte{3}, blob[64 + 48] = std::byte{5};
+  return blob;
+}
+
 TEST(LayerBlob, RoundTrip) {
   const Bytes blob = sample();
   EXPECT_EQ(blob.size() % 64, 0u);
@@ -105,7 +112,12 @@ TEST(LayerBlob, EveryMalformedFieldIsFound) {
       {"bytes after the name's end", [](Bytes& b) { b[kNorm + 47] = std::byte{1}; }},
       {"same name twice", [](Bytes& b) { std::memcpy(&b[kHead], &b[kQ], 48); }},
       {"kind 0", [](Bytes& b) { put32(b, kNorm + 48, 0); }},
-      {"kind 5", [](Bytes& b) { put32(b, kNorm + 48, 5); }},
+      {"kind 6", [](Bytes& b) { put32(b, kNorm + 48, 6); }},
+      {"scales in format 1", [](Bytes& b) { put32(b, kNorm + 48, 5); }},
+      {"format 3 without scales", [](Bytes& b) { put32(b, 8, 3); }},
+      {"bias on scales", [](Bytes& b) { put32(b, 8, 3), put32(b, kNorm + 48, 5), put32(b, kNorm + 52, 1); }},
+      {"scales of another shape",
+       [](Bytes& b) { put32(b, 8, 3), put32(b, kNorm + 48, 5), put64(b, kNorm + 64, 7); }},
       {"w6 in format 1", [](Bytes& b) { put32(b, kQ + 48, 4); }},
       {"format 2 without w6", [](Bytes& b) { put32(b, 8, 2); }},
       {"format 0", [](Bytes& b) { put32(b, 8, 0); }},
@@ -157,13 +169,25 @@ TEST(LayerBlob, OnlyW6RaisesTheFormat) {
   EXPECT_EQ(Bytes(q->section.begin(), q->section.end()), section(960, 2));
 }
 
+TEST(LayerBlob, ScalesRaiseTheFormat) {
+  LayerBlobBuilder builder;
+  builder.add({"norm", TensorKind::scales, false, 1, 6, 0}, section(24, 1));
+  builder.add({"q_proj", TensorKind::w6_n16k8, true, 16, 64, 64}, section(960, 2));
+  builder.add({"head", TensorKind::w8_n16k4, false, 5, 32, 0}, section(576, 3));
+  const Bytes blob = builder.finish();
+  EXPECT_EQ(blob, sample_scales());
+  const auto parsed = LayerBlob::parse(blob, "sample");
+  ASSERT_TRUE(parsed) << parsed.error().what;
+  EXPECT_EQ(parsed->find("norm")->kind, TensorKind::scales);
+}
+
 TEST(LayerBlob, NewerFormatSaysSo) {
   Bytes blob = sample_w6();
-  put32(blob, 8, 3);
+  put32(blob, 8, 4);
   const auto parsed = LayerBlob::parse(blob, "layer 12");
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().code, Errc::unsupported);
-  EXPECT_EQ(parsed.error().what, "layer 12: layer blob format 3, this dgq reads up to format 2: upgrade dgq");
+  EXPECT_EQ(parsed.error().what, "layer 12: layer blob format 4, this dgq reads up to format 3: upgrade dgq");
 }
 
 TEST(LayerBlob, NoByteOfHeaderOrTableIsIgnored) {
@@ -176,7 +200,7 @@ TEST(LayerBlob, NoByteOfHeaderOrTableIsIgnored) {
               std::to_string(t.section.size()) + ";";
     return text;
   };
-  for (const Bytes& good : {sample(), sample_w6()}) {
+  for (const Bytes& good : {sample(), sample_w6(), sample_scales()}) {
     const std::string before = describe(*LayerBlob::parse(good, "x"));
     for (std::size_t bit = 0; bit < 384 * 8; ++bit) {
       Bytes blob = good;

@@ -62,11 +62,19 @@ ModelConfig with_qk_norm(bool qk_norm) {
   return config;
 }
 
-class Invariance : public testing::TestWithParam<std::tuple<bool, KvType, std::size_t, bool>> {
+// Of activations: one for 128 columns, one for a row, or one for an input whatever the row.
+enum class Scales { block, row, given };
+
+class Invariance : public testing::TestWithParam<std::tuple<bool, KvType, Scales, bool>> {
  protected:
   bool quantized() const { return std::get<0>(GetParam()); }
   KvType kv() const { return std::get<1>(GetParam()); }
-  std::size_t act_block() const { return std::get<2>(GetParam()); }
+  std::size_t act_block() const { return scales() == Scales::row ? 0 : kActBlock; }
+  Scales scales() const { return std::get<2>(GetParam()); }
+  Invariance() {
+    if (scales() == Scales::given)
+      for (LayerWeights& layer : model.weights.layers) layer.input_scale.fill(0.02f);
+  }
   SyntheticModel model{with_qk_norm(std::get<3>(GetParam())), quantized()};
   std::vector<std::int32_t> tokens = some_tokens(kTokens, 0);
   std::vector<float> expected() {
@@ -142,12 +150,13 @@ TEST_P(Invariance, MixedSequences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Invariance,
-                         testing::Values(std::tuple(false, KvType::f32, kActBlock, false),
-                                         std::tuple(false, KvType::int8, kActBlock, false),
-                                         std::tuple(true, KvType::f32, kActBlock, false),
-                                         std::tuple(true, KvType::int8, kActBlock, false),
-                                         std::tuple(true, KvType::int8, kActBlock, true),
-                                         std::tuple(true, KvType::int8, 0, false)));
+                         testing::Values(std::tuple(false, KvType::f32, Scales::block, false),
+                                         std::tuple(false, KvType::int8, Scales::block, false),
+                                         std::tuple(true, KvType::f32, Scales::block, false),
+                                         std::tuple(true, KvType::int8, Scales::block, false),
+                                         std::tuple(true, KvType::int8, Scales::block, true),
+                                         std::tuple(true, KvType::int8, Scales::row, false),
+                                         std::tuple(true, KvType::int8, Scales::given, false)));
 
 // Layers of W4, W6 and W8 beside each other, on every architecture. Whoever changes the arithmetic on purpose puts the new value
 // here, from any machine.
@@ -180,6 +189,27 @@ TEST(Decoder, MatchesTheFormulaInDouble) {
   ModelConfig everything = with_qk_norm(true);
   everything.qkv_bias = everything.o_bias = everything.mlp_bias = true;
   expect_formula(everything);
+}
+
+// A scale that is given is that of the input it belongs to: logits change by little where it fits and by much where it does not.
+TEST(Decoder, GivenScalesCountAtTheirInput) {
+  SyntheticModel model(small_config(), true);
+  const auto tokens = some_tokens(8, 0);
+  const auto distance_from_found = [&](std::size_t input, float scale) {
+    Decoder decoder(model.config, kernels_named(""), 1);
+    const std::vector<float> found = run(model, tokens, 8, KvType::f32, decoder);
+    model.weights.layers[1].input_scale[input] = scale;
+    const std::vector<float> given = run(model, tokens, 8, KvType::f32, decoder);
+    model.weights.layers[1].input_scale[input] = 0;
+    double sum = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) sum += std::abs(given[i] - found[i]);
+    return sum / static_cast<double>(found.size());
+  };
+  for (std::size_t input = 0; input < kInputs; ++input) {
+    const double fitting = distance_from_found(input, 0.05f), coarse = distance_from_found(input, 5);
+    EXPECT_GT(fitting, 0) << input;
+    EXPECT_GT(coarse, 4 * fitting) << input;
+  }
 }
 
 // The embedding, which is the head as well, is a linear as any: here that of a layer.

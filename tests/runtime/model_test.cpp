@@ -50,6 +50,10 @@ Part linear_part(const std::string& name, const Linear& linear) {
   return {{name, TensorKind::f32, false, w.n, w.k, 0}, copy(w.w, w.n * w.k * sizeof(float))};
 }
 
+Part scales_part(const float* values) {
+  return {{"input_scales", TensorKind::scales, false, 1, kInputs, 0}, copy(values, kInputs * sizeof(float))};
+}
+
 using Parts = std::vector<std::pair<std::string, std::vector<Part>>>;  // blob name -> tensors
 
 Parts parts_of(const SyntheticModel& model) {
@@ -63,6 +67,8 @@ Parts parts_of(const SyntheticModel& model) {
           linear_part("k_proj", w.k), linear_part("v_proj", w.v), linear_part("o_proj", w.o),
           norm_part("post_attention_layernorm", w.post_attention_norm, hidden),
           linear_part("gate_proj", w.gate), linear_part("up_proj", w.up), linear_part("down_proj", w.down)}});
+    if (w.input_scale != decltype(w.input_scale){})
+      parts.back().second.push_back(scales_part(w.input_scale.data()));
     if (w.q_norm) {
       parts.back().second.push_back(norm_part("q_norm", w.q_norm, model.config.head_dim));
       parts.back().second.push_back(norm_part("k_norm", w.k_norm, model.config.head_dim));
@@ -158,6 +164,24 @@ TEST_F(ModelTest, NormsOfHeads) {
   EXPECT_NE(load("m").error().what.find("11 tensors"), std::string::npos) << load("m").error().what;
 }
 
+TEST_F(ModelTest, StaticScalesOfInputs) {
+  source.weights.layers[1].input_scale = {0.02f, 0, 0.5f, 0};
+  add(parts_of(source), "m");
+  const auto model = load("m");
+  ASSERT_TRUE(model) << model.error().what;
+  EXPECT_EQ(model->weights().layers[0].input_scale, (std::array<float, kInputs>{}));
+  EXPECT_EQ(model->weights().layers[1].input_scale, source.weights.layers[1].input_scale);
+  EXPECT_EQ(some_logits(model->config(), model->weights()), some_logits(source.config, source.weights));
+  for (const float bad : {-0.02f, 1e-40f, std::nanf("")}) {
+    source.weights.layers[1].input_scale[2] = bad;
+    add(parts_of(source), "m");
+    const auto refused = load("m");
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_NE(refused.error().what.find("input_scales: element 2"), std::string::npos)
+        << refused.error().what;
+  }
+}
+
 TEST_F(ModelTest, RefusesWhatContradictsItself) {
   struct Spoiled {
     const char* what;
@@ -211,6 +235,24 @@ TEST_F(ModelTest, RefusesWhatContradictsItself) {
       {"W6 where the section is of W4",
        [](Parts& p) { p[1].second[1].info.kind = TensorKind::w6_n16k8; },
        {"layers.0", "q_proj", "bytes instead of"}},
+      {"too few scales",
+       [](Parts& p) {
+         p[1].second.push_back(scales_part(std::array<float, kInputs>{}.data()));
+         p[1].second.back().info.k = 2, p[1].second.back().section.resize(8);
+       },
+       {"layers.0", "input_scales", "1 x 2"}},
+      {"scales of kind f32",
+       [](Parts& p) {
+         p[1].second.push_back(scales_part(std::array<float, kInputs>{}.data()));
+         p[1].second.back().info.kind = TensorKind::f32;
+       },
+       {"layers.0", "input_scales", "kind"}},
+      {"a linear of kind scales",
+       [](Parts& p) {
+         p[1].second[1].info.kind = TensorKind::scales, p[1].second[1].info.bias = false;
+         p[1].second[1].info.group = 0, p[1].second[1].section.resize(60 * 72 * 4);
+       },
+       {"layers.0", "q_proj"}},
       {"missing blob", [](Parts& p) { p.pop_back(); }, {"head"}},
   };
   for (const Spoiled& spoiled : cases) {
