@@ -71,6 +71,13 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   return map;
 }
 
+void forget_pages(std::span<const std::byte> mapped) noexcept {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(mapped.data()) + page - 1) / page * page,
+             end = reinterpret_cast<std::uintptr_t>(mapped.data() + mapped.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
   DGQ_TRY(OpenFile file, open_regular(path));
   if (file.size > max_bytes)

@@ -1,5 +1,5 @@
 // quantizer/checkpoint.h - the model to quantize: a Hugging Face folder (config.json, tokenizer.json, model.safetensors,
-// single or sharded) or a GGUF file. Tensors in F32, F16, BF16 or Q8_0 stay memory-mapped and become float32 when asked for,
+// single or sharded), a GGUF file, or made up. Tensors in F32, F16, BF16 or Q8_0 stay memory-mapped and become float32 when asked for,
 // in the order of Hugging Face's rows whatever the container. docs/QUANTIZER.md says what is taken and what is refused.
 #pragma once
 
@@ -30,6 +30,10 @@ class Checkpoint {
   // (rotary inv_freq buffers; lm_head equal to the embedding when tied).
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const std::filesystem::path& tokenizer = {});
+  // A model of this shape with random weights, which are made when they are asked for, the same on every machine, and a tokenizer
+  // of bytes: to judge time and memory without a download. invalid: its vocabulary has no room for the bytes.
+  static Result<Checkpoint> synthetic(const ModelConfig& config);
+  bool synthetic() const;
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
