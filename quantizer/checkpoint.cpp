@@ -161,10 +161,14 @@ struct Checkpoint::State {
   }
 };
 
-Checkpoint::Checkpoint(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
-Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
-Checkpoint::~Checkpoint() = default;
+Checkpoint::Checkpoint(std::shared_ptr<const State> state)
+    : state_(std::move(state)), config_(state_->files.config) {}
+
+Checkpoint Checkpoint::first_layers(std::size_t count) const {
+  Checkpoint smaller = *this;
+  smaller.config_.layers = count;
+  return smaller;
+}
 
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                                     const std::filesystem::path& tokenizer) {
@@ -175,7 +179,7 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                  path.string() + " is neither a folder that holds config.json nor a .gguf file"};
   DGQ_TRY(Container files, folder ? open_folder(path, tokenizer) : open_gguf(path, tokenizer));
   DGQ_CHECK(check_tensors(files));
-  return Checkpoint(std::unique_ptr<State>(new State{std::move(files)}));
+  return Checkpoint(std::make_shared<const State>(State{std::move(files)}));
 }
 
 Result<Checkpoint> Checkpoint::synthetic(const ModelConfig& config) {
@@ -184,12 +188,11 @@ Result<Checkpoint> Checkpoint::synthetic(const ModelConfig& config) {
   made.synthetic = true;
   DGQ_TRY(made.tokenizer_json, synthetic_tokenizer(config));
   made.tokenizer_where = "the synthetic tokenizer";
-  return Checkpoint(std::unique_ptr<State>(new State{std::move(made)}));
+  return Checkpoint(std::make_shared<const State>(State{std::move(made)}));
 }
 
 bool Checkpoint::synthetic() const { return state_->files.synthetic; }
 
-const ModelConfig& Checkpoint::config() const { return state_->files.config; }
 const std::string& Checkpoint::tokenizer_json() const { return state_->files.tokenizer_json; }
 const std::string& Checkpoint::tokenizer_where() const { return state_->files.tokenizer_where; }
 

@@ -34,11 +34,11 @@ class Checkpoint {
   // of bytes: to judge time and memory without a download. invalid: its vocabulary has no room for the bytes.
   static Result<Checkpoint> synthetic(const ModelConfig& config);
   bool synthetic() const;
-  Checkpoint(Checkpoint&&) noexcept;
-  Checkpoint& operator=(Checkpoint&&) noexcept;
-  ~Checkpoint();
 
-  const ModelConfig& config() const;
+  // Its first layers alone, as a smaller model; shares the files.
+  Checkpoint first_layers(std::size_t count) const;
+
+  const ModelConfig& config() const { return config_; }
   const std::string& tokenizer_json() const;   // text of a tokenizer.json
   const std::string& tokenizer_where() const;  // the file it is from, for messages
   // Name (without folder) and SHA-256 of every file read. Reads them whole.
@@ -55,8 +55,9 @@ class Checkpoint {
 
  private:
   struct State;
-  explicit Checkpoint(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit Checkpoint(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+  ModelConfig config_;
 };
 
 // The layers of the checkpoint, maybe rewritten by passes that keep their function.

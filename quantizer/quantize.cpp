@@ -23,17 +23,6 @@ Result<void> check(const QuantizeOptions& o) {
   return {};
 }
 
-// The tokenizer is stored as it is, so it has to be one that the runtime will read, with ids that the model knows.
-Result<Tokenizer> check_tokenizer(const Checkpoint& checkpoint) {
-  const std::string& where = checkpoint.tokenizer_where();
-  DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(checkpoint.tokenizer_json(), where));
-  if (tokenizer.vocabulary_size() > checkpoint.config().vocab)
-    return Error{Errc::corrupt, where + " has ids up to " + std::to_string(tokenizer.vocabulary_size() - 1) +
-                                    ", but the model's vocabulary has " +
-                                    std::to_string(checkpoint.config().vocab)};
-  return tokenizer;
-}
-
 // One run of quantize() or quantize_part().
 class Job {
  public:
@@ -43,8 +32,7 @@ class Job {
 
   // What decides the result, before any work: these are compared when looking for a version to reuse or work to go on with.
   Result<Manifest> describe() {
-    DGQ_CHECK(check(options_));
-    DGQ_CHECK(check_tokenizer(checkpoint_));
+    DGQ_CHECK(check_job(checkpoint_, options_));
     DGQ_TRY(memory_, plan_memory(checkpoint_.config(), options_.recipe, samples(), options_.max_memory));
     Manifest manifest;
     manifest.config = config_to_json(checkpoint_.config());
@@ -60,7 +48,7 @@ class Job {
                         {"tokens", options_.recipe.calibration_tokens},
                         {"seed", options_.seed}};
     if (!options_.calibration.empty()) {
-      DGQ_TRY(text_, read_file(options_.calibration, kMaxCalibrationBytes));
+      DGQ_TRY(text_, read_calibration(options_));
       calibration = {
           {"kind", "text"}, {"tokens", options_.recipe.calibration_tokens}, {"sha256", sha256(text_).hex()}};
     }
@@ -97,7 +85,7 @@ class Job {
     if (code == Errc::corrupt && note_) note_(there.error().what + ": the plan is made again");
     if (code != Errc::corrupt && code != Errc::not_found) return there;
     planned_ = samples() ? kPlanShareSampled : kPlanShare;
-    DGQ_TRY(const Tokenizer tokenizer, check_tokenizer(checkpoint_));
+    DGQ_TRY(const Tokenizer tokenizer, check_job(checkpoint_, options_));
     const PlanInputs inputs{checkpoint_,   tokenizer,        options_.recipe,
                             kernels_,      text_,            options_.calibration.string(),
                             options_.seed, options_.threads, memory_.sampling};
@@ -170,6 +158,21 @@ Result<QuantizeResult> assemble(const std::vector<WorkFolder>& folders, Registry
 bool goes_away(Errc code) { return code == Errc::io || code == Errc::busy; }
 
 }  // namespace
+
+Result<Tokenizer> check_job(const Checkpoint& checkpoint, const QuantizeOptions& options) {
+  DGQ_CHECK(check(options));
+  const std::string& where = checkpoint.tokenizer_where();
+  DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(checkpoint.tokenizer_json(), where));
+  if (tokenizer.vocabulary_size() > checkpoint.config().vocab)
+    return Error{Errc::corrupt, where + " has ids up to " + std::to_string(tokenizer.vocabulary_size() - 1) +
+                                    ", but the model's vocabulary has " +
+                                    std::to_string(checkpoint.config().vocab)};
+  return tokenizer;
+}
+
+Result<std::string> read_calibration(const QuantizeOptions& options) {
+  return read_file(options.calibration, kMaxCalibrationBytes);
+}
 
 Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry, const ModelRef& name,
                                 const QuantizeOptions& options, const Kernels& kernels,

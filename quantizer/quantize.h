@@ -43,6 +43,12 @@ struct QuantizeResult {
   Manifest manifest;
 };
 
+// The checks before any work. The tokenizer is stored as it is, so it has to be one that the runtime will read, with ids that the
+// model knows.
+Result<Tokenizer> check_job(const Checkpoint& checkpoint, const QuantizeOptions& options);
+// The text of options.calibration.
+Result<std::string> read_calibration(const QuantizeOptions& options);
+
 // What is being done, and how much of the whole job is: 0..1.
 using QuantizeProgress = std::function<void(const std::string& label, double done)>;
 

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "bench/shapes.h"
+#include "quantizer/forecast.h"
 #include "quantizer/quantize.h"
 #include "quantizer/report.h"
 #include "runtime/parallel.h"
@@ -62,6 +63,7 @@ Options describe() {
        "make the version from the --work folders of all parts")  //
       ("synthetic", po::value<std::string>()->value_name("SHAPE"),
        "instead of MODEL: random weights of this shape (dgq bench model --list-shapes, or a config.json)")  //
+      ("dry-run", "say what it takes of memory, time and disk, and how large the result is; nothing is written")  //
       ("report", po::value<std::string>()->value_name("FILE"), "write the figures of every layer as JSON")  //
       ("force", "quantize even when the registry has the result")                                           //
       ("json", "print one JSON object");
@@ -199,7 +201,7 @@ Result<void> check_words(const Options& options) {
   if (sources > 1) return refuse("give one of MODEL, --synthetic and --merge");
   if (part && (merges || options.has("name"))) return refuse("--part makes no version: leave out --merge and --name");
   if (part && !options.has("work")) return refuse("--part needs --work, a folder for its layers");
-  if (!part && !options.has("name")) return refuse("--name is missing");
+  if (!part && !options.has("name") && !options.has("dry-run")) return refuse("--name is missing");
   return {};
 }
 
@@ -221,6 +223,30 @@ Result<int> make_part(const Options& options) {
   } else {
     std::printf("part %zu of %zu is in %s\n", part.index, part.count, work.c_str());
   }
+  return 0;
+}
+
+Result<int> dry_run(const Options& options) {
+  if (options.has("merge") || options.has("part"))
+    return Error{Errc::invalid, "--dry-run is for a whole job: leave out --merge and --part"};
+  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
+  DGQ_TRY(const Forecast expected, forecast(checkpoint, settings, kernels));
+  if (options.has("json")) {
+    std::cout << Json{{"memory", expected.memory},   {"disk", expected.disk},
+                      {"bytes", expected.version_bytes}, {"seconds", expected.seconds},
+                      {"spills", expected.spills}}
+                     .dump()
+              << "\n";
+    return 0;
+  }
+  const auto size = [](std::uint64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
+  std::printf("memory   %s at the peak%s\n", size(expected.memory).c_str(),
+              expected.spills ? ", with activations on disk" : "");
+  std::printf("time     %.0f s with %d thread(s)\n", expected.seconds, settings.threads);
+  std::printf("disk     %s while it runs\n", size(expected.disk).c_str());
+  std::printf("result   %s\n", size(expected.version_bytes).c_str());
   return 0;
 }
 
@@ -250,6 +276,7 @@ Result<int> run_quantize(const Arguments& arguments) {
     return 0;
   }
   DGQ_CHECK(check_words(options));
+  if (options.has("dry-run")) return dry_run(options);
   if (options.has("part")) return make_part(options);
   DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
   const double start = now_s();
