@@ -13,8 +13,10 @@
 namespace dgq {
 
 Error errno_error(std::string_view action, const std::filesystem::path& path, int error_number) {
+  const bool full = error_number == ENOSPC || error_number == EDQUOT;
   return {error_number == ENOENT ? Errc::not_found : Errc::io,
-          "cannot " + std::string(action) + " " + path.string() + ": " + std::strerror(error_number)};
+          "cannot " + std::string(action) + " " + path.string() + ": " +
+              (full ? "no space left on its disk; free some and run this again" : std::strerror(error_number))};
 }
 
 Fd& Fd::operator=(Fd&& other) noexcept {

@@ -73,10 +73,11 @@ Result<Forecast> forecast(const Checkpoint& checkpoint, const QuantizeOptions& o
   DGQ_TRY(const double seconds, forecast_seconds(checkpoint, options, kernels, memory, sample));
   const std::uint64_t blobs =
       expected_blob_bytes(config, options.recipe) + checkpoint.tokenizer_json().size();
-  // The blobs twice: in the work folder, and as chunks of the registry, which zstd makes a little smaller.
-  constexpr double kStored = 0.96;
-  const auto disk = static_cast<std::uint64_t>((1 + kStored) * static_cast<double>(blobs)) + memory.spilled +
-                    4 * options.recipe.calibration_tokens;
+  // The blobs twice: in the work folder, and as chunks of the registry, which zstd makes as much smaller as SQLite's pages add;
+  // and the tables of the registry.
+  constexpr std::uint64_t kEmptyRegistry = 17 * 65536;
+  const std::uint64_t disk =
+      2 * blobs + kEmptyRegistry + memory.spilled + sizeof(std::int32_t) * options.recipe.calibration_tokens;
   return Forecast{memory.peak, disk, blobs, seconds, memory.spill};
 }
 

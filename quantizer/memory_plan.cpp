@@ -60,6 +60,8 @@ std::string text_of(Bytes bytes) {
   return text;
 }
 
+constexpr Bytes kBesides = 3'000'000;       // scratch of threads, code that is loaded when it is first used
+constexpr Bytes kStoring = 14'000'000;      // zstd's encoder, SQLite's pages and the chunk at hand
 constexpr Bytes kMostForSampling = Bytes{2} << 30;  // more would not be faster
 
 // What steps of the job hold at their peaks, from the sizes of what they allocate. Bytes.
@@ -145,11 +147,12 @@ std::uint64_t machine_memory() {
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, bool samples,
                                std::uint64_t limit) {
   const Needs needs(config, recipe);
-  const Bytes base = memory_in_use(), allowed = limit > 0 ? limit : machine_memory() / 2;
+  const Bytes base = memory_in_use() + kBesides, allowed = limit > 0 ? limit : machine_memory() / 2;
   const Bytes rows = needs.hidden(recipe.calibration_tokens), one = needs.hidden(sequence_length(config));
   std::vector<Step> steps = {{"embedding and head", needs.end()},
                              {"inputs of a layer", needs.collecting()},
-                             {"quantizing a layer", needs.quantizing()}};
+                             {"quantizing a layer", needs.quantizing()},
+                             {"storing", kStoring + needs.table() / 4}};
   const auto tokens = [&](std::size_t wanted) { return std::min(wanted, recipe.calibration_tokens); };
   if (const auto* o = recipe.find<SmoothOptions>()) steps.push_back({"smooth", needs.smoothing(tokens(o->tokens))});
   if (const auto* o = recipe.find<AllocateOptions>())

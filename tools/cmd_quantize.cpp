@@ -1,4 +1,6 @@
 // tools/cmd_quantize.cpp - `dgq quantize`: a checkpoint folder becomes a version in a registry.
+#include <malloc.h>
+
 #include <cstdio>
 #include <iostream>
 
@@ -276,6 +278,9 @@ Result<int> run_quantize(const Arguments& arguments) {
     return 0;
   }
   DGQ_CHECK(check_words(options));
+  // Every large block goes back to the system when it is freed, so that --max-memory and --dry-run can count on sizes. (glibc would
+  // raise this limit to 32 MiB as it sees blocks freed.)
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 18);
   if (options.has("dry-run")) return dry_run(options);
   if (options.has("part")) return make_part(options);
   DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
