@@ -14,9 +14,10 @@ namespace dgq {
 
 Error errno_error(std::string_view action, const std::filesystem::path& path, int error_number) {
   const bool full = error_number == ENOSPC || error_number == EDQUOT;
-  return {error_number == ENOENT ? Errc::not_found : Errc::io,
-          "cannot " + std::string(action) + " " + path.string() + ": " +
-              (full ? "no space left on its disk; free some and run this again" : std::strerror(error_number))};
+  return {
+      error_number == ENOENT ? Errc::not_found : Errc::io,
+      "cannot " + std::string(action) + " " + path.string() + ": " +
+          (full ? "no space left on its disk; free some and run this again" : std::strerror(error_number))};
 }
 
 Fd& Fd::operator=(Fd&& other) noexcept {
@@ -83,8 +84,8 @@ void forget_pages(std::span<const std::byte> mapped) noexcept {
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
   DGQ_TRY(OpenFile file, open_regular(path));
   if (file.size > max_bytes)
-    return Error{Errc::invalid, path.string() + " has " + std::to_string(file.size) + " bytes, more than the limit of " +
-                                    std::to_string(max_bytes)};
+    return Error{Errc::invalid, path.string() + " has " + std::to_string(file.size) +
+                                    " bytes, more than the limit of " + std::to_string(max_bytes)};
   std::string text(file.size, '\0');
   std::size_t done = 0;
   while (done < text.size()) {

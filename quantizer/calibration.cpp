@@ -32,8 +32,7 @@ class LayerSource {
     if (kept_[index]) return &kept_[index]->weights();
     DGQ_TRY(const LayerF32 source, checkpoint_.layer(index));
     CoarseLayer layer(checkpoint_.config(), source.weights, threads_);
-    std::optional<CoarseLayer>& slot =
-        kept_bytes_ + layer.bytes() <= memory_ ? kept_[index] : passing_;
+    std::optional<CoarseLayer>& slot = kept_bytes_ + layer.bytes() <= memory_ ? kept_[index] : passing_;
     if (&slot != &passing_) kept_bytes_ += layer.bytes();
     slot = std::move(layer);
     return &slot->weights();
@@ -88,7 +87,8 @@ struct EndTensors {
 
 // All writers, to their full length.
 Result<void> write_text(const Checkpoint& checkpoint, const EndTensors& ends, LayerSource& layers,
-                        Decoder& decoder, int threads, std::vector<Writer>& writers, const Fraction& progress) {
+                        Decoder& decoder, int threads, std::vector<Writer>& writers,
+                        const Fraction& progress) {
   const ModelConfig& config = checkpoint.config();
   const std::size_t length = sequence_length(config), count = writers.size();
   const F32Matrix embedding{config.vocab, config.hidden, ends.embedding.data(), nullptr};

@@ -70,8 +70,9 @@ class CalibrationRun {
     std::filesystem::path spill;        // the folder for hidden rows; empty: they stay in memory
   };
   // embedding: needed only here. Errors: io of the folder.
-  static Result<CalibrationRun> start(const ModelConfig& config, const Kernels& kernels, const Options& options,
-                                      const std::vector<Sequence>& sequences, const Linear& embedding);
+  static Result<CalibrationRun> start(const ModelConfig& config, const Kernels& kernels,
+                                      const Options& options, const std::vector<Sequence>& sequences,
+                                      const Linear& embedding);
 
   // Takes the sequences through the next layer, and says what its linears saw.
   // weights: by TapPoint, what each token's products count for; null: all the same.
@@ -81,9 +82,11 @@ class CalibrationRun {
   Result<void> pass(const LayerWeights& layer, const Fraction& progress);
 
  private:
-  CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options, HiddenRows hidden);
+  CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
+                 HiddenRows hidden);
   // All sequences through the layer; `sequence` is the one at hand.
-  Result<void> run(const LayerWeights& layer, const Tap* tap, std::size_t& sequence, const Fraction& progress);
+  Result<void> run(const LayerWeights& layer, const Tap* tap, std::size_t& sequence,
+                   const Fraction& progress);
   void round_rows(const float* x, std::size_t m, std::size_t k, float* rounded);
 
   ModelConfig config_;  // of one layer: a cache serves one layer of one sequence, then the next

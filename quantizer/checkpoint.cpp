@@ -219,7 +219,8 @@ Result<LayerF32> Checkpoint::layer(std::size_t index) const {
   LayerF32 layer;
   LayerWeights& w = layer.weights;
   DGQ_TRY(w.input_norm, state_->keep(layer, prefix + "input_layernorm.weight", {config().hidden}));
-  DGQ_TRY(w.post_attention_norm, state_->keep(layer, prefix + "post_attention_layernorm.weight", {config().hidden}));
+  DGQ_TRY(w.post_attention_norm,
+          state_->keep(layer, prefix + "post_attention_layernorm.weight", {config().hidden}));
   if (config().qk_norm) {
     DGQ_TRY(w.q_norm, state_->keep(layer, prefix + "self_attn.q_norm.weight", {config().head_dim}));
     DGQ_TRY(w.k_norm, state_->keep(layer, prefix + "self_attn.k_norm.weight", {config().head_dim}));
@@ -241,7 +242,8 @@ Result<std::vector<float>> Checkpoint::head() const {
   return state_->floats("lm_head.weight", {config().vocab, config().hidden});
 }
 
-Result<std::vector<float>> Checkpoint::final_norm() const { return state_->floats("model.norm.weight", {config().hidden});
+Result<std::vector<float>> Checkpoint::final_norm() const {
+  return state_->floats("model.norm.weight", {config().hidden});
 }
 
 Result<ModelF32> load_f32(const Checkpoint& checkpoint) {

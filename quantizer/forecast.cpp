@@ -8,7 +8,7 @@
 namespace dgq {
 namespace {
 
-constexpr std::size_t kSampleTokens = 1024;
+constexpr std::size_t kSampleTokens = 2048;
 
 struct Shape {
   std::size_t n, k;
@@ -42,7 +42,8 @@ std::uint64_t allocated_bytes(const ModelConfig& c, const AllocateOptions& o, st
   std::uint64_t weights = 0, budget = UINT64_MAX;
   for (const Shape& shape : linear_shapes(c)) weights += shape.n * shape.k * c.layers;
   if (o.bpw > 0) budget = static_cast<std::uint64_t>(o.bpw * static_cast<double>(weights) / 8);
-  if (o.max_bytes > 0) budget = std::min<std::uint64_t>(budget, o.max_bytes > beside ? o.max_bytes - beside : 0);
+  if (o.max_bytes > 0)
+    budget = std::min<std::uint64_t>(budget, o.max_bytes > beside ? o.max_bytes - beside : 0);
   return std::clamp(budget, linears_bytes(c, {128, 4}), linears_bytes(c, {0, 8}));
 }
 
@@ -52,15 +53,16 @@ std::uint64_t expected_blob_bytes(const ModelConfig& c, const Recipe& recipe) {
   constexpr std::uint64_t kTableRow = 96;  // docs/FORMAT.md, 1
   const std::uint64_t end = recipe.ends == Ends::f32 ? sizeof(float) * c.vocab * c.hidden
                                                      : packed_w8_bytes(c.vocab, c.hidden, false);
-  const std::uint64_t norms = sizeof(float) * (c.hidden * (2 * c.layers + 1) +
-                                               (c.qk_norm ? 2 * c.head_dim * c.layers : 0)),
+  const std::uint64_t norms = sizeof(float) *
+                              (c.hidden * (2 * c.layers + 1) + (c.qk_norm ? 2 * c.head_dim * c.layers : 0)),
                       tables = c.layers * (64 + round_up((kLinears + (c.qk_norm ? 4 : 2)) * kTableRow, 64)),
                       beside = end * (c.tied_head ? 1 : 2) + norms + tables + 2 * (64 + 2 * kTableRow);
   const auto* allocate = recipe.find<AllocateOptions>();
   return beside + (allocate ? allocated_bytes(c, *allocate, beside) : linears_bytes(c, recipe.format));
 }
 
-Result<Forecast> forecast(const Checkpoint& checkpoint, const QuantizeOptions& options, const Kernels& kernels) {
+Result<Forecast> forecast(const Checkpoint& checkpoint, const QuantizeOptions& options,
+                          const Kernels& kernels) {
   DGQ_TRY(const Tokenizer tokenizer, check_job(checkpoint, options));
   const ModelConfig& config = checkpoint.config();
   const bool text = !options.calibration.empty(), samples = !text && !checkpoint.synthetic();

@@ -17,7 +17,8 @@ struct Forecast {
 
 // Memory, disk and size come from the sizes of tensors; time from running the steps of the job on the first layer with few tokens
 // and few rows, on this machine as busy as it is. Writes nothing. Errors as quantize().
-Result<Forecast> forecast(const Checkpoint& checkpoint, const QuantizeOptions& options, const Kernels& kernels);
+Result<Forecast> forecast(const Checkpoint& checkpoint, const QuantizeOptions& options,
+                          const Kernels& kernels);
 
 // Bytes of a version's layers, embedding and head. With the pass `allocate` the budget counts, as far as there are formats to use
 // it up.

@@ -68,9 +68,9 @@ class Measurement {
         bytes += tensor.size() * sizeof(float);
       }
     });
-    const double share_of_ends = static_cast<double>((config_.tied_head ? 1 : 2) * config_.vocab * config_.hidden *
-                                                     sizeof(float)) /
-                                 static_cast<double>(bytes);
+    const double share_of_ends =
+        static_cast<double>((config_.tied_head ? 1 : 2) * config_.vocab * config_.hidden * sizeof(float)) /
+        static_cast<double>(bytes);
     // Digests of values in float32, and of files, which have half as many bytes.
     total_ += (layers_ + share_of_ends) * (read_ + (checkpoint_.synthetic() ? 1 : 1.5) * hashing);
     return {};
@@ -82,8 +82,8 @@ class Measurement {
     DGQ_TRY(const std::vector<float> table, checkpoint_.embedding());
     const F32Matrix embedding{config_.vocab, config_.hidden, table.data(), nullptr};
     DGQ_TRY(CalibrationRun run,
-            CalibrationRun::start(config_, kernels_, {options_.threads, options_.activation_block, {}}, sample_,
-                                  embedding));
+            CalibrationRun::start(config_, kernels_, {options_.threads, options_.activation_block, {}},
+                                  sample_, embedding));
     Result<LayerInputs> inputs = Error{Errc::invalid, {}};
     const double took = seconds_of([&] { inputs = run.collect(coarse->weights(), nullptr, {}); });
     DGQ_TRY(inputs_, std::move(inputs));
@@ -143,16 +143,16 @@ class Measurement {
     const auto layer = [&] { decoder.run_layer(0, coarse.weights(), rows, hidden.data()); };
     layer();
     const double of_layer = seconds_of(layer);
-    const double of_head = seconds_of([&] {
-      decoder.run_head(layer_.weights.input_norm, head, hidden.data(), at_once, logits.data());
-    });
+    const double of_head = seconds_of(
+        [&] { decoder.run_head(layer_.weights.input_norm, head, hidden.data(), at_once, logits.data()); });
     SamplerOptions sampling;
     sampling.temperature = 1;
     Sampler sampler(sampling);
-    const double of_token = seconds_of(
-        [&] { static_cast<void>(sampler.sample({logits.data(), config_.vocab}, {})); });
-    const double kept = std::min(
-        layers_, static_cast<double>(memory_.sampling / 2) / static_cast<double>(coarse.bytes()));
+    const double of_token = seconds_of([&] {
+      static_cast<void>(sampler.sample({logits.data(), config_.vocab}, {}));
+    });
+    const double kept =
+        std::min(layers_, static_cast<double>(memory_.sampling / 2) / static_cast<double>(coarse.bytes()));
     const double step = layers_ * of_layer + (layers_ - kept) * (read_ + coarse_) + of_head +
                         of_token * static_cast<double>(at_once) / options_.threads;
     total_ += step * static_cast<double>(length) * static_cast<double>(count) / static_cast<double>(at_once);
@@ -175,8 +175,8 @@ class Measurement {
       begun = now();
       return checkpoint_.layer(i);
     };
-    DGQ_CHECK(measure_factors(one_layer_, reader, kernels_, one_sequence(), pass->percentile, options_.threads,
-                              [&](double) { took = now() - begun; }));
+    DGQ_CHECK(measure_factors(one_layer_, reader, kernels_, one_sequence(), pass->percentile,
+                              options_.threads, [&](double) { took = now() - begun; }));
     total_ += layers_ * (read_ + std::max(0.0, took - read_) * sequences(pass->tokens));
     return {};
   }
@@ -197,7 +197,8 @@ class Measurement {
                              options_.threads, [&](double) { reported.push_back(now()); }));
     const double end = now();
     const double forward = std::max(0.0, reported[0] - asked[0] - read_), head = asked[1] - reported[0],
-                 backward = std::max(0.0, reported[1] - asked[1] - read_ - feedback_), choices = end - asked[2];
+                 backward = std::max(0.0, reported[1] - asked[1] - read_ - feedback_),
+                 choices = end - asked[2];
     if (pass)
       total_ += sequences(pass->tokens) * (layers_ * (forward + backward) + head) +
                 layers_ * (2 * read_ + feedback_ + choices);

@@ -20,7 +20,8 @@ Result<Fd> nameless_file(const std::filesystem::path& folder) {
 
 // All of `bytes` at `offset`; `once` is pread or pwrite.
 template <class Once>
-Result<void> transfer(std::size_t bytes, const char* action, const std::filesystem::path& folder, const Once& once) {
+Result<void> transfer(std::size_t bytes, const char* action, const std::filesystem::path& folder,
+                      const Once& once) {
   for (std::size_t done = 0; done < bytes;) {
     const ssize_t some = once(done, bytes - done);
     if (some < 0 && errno == EINTR) continue;

@@ -11,13 +11,13 @@
 namespace dgq {
 namespace {
 
-constexpr double kInputsShare = 0.5;   // of the time that a layer takes, for the progress bar
-constexpr double kPassShare = 0.15;    // what a layer costs that is only passed, as a share of one that is made
+constexpr double kInputsShare = 0.5;  // of the time that a layer takes, for the progress bar
+constexpr double kPassShare = 0.15;  // what a layer costs that is only passed, as a share of one that is made
 
 class Maker {
  public:
-  Maker(const Checkpoint& checkpoint, const ModelPlan& plan, const MakeOptions& options, const WorkFolder& folder,
-        const MakeProgress& progress)
+  Maker(const Checkpoint& checkpoint, const ModelPlan& plan, const MakeOptions& options,
+        const WorkFolder& folder, const MakeProgress& progress)
       : checkpoint_(checkpoint),
         config_(checkpoint.config()),
         plan_(plan),
@@ -46,10 +46,14 @@ class Maker {
   // What of the part is not there.
   Result<void> look(const Note& note) {
     std::vector<std::string> names = blob_names(config_.layers);
-    const auto layer = [&](std::size_t index) { return names.begin() + 1 + static_cast<std::ptrdiff_t>(index); };
-    const auto begin = options_.part.index == 1 ? names.begin() : layer(options_.part.first_layer(config_.layers));
-    const auto end =
-        options_.part.index == options_.part.count ? names.end() : layer(options_.part.end_layer(config_.layers));
+    const auto layer = [&](std::size_t index) {
+      return names.begin() + 1 + static_cast<std::ptrdiff_t>(index);
+    };
+    const auto begin =
+        options_.part.index == 1 ? names.begin() : layer(options_.part.first_layer(config_.layers));
+    const auto end = options_.part.index == options_.part.count
+                         ? names.end()
+                         : layer(options_.part.end_layer(config_.layers));
     std::size_t there = 0;
     for (auto name = begin; name != end; ++name) {
       const auto piece = folder_.find(*name);
@@ -129,9 +133,8 @@ class Maker {
 
   Result<void> pass(std::size_t index, CalibrationRun& run) const {
     DGQ_TRY(const LayerF32 source, read_layer(checkpoint_, plan_, index));
-    return run.pass(
-        CoarseLayer(config_, source.weights, options_.threads).weights(),
-        [&](double done) { say(layer_name(index) + ": passing through", kPassShare * done); });
+    return run.pass(CoarseLayer(config_, source.weights, options_.threads).weights(),
+                    [&](double done) { say(layer_name(index) + ": passing through", kPassShare * done); });
   }
 
   Result<void> layer(std::size_t index, CalibrationRun& run) const {

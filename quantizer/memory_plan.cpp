@@ -39,7 +39,8 @@ Bytes control_group_limit() {
   for (std::string line; std::getline(groups, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == line.npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
+    const std::string controllers = line.substr(first + 1, second - first - 1),
+                      path = line.substr(second + 1);
     if (controllers.empty()) least = std::min(least, limit_of_group("/sys/fs/cgroup", path, "memory.max"));
     if (controllers == "memory")
       least = std::min(least, limit_of_group("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"));
@@ -60,8 +61,8 @@ std::string text_of(Bytes bytes) {
   return text;
 }
 
-constexpr Bytes kBesides = 3'000'000;       // scratch of threads, code that is loaded when it is first used
-constexpr Bytes kStoring = 14'000'000;      // zstd's encoder, SQLite's pages and the chunk at hand
+constexpr Bytes kBesides = 3'000'000;   // scratch of threads, code that is loaded when it is first used
+constexpr Bytes kStoring = 14'000'000;  // zstd's encoder, SQLite's pages and the chunk at hand
 constexpr Bytes kMostForSampling = Bytes{2} << 30;  // more would not be faster
 
 // What steps of the job hold at their peaks, from the sizes of what they allocate. Bytes.
@@ -81,7 +82,7 @@ class Needs {
 
   // All H of a layer, and the blocks of rows that wait to be added.
   Bytes inputs() const { return squares(kFloat); }
-  Bytes blocks() const { return kFloat * kGramRows * (2 * c_.hidden + q_ + c_.ffn); }
+  Bytes blocks() const { return kGramBytes * kGramRows * (2 * c_.hidden + q_ + c_.ffn); }
   // Error feedback: the factor in double, and what stays of it for each group size.
   Bytes feedback() const {
     Bytes most = 0;
@@ -91,7 +92,9 @@ class Needs {
     }
     return recipe_.find<CompensateOptions>() ? most : 0;
   }
-  Bytes collecting() const { return weights() + coarse() + inputs() + blocks() + scratch(sequence_length(c_)); }
+  Bytes collecting() const {
+    return weights() + coarse() + inputs() + blocks() + scratch(sequence_length(c_));
+  }
   Bytes quantizing() const {
     return weights() + inputs() + feedback() + coarse() + scratch(sequence_length(c_));
   }
@@ -118,7 +121,8 @@ class Needs {
   Bytes sampling() const { return (c_.tied_head ? 1 : 2) * table() + weights() + coarse(); }
 
  private:
-  static constexpr Bytes kFloat = sizeof(float), kGramRows = 512;
+  static constexpr Bytes kFloat = sizeof(float);
+  static constexpr Bytes kGramRows = 2048, kGramBytes = 6;  // floats, the same as int8 and packed
 
   Bytes parameters() const { return c_.hidden * (2 * q_ + 2 * kv_ + 3 * c_.ffn); }
   Bytes squares(Bytes each) const { return each * (2 * c_.hidden * c_.hidden + q_ * q_ + c_.ffn * c_.ffn); }
@@ -140,7 +144,8 @@ struct Step {
 }  // namespace
 
 std::uint64_t machine_memory() {
-  const auto all = static_cast<Bytes>(::sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(::sysconf(_SC_PAGESIZE));
+  const auto all =
+      static_cast<Bytes>(::sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(::sysconf(_SC_PAGESIZE));
   return std::min(all, control_group_limit());
 }
 
@@ -154,7 +159,8 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, 
                              {"quantizing a layer", needs.quantizing()},
                              {"storing", kStoring + needs.table() / 4}};
   const auto tokens = [&](std::size_t wanted) { return std::min(wanted, recipe.calibration_tokens); };
-  if (const auto* o = recipe.find<SmoothOptions>()) steps.push_back({"smooth", needs.smoothing(tokens(o->tokens))});
+  if (const auto* o = recipe.find<SmoothOptions>())
+    steps.push_back({"smooth", needs.smoothing(tokens(o->tokens))});
   if (const auto* o = recipe.find<AllocateOptions>())
     steps.push_back({"allocate", needs.allocating(tokens(o->tokens))});
   if (recipe.find<WeighOptions>())
@@ -164,18 +170,20 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, 
   const Step& most = *std::max_element(steps.begin(), steps.end(),
                                        [](const Step& a, const Step& b) { return a.bytes < b.bytes; });
   if (base + most.bytes > allowed)
-    return Error{Errc::invalid, std::string(limit > 0 ? "--max-memory" : "half of this machine's memory,") + " " +
-                                    text_of(allowed) + " is too little for this model: it needs " +
+    return Error{Errc::invalid, std::string(limit > 0 ? "--max-memory" : "half of this machine's memory,") +
+                                    " " + text_of(allowed) + " is too little for this model: it needs " +
                                     text_of(base + most.bytes) + " (" + text_of(base) + " in use, " +
                                     text_of(most.bytes) + " for " + most.name + ")"};
   MemoryPlan plan{base + most.bytes, 0, false, 0};
   plan.spill = base + std::max({needs.start(), needs.collecting(), needs.quantizing()}) + rows > allowed;
   plan.spilled = plan.spill ? rows : 0;
   if (!plan.spill)
-    plan.peak = std::max(plan.peak, base + std::max({needs.start(), needs.collecting(), needs.quantizing()}) + rows);
+    plan.peak =
+        std::max(plan.peak, base + std::max({needs.start(), needs.collecting(), needs.quantizing()}) + rows);
   if (samples) {
     plan.sampling = std::min<Bytes>(allowed - base - needs.sampling(), kMostForSampling);
-    const Bytes sequences = sampling_bytes(config, sampled_at_once(config, recipe.calibration_tokens, plan.sampling));
+    const Bytes sequences =
+        sampling_bytes(config, sampled_at_once(config, recipe.calibration_tokens, plan.sampling));
     plan.peak = std::max(plan.peak, base + needs.sampling() + sequences +
                                         std::min<Bytes>(plan.sampling / 2, config.layers * needs.coarse()));
   }

@@ -27,8 +27,8 @@ class Planner {
   // Progress of the next of the passes, which share what is left of the bar.
   Fraction next(const char* label) {
     const auto& recipe = in_.recipe;
-    const int passes = (recipe.find<SmoothOptions>() != nullptr) + (recipe.find<AllocateOptions>() != nullptr) +
-                       (recipe.find<WeighOptions>() != nullptr);
+    const int passes = (recipe.find<SmoothOptions>() != nullptr) +
+                       (recipe.find<AllocateOptions>() != nullptr) + (recipe.find<WeighOptions>() != nullptr);
     const double sampled = samples() ? kSamplingShare : 0, share = (1 - sampled) / passes,
                  start = sampled + share * passes_begun_++;
     return [=, this](double done) { progress_(label, start + share * done); };
@@ -40,8 +40,9 @@ class Planner {
     if (!in_.text_name.empty())
       return text_calibration(in_.text, in_.text_name, in_.tokenizer, config, tokens);
     if (in_.checkpoint.synthetic()) return random_calibration(config, tokens, in_.seed);
-    return sample_calibration(in_.checkpoint, in_.kernels, tokens, in_.seed, in_.threads, in_.memory,
-                              [&](double done) { progress_("sampling calibration text", kSamplingShare * done); });
+    return sample_calibration(
+        in_.checkpoint, in_.kernels, tokens, in_.seed, in_.threads, in_.memory,
+        [&](double done) { progress_("sampling calibration text", kSamplingShare * done); });
   }
 
   LayerReader reader() const {

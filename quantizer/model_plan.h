@@ -19,9 +19,9 @@ namespace dgq {
 
 struct ModelPlan {
   std::vector<Sequence> sequences;
-  std::vector<LayerFormats> formats;              // per layer
-  std::vector<LayerFactors> factors;              // per layer; empty: weights stay as they are
-  std::vector<LayerTokenWeights> token_weights;   // per layer; empty: all tokens count the same
+  std::vector<LayerFormats> formats;             // per layer
+  std::vector<LayerFactors> factors;             // per layer; empty: weights stay as they are
+  std::vector<LayerTokenWeights> token_weights;  // per layer; empty: all tokens count the same
 };
 
 // What make_plan() works from. Borrowed.
@@ -30,10 +30,11 @@ struct PlanInputs {
   const Tokenizer& tokenizer;
   const Recipe& recipe;
   const Kernels& kernels;
-  std::string_view text, text_name;  // calibration text and the file's name; no name: the model samples its own
-  std::uint64_t seed;                // of the sampling
+  std::string_view text,
+      text_name;       // calibration text and the file's name; no name: the model samples its own
+  std::uint64_t seed;  // of the sampling
   int threads;
-  std::uint64_t memory;              // bytes that sampling may take
+  std::uint64_t memory;  // bytes that sampling may take
 };
 
 // progress(what is being done, how much of the plan is).
@@ -47,6 +48,7 @@ Result<LayerF32> read_layer(const Checkpoint& checkpoint, const ModelPlan& plan,
 // `factors.*` and `token_weights` (F32) where there are. Equal plans are equal bytes.
 std::string plan_to_bytes(const ModelPlan& plan, const ModelConfig& config);
 // Back. corrupt: it is none, or not one of a model with this config.
-Result<ModelPlan> parse_plan(std::span<const std::byte> bytes, const ModelConfig& config, std::string_view where);
+Result<ModelPlan> parse_plan(std::span<const std::byte> bytes, const ModelConfig& config,
+                             std::string_view where);
 
 }  // namespace dgq

@@ -68,7 +68,8 @@ class Reader {
   Result<const StoredTensor*> find(const char* name, const char* dtype, const Shape& shape) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end() || found->second.dtype != dtype || found->second.shape != shape)
-      return corrupt(std::string(name) + " is missing or has another type or shape than " + shape_text(shape));
+      return corrupt(std::string(name) + " is missing or has another type or shape than " +
+                     shape_text(shape));
     return &found->second;
   }
   Result<std::vector<std::int32_t>> integers(const char* name, const Shape& shape) const {
@@ -90,7 +91,8 @@ class Reader {
     DGQ_TRY(const auto tokens, integers("tokens", {length("tokens")}));
     DGQ_TRY(const auto lengths, integers("lengths", {length("lengths")}));
     for (const std::int32_t token : tokens)
-      if (token < 0 || static_cast<std::size_t>(token) >= config_.vocab) return corrupt("a token is out of range");
+      if (token < 0 || static_cast<std::size_t>(token) >= config_.vocab)
+        return corrupt("a token is out of range");
     std::size_t at = 0;
     for (const std::int32_t length : lengths) {
       const auto size = static_cast<std::size_t>(length);
@@ -184,7 +186,8 @@ std::string plan_to_bytes(const ModelPlan& plan, const ModelConfig& config) {
   return out.finish();
 }
 
-Result<ModelPlan> parse_plan(std::span<const std::byte> bytes, const ModelConfig& config, std::string_view where) {
+Result<ModelPlan> parse_plan(std::span<const std::byte> bytes, const ModelConfig& config,
+                             std::string_view where) {
   DGQ_TRY(const SafeTensors tensors, parse_safetensors(bytes, where));
   return Reader(tensors, config, where).read();
 }

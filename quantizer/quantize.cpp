@@ -61,8 +61,8 @@ class Job {
   // Precondition: describe() made the folder's job.
   Result<void> make(const Part& part, WorkFolder& folder) {
     DGQ_TRY(const ModelPlan plan, find_or_make_plan(folder));
-    const MakeOptions options{options_.recipe, kernels_, options_.threads, options_.activation_block, part,
-                              memory_.spill};
+    const MakeOptions options{options_.recipe,           kernels_, options_.threads,
+                              options_.activation_block, part,     memory_.spill};
     return make_blobs(
         checkpoint_, plan, options, folder,
         [this](const std::string& label, double done) { say(label, planned_ + (1 - planned_) * done); },
@@ -86,9 +86,9 @@ class Job {
     if (code != Errc::corrupt && code != Errc::not_found) return there;
     planned_ = samples() ? kPlanShareSampled : kPlanShare;
     DGQ_TRY(const Tokenizer tokenizer, check_job(checkpoint_, options_));
-    const PlanInputs inputs{checkpoint_,   tokenizer,        options_.recipe,
-                            kernels_,      text_,            options_.calibration.string(),
-                            options_.seed, options_.threads, memory_.sampling};
+    const PlanInputs inputs{
+        checkpoint_,   tokenizer,        options_.recipe, kernels_, text_, options_.calibration.string(),
+        options_.seed, options_.threads, memory_.sampling};
     DGQ_TRY(ModelPlan plan,
             make_plan(inputs, [this](const char* label, double done) { say(label, planned_ * done); }));
     DGQ_CHECK(folder.store_plan(plan, checkpoint_.file_digests()));
@@ -186,9 +186,9 @@ Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry
   }
   const std::filesystem::path beside = registry.path().string() + ".work";
   std::vector<WorkFolder> folder;
-  DGQ_TRY(WorkFolder opened, WorkFolder::open(options.work.empty() ? beside / fingerprint(description).hex()
-                                                                   : options.work,
-                                              description, WorkFolder::Use::alone));
+  DGQ_TRY(WorkFolder opened,
+          WorkFolder::open(options.work.empty() ? beside / fingerprint(description).hex() : options.work,
+                           description, WorkFolder::Use::alone));
   folder.push_back(std::move(opened));
   const auto make = [&]() -> Result<QuantizeResult> {
     DGQ_CHECK(job.make({}, folder.front()));
@@ -223,9 +223,9 @@ Result<QuantizeResult> merge_parts(const std::vector<std::filesystem::path>& pat
     folders.push_back(std::move(folder));
     const WorkFolder &first = folders.front(), &last = folders.back();
     if (!same_job(first.job(), last.job()) || first.provenance() != last.provenance())
-      return Error{Errc::invalid,
-                   last.path().string() + " holds a part of another job than " + first.path().string() +
-                       " (other model, recipe, calibration or dgq version)"};
+      return Error{Errc::invalid, last.path().string() + " holds a part of another job than " +
+                                      first.path().string() +
+                                      " (other model, recipe, calibration or dgq version)"};
   }
   if (folders.empty()) return Error{Errc::invalid, "--merge needs the folders of the parts"};
   return assemble(folders, registry, name);

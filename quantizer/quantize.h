@@ -30,9 +30,9 @@ struct QuantizeOptions {
   std::filesystem::path calibration;   // text file; empty: the model samples its own
   std::uint64_t seed = 1;              // of the sampling
   int threads = 1;
-  bool force = false;           // quantize even when the registry has the result
-  std::string tool;             // "dgq 0.1.0", for provenance
-  std::filesystem::path work;   // work folder; empty: <registry>.work/<fingerprint>
+  bool force = false;            // quantize even when the registry has the result
+  std::string tool;              // "dgq 0.1.0", for provenance
+  std::filesystem::path work;    // work folder; empty: <registry>.work/<fingerprint>
   std::uint64_t max_memory = 0;  // bytes of memory for the process; 0: half of what there is
 };
 
@@ -60,7 +60,8 @@ Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry
 
 // Only the blobs of one part, into options.work, which other processes may be filling too.
 Result<void> quantize_part(const Checkpoint& checkpoint, const QuantizeOptions& options, const Part& part,
-                           const Kernels& kernels, const QuantizeProgress& progress = {}, const Note& note = {});
+                           const Kernels& kernels, const QuantizeProgress& progress = {},
+                           const Note& note = {});
 
 // The version that quantize() would have made, from the folders of all parts. invalid: they are not of one job, or
 // blobs are missing (named).

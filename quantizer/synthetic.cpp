@@ -39,8 +39,8 @@ std::vector<float> synthetic_tensor(const std::string& name, const std::vector<s
     std::uint64_t bits = state += 0x9e3779b97f4a7c15u;  // splitmix64's steps
     bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9u;
     bits = (bits ^ bits >> 27) * 0x94d049bb133111ebu;
-    const auto sum = static_cast<std::int32_t>((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) +
-                                               (bits >> 48));
+    const auto sum = static_cast<std::int32_t>((bits & 0xffff) + (bits >> 16 & 0xffff) +
+                                               (bits >> 32 & 0xffff) + (bits >> 48));
     value = scale * static_cast<float>(sum - 2 * 0xffff);
   }
   return values;
@@ -49,12 +49,14 @@ std::vector<float> synthetic_tensor(const std::string& name, const std::vector<s
 Result<std::string> synthetic_tokenizer(const ModelConfig& config) {
   if (config.vocab <= kBytes)
     return Error{Errc::invalid, "a synthetic model needs a vocabulary of at least " +
-                                    std::to_string(kBytes + 1) + " tokens, not " + std::to_string(config.vocab)};
+                                    std::to_string(kBytes + 1) + " tokens, not " +
+                                    std::to_string(config.vocab)};
   Json vocabulary;
   int unprintable = 0;
   for (int byte = 0; byte < kBytes; ++byte) vocabulary[letter(byte, unprintable)] = byte + 1;
-  const Json end = {{"id", 0},          {"content", "<|endoftext|>"}, {"single_word", false}, {"lstrip", false},
-                    {"rstrip", false}, {"normalized", false},        {"special", true}};
+  const Json end = {
+      {"id", 0},         {"content", "<|endoftext|>"}, {"single_word", false}, {"lstrip", false},
+      {"rstrip", false}, {"normalized", false},        {"special", true}};
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   const Json json = {{"version", "1.0"},

@@ -87,8 +87,9 @@ Result<WorkFolder::Piece> WorkFolder::read_piece(const std::string& name) const 
   Piece piece;
   DGQ_TRY(piece.record, Manifest::parse(text, file.string()));
   if (!same_job(piece.record, job_))
-    return Error{Errc::invalid, path_.string() + " holds pieces of another job (other model, recipe, "
-                                                 "calibration or dgq version); give another folder"};
+    return Error{Errc::invalid, path_.string() +
+                                    " holds pieces of another job (other model, recipe, "
+                                    "calibration or dgq version); give another folder"};
   if (piece.record.blobs.size() != 1 || piece.blob().name != name)
     return damaged(file.string() + " is not about " + name);
   const fs::path bytes = path_ / (name + ".blob");
@@ -101,8 +102,9 @@ Result<WorkFolder::Piece> WorkFolder::read_piece(const std::string& name) const 
   return piece;
 }
 
-Result<void> WorkFolder::write_piece(const std::string& name, const char* media, std::span<const std::byte> bytes,
-                                     const Json& provenance, const Json& report) const {
+Result<void> WorkFolder::write_piece(const std::string& name, const char* media,
+                                     std::span<const std::byte> bytes, const Json& provenance,
+                                     const Json& report) const {
   Manifest record = job_;
   record.blobs = {{name, media, sha256(bytes), bytes.size()}};
   record.provenance = provenance;
@@ -132,7 +134,8 @@ Result<ModelPlan> WorkFolder::plan() {
   DGQ_TRY(ModelPlan plan, parse_plan(piece.bytes.bytes(), config, where));
   plan_provenance_ = piece.record.provenance;
   files_.clear();
-  if (const auto files = plan_provenance_.find("files"); files != plan_provenance_.end() && files->is_object())
+  if (const auto files = plan_provenance_.find("files");
+      files != plan_provenance_.end() && files->is_object())
     for (const auto& [name, digest] : files->items()) {
       if (!digest.is_string()) return Error{Errc::corrupt, where + ": a file without a digest"};
       DGQ_TRY(const Digest parsed, Digest::parse(digest.get_ref<const std::string&>()));

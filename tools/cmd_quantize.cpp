@@ -54,18 +54,20 @@ Options describe() {
       ("seed", po::value<std::uint64_t>()->default_value(1), "of the sampling")                            //
       ("threads", po::value<int>()->default_value(physical_cores()), "threads")                            //
       ("activation-block", po::value<std::string>()->default_value("128"),
-       "columns that share an activation scale at run time: 128 or row")                                    //
+       "columns that share an activation scale at run time: 128 or row")  //
       ("max-memory", po::value<std::string>()->value_name("SIZE"),
        "memory that it may take: 800M, 4GiB (default: half of this machine's)")  //
       ("work", po::value<std::string>()->value_name("DIR"),
-       "where finished layers wait until all are there (default: beside the registry); a killed run goes on from it")  //
+       "where finished layers wait until all are there (default: beside the registry); a killed run goes on "
+       "from it")  //
       ("part", po::value<std::string>()->value_name("I/N"),
        "make only the I-th of N shares of the layers, into --work")  //
       ("merge", po::value<std::vector<std::string>>()->multitoken()->value_name("DIR..."),
        "make the version from the --work folders of all parts")  //
       ("synthetic", po::value<std::string>()->value_name("SHAPE"),
        "instead of MODEL: random weights of this shape (dgq bench model --list-shapes, or a config.json)")  //
-      ("dry-run", "say what it takes of memory, time and disk, and how large the result is; nothing is written")  //
+      ("dry-run",
+       "say what it takes of memory, time and disk, and how large the result is; nothing is written")       //
       ("report", po::value<std::string>()->value_name("FILE"), "write the figures of every layer as JSON")  //
       ("force", "quantize even when the registry has the result")                                           //
       ("json", "print one JSON object");
@@ -197,11 +199,14 @@ Result<Part> parse_part(const std::string& text) {
 // What does not go together.
 Result<void> check_words(const Options& options) {
   const bool merges = options.has("merge"), part = options.has("part");
-  const auto refuse = [](const std::string& what) { return Error{Errc::invalid, what + " (see dgq quantize --help)"}; };
+  const auto refuse = [](const std::string& what) {
+    return Error{Errc::invalid, what + " (see dgq quantize --help)"};
+  };
   const int sources = options.has("model") + options.has("synthetic") + merges;
   if (sources == 0) return refuse("MODEL is missing");
   if (sources > 1) return refuse("give one of MODEL, --synthetic and --merge");
-  if (part && (merges || options.has("name"))) return refuse("--part makes no version: leave out --merge and --name");
+  if (part && (merges || options.has("name")))
+    return refuse("--part makes no version: leave out --merge and --name");
   if (part && !options.has("work")) return refuse("--part needs --work, a folder for its layers");
   if (!part && !options.has("name") && !options.has("dry-run")) return refuse("--name is missing");
   return {};
@@ -236,8 +241,10 @@ Result<int> dry_run(const Options& options) {
   DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
   DGQ_TRY(const Forecast expected, forecast(checkpoint, settings, kernels));
   if (options.has("json")) {
-    std::cout << Json{{"memory", expected.memory},   {"disk", expected.disk},
-                      {"bytes", expected.version_bytes}, {"seconds", expected.seconds},
+    std::cout << Json{{"memory", expected.memory},
+                      {"disk", expected.disk},
+                      {"bytes", expected.version_bytes},
+                      {"seconds", expected.seconds},
                       {"spills", expected.spills}}
                      .dump()
               << "\n";

@@ -126,8 +126,9 @@ void Progress::finish() {
 }
 
 Result<std::uint64_t> parse_bytes(const std::string& text, const char* option) {
-  const Error error{Errc::invalid, std::string("--") + option + " must be a size such as 600000000, 600M, 4G or 4GiB, not '" +
-                                       text + "'"};
+  const Error error{
+      Errc::invalid,
+      std::string("--") + option + " must be a size such as 600000000, 600M, 4G or 4GiB, not '" + text + "'"};
   std::size_t end = 0;
   double number = 0;
   try {

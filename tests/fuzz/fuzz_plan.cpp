@@ -8,12 +8,19 @@
 namespace {
 
 const dgq::ModelConfig& config() {
-  static const dgq::ModelConfig small = *dgq::parse_config(
-      {{"architectures", {"LlamaForCausalLM"}}, {"hidden_size", 8}, {"intermediate_size", 8},
-       {"num_hidden_layers", 2}, {"num_attention_heads", 1}, {"num_key_value_heads", 1}, {"head_dim", 8},
-       {"vocab_size", 16}, {"max_position_embeddings", 8}, {"rms_norm_eps", 1e-5}, {"rope_theta", 10000.0},
-       {"tie_word_embeddings", true}},
-      "config.json");
+  static const dgq::ModelConfig small = *dgq::parse_config({{"architectures", {"LlamaForCausalLM"}},
+                                                            {"hidden_size", 8},
+                                                            {"intermediate_size", 8},
+                                                            {"num_hidden_layers", 2},
+                                                            {"num_attention_heads", 1},
+                                                            {"num_key_value_heads", 1},
+                                                            {"head_dim", 8},
+                                                            {"vocab_size", 16},
+                                                            {"max_position_embeddings", 8},
+                                                            {"rms_norm_eps", 1e-5},
+                                                            {"rope_theta", 10000.0},
+                                                            {"tie_word_embeddings", true}},
+                                                           "config.json");
   return small;
 }
 

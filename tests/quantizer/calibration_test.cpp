@@ -91,7 +91,8 @@ CalibrationRun start(const Checkpoint& checkpoint, const Kernels& kernels, int t
                      const std::vector<Sequence>& sequences, const std::filesystem::path& spill = {}) {
   const std::vector<float> table = *checkpoint.embedding();
   const F32Matrix embedding{checkpoint.config().vocab, checkpoint.config().hidden, table.data(), nullptr};
-  return *CalibrationRun::start(checkpoint.config(), kernels, {threads, kActBlock, spill}, sequences, embedding);
+  return *CalibrationRun::start(checkpoint.config(), kernels, {threads, kActBlock, spill}, sequences,
+                                embedding);
 }
 
 CoarseLayer coarse(const Checkpoint& checkpoint, std::size_t index) {
@@ -177,7 +178,8 @@ TEST_F(TinyCalibration, RowsThatWaitInAFileAreTheSame) {
     EXPECT_EQ(*memory.collect(layer.weights(), nullptr, {}), *file.collect(layer.weights(), nullptr, {}));
   }
   const std::vector<float> table(checkpoint_->config().vocab * checkpoint_->config().hidden);
-  const Linear embedding = F32Matrix{checkpoint_->config().vocab, checkpoint_->config().hidden, table.data(), nullptr};
+  const Linear embedding =
+      F32Matrix{checkpoint_->config().vocab, checkpoint_->config().hidden, table.data(), nullptr};
   const auto refused = CalibrationRun::start(checkpoint_->config(), kernels_,
                                              {1, kActBlock, scratch_ / "missing"}, sequences, embedding);
   ASSERT_FALSE(refused);

@@ -17,7 +17,8 @@ test::TinyCheckpoint five_layers(std::uint64_t seed = 1) {
   test::TinyCheckpoint tiny = test::tiny_checkpoint(seed);
   tiny.config["num_hidden_layers"] = 5;
   for (const char* layer : {"2", "3", "4"})
-    for (const auto& [name, tensor] : test::tiny_checkpoint(seed + 100 * static_cast<std::uint64_t>(*layer)).tensors)
+    for (const auto& [name, tensor] :
+         test::tiny_checkpoint(seed + 100 * static_cast<std::uint64_t>(*layer)).tensors)
       if (const std::string prefix = "model.layers.0"; name.starts_with(prefix))
         tiny.tensors["model.layers." + std::string(layer) + name.substr(prefix.size())] = tensor;
   return tiny;
@@ -118,8 +119,10 @@ TEST_F(Parts, AreCheckedWhenMerged) {
   blob[100] ^= 1;
   test::write_text(scratch_ / "2/layers.3.blob", blob);
   expect_merge_refused({"1", "2"}, "layers.3.blob is damaged");
-  fs::copy(scratch_ / "other seed/layers.3.blob", scratch_ / "2/layers.3.blob", fs::copy_options::overwrite_existing);
-  fs::copy(scratch_ / "other seed/layers.3.json", scratch_ / "2/layers.3.json", fs::copy_options::overwrite_existing);
+  fs::copy(scratch_ / "other seed/layers.3.blob", scratch_ / "2/layers.3.blob",
+           fs::copy_options::overwrite_existing);
+  fs::copy(scratch_ / "other seed/layers.3.json", scratch_ / "2/layers.3.json",
+           fs::copy_options::overwrite_existing);
   expect_merge_refused({"1", "2"}, "another job");
 }
 
@@ -169,7 +172,8 @@ TEST_F(Parts, ADamagedPlanIsMadeAgain) {
   plan[plan.size() - 1] ^= 1;
   test::write_text(scratch_ / "work/plan.blob", plan);
   ASSERT_TRUE(part(2, 2, "work"));
-  EXPECT_NE(notes_.at(0).find("plan.blob is damaged: the plan is made again"), std::string::npos) << notes_[0];
+  EXPECT_NE(notes_.at(0).find("plan.blob is damaged: the plan is made again"), std::string::npos)
+      << notes_[0];
   EXPECT_EQ(merge({"work"})->version, expected);
 }
 
@@ -178,7 +182,8 @@ TEST_F(Parts, AFolderOfAnotherJobIsRefused) {
   options_.recipe.calibration_tokens = 192;
   const auto refused = part(1, 2, "work");
   ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().what.find("holds pieces of another job"), std::string::npos) << refused.error().what;
+  EXPECT_NE(refused.error().what.find("holds pieces of another job"), std::string::npos)
+      << refused.error().what;
 }
 
 TEST_F(Parts, TwoRunsOfOneJobAreKeptApart) {
@@ -244,7 +249,8 @@ TEST(Memory, RowsThatDoNotFitWaitInAFile) {
   };
   const Digest plenty = version("plenty.db", std::uint64_t{1} << 40);
   constexpr std::uint64_t kRows = 60'000 * 64 * sizeof(float);
-  const std::uint64_t peak = plan_memory(checkpoint.config(), options.recipe, false, std::uint64_t{1} << 40)->peak;
+  const std::uint64_t peak =
+      plan_memory(checkpoint.config(), options.recipe, false, std::uint64_t{1} << 40)->peak;
   const auto plan = plan_memory(checkpoint.config(), options.recipe, false, peak - kRows / 2);
   ASSERT_TRUE(plan) << plan.error().what;
   EXPECT_TRUE(plan->spill);
@@ -271,7 +277,8 @@ TEST(Synthetic, ModelsOfAnyShapeBecomeVersions) {
   EXPECT_EQ(made->manifest.recipe["calibration"]["kind"], "random");
   Json bytes_only = test::tiny_checkpoint().config;
   bytes_only["vocab_size"] = 256;
-  EXPECT_FALSE(Checkpoint::synthetic(*parse_config(bytes_only, "config.json"))) << "no room for the end of a text";
+  EXPECT_FALSE(Checkpoint::synthetic(*parse_config(bytes_only, "config.json")))
+      << "no room for the end of a text";
 }
 
 }  // namespace

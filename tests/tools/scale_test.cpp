@@ -36,8 +36,12 @@ class Scale : public ::testing::Test {
   Scale() {
     test::tiny_checkpoint().write(scratch_ / "model");
     Json shape = test::tiny_checkpoint().config;
-    shape.merge_patch({{"hidden_size", 256}, {"intermediate_size", 1024}, {"head_dim", 64}, {"vocab_size", 4096},
-                       {"num_hidden_layers", 3}, {"max_position_embeddings", 256}});
+    shape.merge_patch({{"hidden_size", 256},
+                       {"intermediate_size", 1024},
+                       {"head_dim", 64},
+                       {"vocab_size", 4096},
+                       {"num_hidden_layers", 3},
+                       {"max_position_embeddings", 256}});
     test::write_text(scratch_ / "shape.json", shape.dump());
   }
 
@@ -76,7 +80,8 @@ TEST_F(Scale, KilledAnywhereItGoesOnToTheSameVersion) {
   std::mt19937 random(seed);
   for (int kill = 0; kill < 6; ++kill) {
     const double after = whole * static_cast<double>(random() % 1000) / 1000;
-    (void)test::run_shell("timeout --signal=KILL " + std::to_string(after) + " " + test::dgq_command() + " " + add());
+    (void)test::run_shell("timeout --signal=KILL " + std::to_string(after) + " " + test::dgq_command() + " " +
+                          add());
     const Outcome list = run_dgq("registry verify --registry " + at("r.db"));
     EXPECT_TRUE(list.exit_code == 0 || list.err.find("there is no registry") != std::string::npos ||
                 !fs::exists(scratch_ / "r.db"))
@@ -141,8 +146,8 @@ TEST_F(Scale, TwoRunsOfTheSameJobEndWithOneVersion) {
 
 TEST_F(Scale, MemoryStaysUnderItsBound) {
   if (!memory_counts()) return test::not_covered("peak memory (sanitizer or emulator)");
-  const std::string job = "quantize --synthetic " + at("shape.json") +
-                          " --recipe fast --calibration-tokens 40000 --threads 1";
+  const std::string job =
+      "quantize --synthetic " + at("shape.json") + " --recipe fast --calibration-tokens 40000 --threads 1";
   const Json free = json_of(job + " --dry-run --max-memory 1T");
   // 41 MB of activations wait: far more than the bound leaves for them.
   const std::uint64_t bound = free["memory"].get<std::uint64_t>() - 25'000'000;
@@ -153,11 +158,13 @@ TEST_F(Scale, MemoryStaysUnderItsBound) {
   struct rusage children;
   ASSERT_EQ(::getrusage(RUSAGE_CHILDREN, &children), 0);
   EXPECT_LE(static_cast<std::uint64_t>(children.ru_maxrss) * 1024, bound);
-  expect_refused(job + " --name t --registry " + at("s.db") + " --max-memory 5M", "is too little for this model");
+  expect_refused(job + " --name t --registry " + at("s.db") + " --max-memory 5M",
+                 "is too little for this model");
 }
 
 TEST_F(Scale, ADryRunIsRight) {
-  const std::string job = "quantize --synthetic " + at("shape.json") + " --calibration-tokens 2048 --threads 1";
+  const std::string job =
+      "quantize --synthetic " + at("shape.json") + " --calibration-tokens 2048 --threads 1";
   for (const char* recipe : {"fast", "default"}) {
     const std::string with = job + " --recipe " + recipe;
     const fs::path folder = scratch_ / recipe;
@@ -171,7 +178,8 @@ TEST_F(Scale, ADryRunIsRight) {
     std::uint64_t bytes = 0;
     for (const char* piece : {"embedding", "layers.0", "layers.1", "layers.2", "head", "tokenizer"})
       bytes += fs::file_size(folder / "work" / (std::string(piece) + ".blob"));
-    EXPECT_NEAR(expected["bytes"].get<double>(), static_cast<double>(bytes), 0.02 * static_cast<double>(bytes));
+    EXPECT_NEAR(expected["bytes"].get<double>(), static_cast<double>(bytes),
+                0.02 * static_cast<double>(bytes));
     const auto disk = static_cast<double>(size_of(folder));
     EXPECT_NEAR(expected["disk"].get<double>(), disk, 0.15 * disk);
     EXPECT_GT(expected["seconds"].get<double>(), 0);
