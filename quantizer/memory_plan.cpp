@@ -61,8 +61,9 @@ std::string text_of(Bytes bytes) {
   return text;
 }
 
-constexpr Bytes kBesides = 3'000'000;   // scratch of threads, code that is loaded when it is first used
-constexpr Bytes kStoring = 14'000'000;  // zstd's encoder, SQLite's pages and the chunk at hand
+constexpr Bytes kBesides = 3'000'000;        // scratch of threads, code that is loaded when it is first used
+constexpr Bytes kStoring = 14'000'000;       // zstd's encoder, SQLite's pages and the chunk at hand
+constexpr std::size_t kWeighSequences = 16;  // that weigh-tokens takes at a time
 constexpr Bytes kMostForSampling = Bytes{2} << 30;  // more would not be faster
 
 // What steps of the job hold at their peaks, from the sizes of what they allocate. Bytes.
@@ -78,7 +79,6 @@ class Needs {
 
   // Embedding and head: the table, rounded, packed, and in the blob.
   Bytes end() const { return recipe_.ends == Ends::f32 ? 3 * table() : table() / 4 * 7; }
-  Bytes start() const { return table(); }
 
   // All H of a layer, and the blocks of rows that wait to be added.
   Bytes inputs() const { return squares(kFloat); }
@@ -117,6 +117,14 @@ class Needs {
     return std::max(backward(tokens), (c_.layers + 2) * hidden(tokens) + 2 * weights() + inputs() + blocks() +
                                           (8 + 2) * largest_square());
   }
+  // The plan, as long as there are layers to make.
+  Bytes plan() const {
+    const Bytes tokens = recipe_.calibration_tokens,
+                points = recipe_.find<WeighOptions>() ? 4 * c_.layers : 0;
+    return kFloat * (1 + points) * tokens;
+  }
+  // Of a layer, without the rows of the calibration text.
+  Bytes layer() const { return std::max({table(), collecting(), quantizing()}); }
   // Beside layers that are kept and sequences.
   Bytes sampling() const { return (c_.tied_head ? 1 : 2) * table() + weights() + coarse(); }
 
@@ -141,6 +149,25 @@ struct Step {
   Bytes bytes;
 };
 
+// What has to fit, with as little as the job can do with. Samples: as plan_memory().
+std::vector<Step> steps_of(const Needs& needs, const ModelConfig& config, const Recipe& recipe,
+                           bool samples) {
+  const auto tokens = [&](std::size_t wanted) { return std::min(wanted, recipe.calibration_tokens); };
+  const std::size_t length = sequence_length(config);
+  std::vector<Step> steps = {{"embedding and head", needs.end()},
+                             {"inputs of a layer", needs.collecting() + needs.hidden(length)},
+                             {"quantizing a layer", needs.quantizing() + needs.hidden(length)},
+                             {"storing", kStoring + needs.table() / 4}};
+  if (const auto* o = recipe.find<SmoothOptions>())
+    steps.push_back({"smooth", needs.smoothing(tokens(o->tokens))});
+  if (const auto* o = recipe.find<AllocateOptions>())
+    steps.push_back({"allocate", needs.allocating(tokens(o->tokens))});
+  if (recipe.find<WeighOptions>())
+    steps.push_back({"weigh-tokens", needs.backward(tokens(kWeighSequences * length))});
+  if (samples) steps.push_back({"sampling", needs.sampling() + sampling_bytes(config, 1)});
+  return steps;
+}
+
 }  // namespace
 
 std::uint64_t machine_memory() {
@@ -152,21 +179,9 @@ std::uint64_t machine_memory() {
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, bool samples,
                                std::uint64_t limit) {
   const Needs needs(config, recipe);
-  const Bytes base = memory_in_use() + kBesides, allowed = limit > 0 ? limit : machine_memory() / 2;
-  const Bytes rows = needs.hidden(recipe.calibration_tokens), one = needs.hidden(sequence_length(config));
-  std::vector<Step> steps = {{"embedding and head", needs.end()},
-                             {"inputs of a layer", needs.collecting()},
-                             {"quantizing a layer", needs.quantizing()},
-                             {"storing", kStoring + needs.table() / 4}};
-  const auto tokens = [&](std::size_t wanted) { return std::min(wanted, recipe.calibration_tokens); };
-  if (const auto* o = recipe.find<SmoothOptions>())
-    steps.push_back({"smooth", needs.smoothing(tokens(o->tokens))});
-  if (const auto* o = recipe.find<AllocateOptions>())
-    steps.push_back({"allocate", needs.allocating(tokens(o->tokens))});
-  if (recipe.find<WeighOptions>())
-    steps.push_back({"weigh-tokens", needs.backward(tokens(16 * sequence_length(config)))});
-  if (samples) steps.push_back({"sampling", needs.sampling() + sampling_bytes(config, 1)});
-  for (Step& step : steps) step.bytes += one;
+  const Bytes base = memory_in_use() + kBesides + needs.plan();
+  const Bytes allowed = limit > 0 ? limit : machine_memory() / 2;
+  const std::vector<Step> steps = steps_of(needs, config, recipe, samples);
   const Step& most = *std::max_element(steps.begin(), steps.end(),
                                        [](const Step& a, const Step& b) { return a.bytes < b.bytes; });
   if (base + most.bytes > allowed)
@@ -175,11 +190,13 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, 
                                     text_of(base + most.bytes) + " (" + text_of(base) + " in use, " +
                                     text_of(most.bytes) + " for " + most.name + ")"};
   MemoryPlan plan{base + most.bytes, 0, false, 0};
-  plan.spill = base + std::max({needs.start(), needs.collecting(), needs.quantizing()}) + rows > allowed;
-  plan.spilled = plan.spill ? rows : 0;
-  if (!plan.spill)
-    plan.peak =
-        std::max(plan.peak, base + std::max({needs.start(), needs.collecting(), needs.quantizing()}) + rows);
+  const Bytes rows = needs.hidden(recipe.calibration_tokens), with_rows = base + needs.layer() + rows;
+  plan.spill = with_rows > allowed;
+  if (plan.spill) {
+    plan.spilled = rows;
+  } else {
+    plan.peak = std::max(plan.peak, with_rows);
+  }
   if (samples) {
     plan.sampling = std::min<Bytes>(allowed - base - needs.sampling(), kMostForSampling);
     const Bytes sequences =

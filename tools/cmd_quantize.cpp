@@ -32,7 +32,10 @@ Options describe() {
   options.examples =
       "  dgq quantize models/demo --registry demo.db --name demo\n"
       "  dgq quantize model-bf16.gguf --tokenizer tokenizer.json --name qwen\n"
-      "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n";
+      "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n"
+      "  dgq quantize ~/llama --part 2/4 --work parts --calibration wiki.txt    # and 1/4, 3/4, 4/4, "
+      "anywhere\n"
+      "  dgq quantize --merge parts --name llama\n";
   add_registry_option(options);
   options.named.add_options()                                                                           //
       ("model", po::value<std::string>()->value_name("DIR|GGUF"), "the checkpoint; the same as MODEL")  //
@@ -259,18 +262,22 @@ Result<int> dry_run(const Options& options) {
   return 0;
 }
 
-Result<QuantizeResult> make_version(const Options& options, Registry& registry, const ModelRef& name,
-                                    const QuantizeOptions& settings, const Kernels& kernels,
-                                    const Checkpoint& checkpoint) {
+// The whole job, or what parts have made of it.
+Result<QuantizeResult> make_version(const Options& options, const ModelRef& name,
+                                    const std::filesystem::path& path) {
+  if (options.has("merge")) {
+    const auto& folders = options.get<std::vector<std::string>>("merge");
+    DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
+    return merge_parts({folders.begin(), folders.end()}, registry, name);
+  }
+  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
+  DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
   Progress progress(options.has("json"));
   return quantize(
       checkpoint, registry, name, settings, kernels,
       [&](const std::string& label, double done) { progress.update(label, done); }, note);
-}
-
-Result<QuantizeResult> merge(const Options& options, Registry& registry, const ModelRef& name) {
-  const auto& folders = options.get<std::vector<std::string>>("merge");
-  return merge_parts({folders.begin(), folders.end()}, registry, name);
 }
 
 }  // namespace
@@ -293,18 +300,7 @@ Result<int> run_quantize(const Arguments& arguments) {
   DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
   const double start = now_s();
   const std::filesystem::path path = registry_path(options);
-  const auto run = [&]() -> Result<QuantizeResult> {
-    if (options.has("merge")) {
-      DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
-      return merge(options, registry, name);
-    }
-    DGQ_TRY(const QuantizeOptions settings, read_options(options));
-    DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
-    DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
-    DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
-    return make_version(options, registry, name, settings, kernels, checkpoint);
-  };
-  DGQ_TRY(const QuantizeResult result, run());
+  DGQ_TRY(const QuantizeResult result, make_version(options, name, path));
   const double seconds = now_s() - start;
 
   Json json = {{"name", name.text()},

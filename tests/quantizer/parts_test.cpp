@@ -239,7 +239,7 @@ TEST(Memory, RowsThatDoNotFitWaitInAFile) {
   const test::ScratchFolder scratch;
   const Checkpoint checkpoint = synthetic(300);
   QuantizeOptions options;
-  options.recipe = {"test", {32, 4}, Ends::w8, 60'000, {SearchOptions{}}};
+  options.recipe = {"test", {32, 4}, Ends::w8, 160'000, {SearchOptions{}}};
   const auto version = [&](const char* name, std::uint64_t memory) {
     options.max_memory = memory;
     Registry to = *Registry::open(scratch / name, Registry::Mode::read_write, true);
@@ -248,7 +248,7 @@ TEST(Memory, RowsThatDoNotFitWaitInAFile) {
     return made->version;
   };
   const Digest plenty = version("plenty.db", std::uint64_t{1} << 40);
-  constexpr std::uint64_t kRows = 60'000 * 64 * sizeof(float);
+  constexpr std::uint64_t kRows = 160'000 * 64 * sizeof(float);
   const std::uint64_t peak =
       plan_memory(checkpoint.config(), options.recipe, false, std::uint64_t{1} << 40)->peak;
   const auto plan = plan_memory(checkpoint.config(), options.recipe, false, peak - kRows / 2);
