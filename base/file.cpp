@@ -13,8 +13,11 @@
 namespace dgq {
 
 Error errno_error(std::string_view action, const std::filesystem::path& path, int error_number) {
-  return {error_number == ENOENT ? Errc::not_found : Errc::io,
-          "cannot " + std::string(action) + " " + path.string() + ": " + std::strerror(error_number)};
+  const bool full = error_number == ENOSPC || error_number == EDQUOT;
+  return {
+      error_number == ENOENT ? Errc::not_found : Errc::io,
+      "cannot " + std::string(action) + " " + path.string() + ": " +
+          (full ? "no space left on its disk; free some and run this again" : std::strerror(error_number))};
 }
 
 Fd& Fd::operator=(Fd&& other) noexcept {
@@ -71,11 +74,18 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   return map;
 }
 
+void forget_pages(std::span<const std::byte> mapped) noexcept {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(mapped.data()) + page - 1) / page * page,
+             end = reinterpret_cast<std::uintptr_t>(mapped.data() + mapped.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
   DGQ_TRY(OpenFile file, open_regular(path));
   if (file.size > max_bytes)
-    return Error{Errc::invalid, path.string() + " has " + std::to_string(file.size) + " bytes, more than the limit of " +
-                                    std::to_string(max_bytes)};
+    return Error{Errc::invalid, path.string() + " has " + std::to_string(file.size) +
+                                    " bytes, more than the limit of " + std::to_string(max_bytes)};
   std::string text(file.size, '\0');
   std::size_t done = 0;
   while (done < text.size()) {

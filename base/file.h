@@ -46,6 +46,9 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// The process gives back the memory of pages that lie wholly in these bytes of a MappedFile; they stay readable.
+void forget_pages(std::span<const std::byte> mapped) noexcept;
+
 // The whole file as text. invalid when it is longer than max_bytes.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes);
 

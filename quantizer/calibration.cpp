@@ -14,10 +14,6 @@
 namespace dgq {
 namespace {
 
-std::size_t sequence_length(const ModelConfig& config) {
-  return std::min(kCalibrationLength, config.max_positions);
-}
-
 void report(const Fraction& progress, double done) {
   if (progress) progress(done);
 }
@@ -30,24 +26,23 @@ ModelConfig one_layer(ModelConfig config) {
 // The coarse layers of a checkpoint for many passes: the first ones stay, as many as fit; the others are made each time.
 class LayerSource {
  public:
-  LayerSource(const Checkpoint& checkpoint, int threads)
-      : checkpoint_(checkpoint), threads_(threads), kept_(checkpoint.config().layers) {}
+  LayerSource(const Checkpoint& checkpoint, int threads, std::uint64_t memory)
+      : checkpoint_(checkpoint), threads_(threads), memory_(memory), kept_(checkpoint.config().layers) {}
 
   Result<const LayerWeights*> get(std::size_t index) {
     if (kept_[index]) return &kept_[index]->weights();
     DGQ_TRY(const LayerF32 source, checkpoint_.layer(index));
     CoarseLayer layer(checkpoint_.config(), source.weights, threads_);
-    std::optional<CoarseLayer>& slot =
-        kept_bytes_ + layer.bytes() <= kSamplingBytes ? kept_[index] : passing_;
+    std::optional<CoarseLayer>& slot = kept_bytes_ + layer.bytes() <= memory_ ? kept_[index] : passing_;
     if (&slot != &passing_) kept_bytes_ += layer.bytes();
     slot = std::move(layer);
     return &slot->weights();
   }
 
  private:
-  static constexpr std::size_t kSamplingBytes = 1u << 30;
   const Checkpoint& checkpoint_;
   int threads_;
+  std::uint64_t memory_;
   std::vector<std::optional<CoarseLayer>> kept_;
   std::optional<CoarseLayer> passing_;
   std::size_t kept_bytes_ = 0;
@@ -66,8 +61,7 @@ struct Writer {
   }
 };
 
-std::vector<Writer> make_writers(const ModelConfig& config, std::size_t count, std::uint64_t seed) {
-  SplitMix64 seeds(seed);
+std::vector<Writer> make_writers(const ModelConfig& config, std::size_t count, SplitMix64& seeds) {
   SamplerOptions options;
   options.temperature = 1;
   std::vector<Writer> writers;
@@ -92,32 +86,15 @@ struct EndTensors {
   }
 };
 
-// Cuts one document into sequences, the first of which starts with the model's BOS.
-Result<void> cut_document(std::string_view text, const Tokenizer& tokenizer, const ModelConfig& config,
-                          std::vector<Sequence>& sequences) {
-  DGQ_TRY(Sequence ids, tokenizer.encode(text, true));
-  if (ids.empty()) return {};
-  if (config.bos >= 0 && ids.front() != config.bos) ids.insert(ids.begin(), config.bos);
-  const std::size_t length = sequence_length(config);
-  for (std::size_t begin = 0; begin < ids.size(); begin += length)
-    sequences.emplace_back(ids.data() + begin, ids.data() + std::min(begin + length, ids.size()));
-  return {};
-}
-
-}  // namespace
-
-Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
-                                                 std::size_t tokens, std::uint64_t seed, int threads,
-                                                 const Fraction& progress) {
+// All writers, to their full length.
+Result<void> write_text(const Checkpoint& checkpoint, const EndTensors& ends, LayerSource& layers,
+                        Decoder& decoder, int threads, std::vector<Writer>& writers,
+                        const Fraction& progress) {
   const ModelConfig& config = checkpoint.config();
-  const std::size_t length = sequence_length(config), count = (tokens + length - 1) / length;
-  DGQ_TRY(const EndTensors ends, EndTensors::read(checkpoint));
+  const std::size_t length = sequence_length(config), count = writers.size();
   const F32Matrix embedding{config.vocab, config.hidden, ends.embedding.data(), nullptr};
   F32Matrix head = embedding;
   if (!ends.head.empty()) head.w = ends.head.data();
-  LayerSource layers(checkpoint, threads);
-  Decoder decoder(config, kernels, threads);
-  std::vector<Writer> writers = make_writers(config, count, seed);
   std::vector<Row> rows(count);
   Sequence last(count);
   std::vector<float> hidden(count * config.hidden), logits(count * config.vocab);
@@ -141,8 +118,66 @@ Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, c
       if (!result) return Error{Errc::corrupt, "while sampling calibration text: " + result.error().what};
     report(progress, static_cast<double>(position + 1) / static_cast<double>(length));
   }
+  return {};
+}
+
+// Cuts one document into sequences, the first of which starts with the model's BOS.
+Result<void> cut_document(std::string_view text, const Tokenizer& tokenizer, const ModelConfig& config,
+                          std::vector<Sequence>& sequences) {
+  DGQ_TRY(Sequence ids, tokenizer.encode(text, true));
+  if (ids.empty()) return {};
+  if (config.bos >= 0 && ids.front() != config.bos) ids.insert(ids.begin(), config.bos);
+  const std::size_t length = sequence_length(config);
+  for (std::size_t begin = 0; begin < ids.size(); begin += length)
+    sequences.emplace_back(ids.data() + begin, ids.data() + std::min(begin + length, ids.size()));
+  return {};
+}
+
+}  // namespace
+
+std::size_t sequence_length(const ModelConfig& config) {
+  return std::min(kCalibrationLength, config.max_positions);
+}
+
+std::uint64_t sampling_bytes(const ModelConfig& config, std::size_t count) {
+  const std::uint64_t cache = 2 * config.layers * config.kv_heads * config.head_dim * sequence_length(config);
+  return count * (cache + config.hidden + config.vocab) * sizeof(float);
+}
+
+std::size_t sampled_at_once(const ModelConfig& config, std::size_t tokens, std::uint64_t memory) {
+  const std::size_t length = sequence_length(config), count = (tokens + length - 1) / length;
+  return std::clamp<std::uint64_t>(memory / 2 / sampling_bytes(config, 1), 1, count);
+}
+
+Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
+                                                 std::size_t tokens, std::uint64_t seed, int threads,
+                                                 std::uint64_t memory, const Fraction& progress) {
+  const ModelConfig& config = checkpoint.config();
+  const std::size_t length = sequence_length(config), count = (tokens + length - 1) / length,
+                    at_once = sampled_at_once(config, tokens, memory);
+  DGQ_TRY(const EndTensors ends, EndTensors::read(checkpoint));
+  LayerSource layers(checkpoint, threads, memory / 2);
+  Decoder decoder(config, kernels, threads);
+  SplitMix64 seeds(seed);
   std::vector<Sequence> sequences;
-  for (Writer& writer : writers) sequences.push_back(std::move(writer.tokens));
+  while (sequences.size() < count) {
+    const std::size_t first = sequences.size();
+    std::vector<Writer> writers = make_writers(config, std::min(at_once, count - first), seeds);
+    DGQ_CHECK(write_text(checkpoint, ends, layers, decoder, threads, writers, [&](double done) {
+      report(progress, (static_cast<double>(first) + done * static_cast<double>(writers.size())) /
+                           static_cast<double>(count));
+    }));
+    for (Writer& writer : writers) sequences.push_back(std::move(writer.tokens));
+  }
+  return sequences;
+}
+
+std::vector<Sequence> random_calibration(const ModelConfig& config, std::size_t tokens, std::uint64_t seed) {
+  SplitMix64 random(seed);
+  const std::size_t length = sequence_length(config);
+  std::vector<Sequence> sequences((tokens + length - 1) / length, Sequence(length));
+  for (Sequence& sequence : sequences)
+    for (std::int32_t& token : sequence) token = static_cast<std::int32_t>(random.next() % config.vocab);
   return sequences;
 }
 
@@ -186,23 +221,41 @@ Digest sequences_digest(const std::vector<Sequence>& sequences) {
 }
 
 CalibrationRun::CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
-                               const std::vector<Sequence>& sequences, const Linear& embedding)
+                               HiddenRows hidden)
     : config_(one_layer(config)),
       kernels_(kernels),
       options_(options),
       decoder_(config_, kernels, options.threads, options.act_block),
       cache_(config_, sequence_length(config), KvType::f32),
-      rounding_(options.act_block) {
-  for (const Sequence& sequence : sequences) {
-    hidden_.emplace_back(sequence.size() * config_.hidden);
-    decoder_.embed(embedding, sequence, hidden_.back().data());
+      rounding_(options.act_block),
+      hidden_(std::move(hidden)) {}
+
+Result<CalibrationRun> CalibrationRun::start(const ModelConfig& config, const Kernels& kernels,
+                                             const Options& options, const std::vector<Sequence>& sequences,
+                                             const Linear& embedding) {
+  std::vector<std::size_t> sizes;
+  for (const Sequence& sequence : sequences) sizes.push_back(sequence.size() * config.hidden);
+  DGQ_TRY(HiddenRows hidden, HiddenRows::make(std::move(sizes), options.spill));
+  CalibrationRun run(config, kernels, options, std::move(hidden));
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    run.decoder_.embed(embedding, sequences[i], run.hidden_.fresh(i).data());
+    DGQ_CHECK(run.hidden_.keep(i));
   }
+  return run;
 }
 
-void CalibrationRun::run(const LayerWeights& layer, std::vector<float>& hidden, const Tap* tap) {
+Result<void> CalibrationRun::run(const LayerWeights& layer, const Tap* tap, std::size_t& sequence,
+                                 const Fraction& progress) {
   std::vector<Row> rows;
-  for (std::size_t t = 0; t < hidden.size() / config_.hidden; ++t) rows.push_back({&cache_, t});
-  decoder_.run_layer(0, layer, rows, hidden.data(), tap);
+  for (sequence = 0; sequence < hidden_.count(); ++sequence) {
+    DGQ_TRY(const std::span<float> hidden, hidden_.load(sequence));
+    rows.clear();
+    for (std::size_t t = 0; t < hidden.size() / config_.hidden; ++t) rows.push_back({&cache_, t});
+    decoder_.run_layer(0, layer, rows, hidden.data(), tap);
+    DGQ_CHECK(hidden_.keep(sequence));
+    report(progress, static_cast<double>(sequence + 1) / static_cast<double>(hidden_.count()));
+  }
+  return {};
 }
 
 // What int8 activations say x was.
@@ -223,8 +276,9 @@ float CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, f
   return kInt8Limit * scale;
 }
 
-LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<TokenWeights, 4>* weights,
-                                    const Fraction& progress) {
+Result<LayerInputs> CalibrationRun::collect(const LayerWeights& layer,
+                                            const std::array<TokenWeights, 4>* weights,
+                                            const Fraction& progress) {
   const std::size_t mixed = config_.heads * config_.head_dim;
   std::vector<Gram> grams;
   for (const std::size_t k : {config_.hidden, mixed, config_.hidden, config_.ffn})
@@ -244,16 +298,14 @@ LayerInputs CalibrationRun::collect(const LayerWeights& layer, const std::array<
     grams[at].add(rounded.data(), m);
     return true;
   };
-  for (; sequence < hidden_.size(); ++sequence) {
-    run(layer, hidden_[sequence], &see);
-    report(progress, static_cast<double>(sequence + 1) / static_cast<double>(hidden_.size()));
-  }
+  DGQ_CHECK(run(layer, &see, sequence, progress));
   for (std::size_t at = 0; at < inputs.size(); ++at) inputs[at].h = grams[at].finish();
   return inputs;
 }
 
-void CalibrationRun::pass(const LayerWeights& layer) {
-  for (std::vector<float>& hidden : hidden_) run(layer, hidden, nullptr);
+Result<void> CalibrationRun::pass(const LayerWeights& layer, const Fraction& progress) {
+  std::size_t sequence = 0;
+  return run(layer, nullptr, sequence, progress);
 }
 
 }  // namespace dgq

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "kernels/table.h"
 #include "quantizer/checkpoint.h"
+#include "quantizer/hidden_rows.h"
 #include "runtime/decoder.h"
 #include "runtime/linear.h"
 #include "runtime/tokenizer.h"
@@ -22,15 +23,25 @@ namespace dgq {
 using Sequence = std::vector<std::int32_t>;         // token ids, all below the vocabulary's size
 using Fraction = std::function<void(double done)>;  // 0..1; may be empty
 
-inline constexpr std::size_t kCalibrationLength =
-    256;  // tokens per sequence, or max_positions when that is less
+inline constexpr std::size_t kCalibrationLength = 256;
+// Tokens per sequence: kCalibrationLength, or max_positions when that is less.
+std::size_t sequence_length(const ModelConfig& config);
 
 // About `tokens` tokens (whole sequences) that the model itself writes at temperature 1, starting from its BOS (EOS
 // without one; token 0 without either). Depends on checkpoint, tokens and seed only. Its linears are coarse
-// (quantizer/coarse_layer.h). Holds up to 1 GiB of them; those beyond are made from the mapped checkpoint for every step.
+// (quantizer/coarse_layer.h). memory: bytes that it may take (with at least one sequence at a time): layers that do not fit are
+// made from the mapped checkpoint for every step, sequences that do not fit are written after the others; neither changes what
+// is written.
 Result<std::vector<Sequence>> sample_calibration(const Checkpoint& checkpoint, const Kernels& kernels,
                                                  std::size_t tokens, std::uint64_t seed, int threads,
-                                                 const Fraction& progress);
+                                                 std::uint64_t memory, const Fraction& progress);
+
+// What sample_calibration() holds for `count` sequences, and how many it writes at a time.
+std::uint64_t sampling_bytes(const ModelConfig& config, std::size_t count);
+std::size_t sampled_at_once(const ModelConfig& config, std::size_t tokens, std::uint64_t memory);
+
+// `tokens` random tokens, for models whose weights are random too.
+std::vector<Sequence> random_calibration(const ModelConfig& config, std::size_t tokens, std::uint64_t seed);
 
 // `text` cut at <|endoftext|> into documents, those into sequences; as many as make `tokens`, evenly spread over the
 // text. `where` is the file's name. invalid: no text, or not UTF-8 (with the byte offset).
@@ -61,20 +72,26 @@ class CalibrationRun {
   struct Options {
     int threads = 1;
     std::size_t act_block = kActBlock;  // as Decoder
+    std::filesystem::path spill;        // the folder for hidden rows; empty: they stay in memory
   };
-  // embedding: needed only here.
-  CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
-                 const std::vector<Sequence>& sequences, const Linear& embedding);
+  // embedding: needed only here. Errors: io of the folder.
+  static Result<CalibrationRun> start(const ModelConfig& config, const Kernels& kernels,
+                                      const Options& options, const std::vector<Sequence>& sequences,
+                                      const Linear& embedding);
 
   // Takes the sequences through the next layer, and says what its linears saw.
   // weights: by TapPoint, what each token's products count for; null: all the same.
-  LayerInputs collect(const LayerWeights& layer, const std::array<TokenWeights, 4>* weights,
-                      const Fraction& progress);
+  Result<LayerInputs> collect(const LayerWeights& layer, const std::array<TokenWeights, 4>* weights,
+                              const Fraction& progress);
   // The same without looking.
-  void pass(const LayerWeights& layer);
+  Result<void> pass(const LayerWeights& layer, const Fraction& progress);
 
  private:
-  void run(const LayerWeights& layer, std::vector<float>& hidden, const Tap* tap);
+  CalibrationRun(const ModelConfig& config, const Kernels& kernels, const Options& options,
+                 HiddenRows hidden);
+  // All sequences through the layer; `sequence` is the one at hand.
+  Result<void> run(const LayerWeights& layer, const Tap* tap, std::size_t& sequence,
+                   const Fraction& progress);
   // given: the static scale, 0: none. Returns max |x|.
   float round_rows(const float* x, std::size_t m, std::size_t k, float given, float* rounded);
 
@@ -84,7 +101,7 @@ class CalibrationRun {
   Decoder decoder_;
   KvCache cache_;
   QuantizedBuffer rounding_;
-  std::vector<std::vector<float>> hidden_;  // per sequence: [tokens][hidden]
+  HiddenRows hidden_;
 };
 
 }  // namespace dgq

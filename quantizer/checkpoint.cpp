@@ -4,6 +4,7 @@
 #include <set>
 
 #include "quantizer/container.h"
+#include "quantizer/synthetic.h"
 
 namespace dgq {
 namespace {
@@ -113,6 +114,18 @@ std::vector<float> unpair_rows(const std::vector<float>& from, std::size_t rows,
   return to;
 }
 
+// A hash of a mapped file that leaves none of it in memory.
+Digest sha256_piecewise(std::span<const std::byte> bytes) {
+  constexpr std::size_t kPiece = std::size_t{8} << 20;
+  Sha256 hash;
+  for (std::size_t begin = 0; begin < bytes.size(); begin += kPiece) {
+    const auto piece = bytes.subspan(begin, std::min(kPiece, bytes.size() - begin));
+    hash.update(piece);
+    forget_pages(piece);
+  }
+  return hash.finish();
+}
+
 bool has_rotary_rows(std::string_view name) {
   return name.find(".q_proj.") != std::string_view::npos || name.find(".k_proj.") != std::string_view::npos;
 }
@@ -122,34 +135,40 @@ bool has_rotary_rows(std::string_view name) {
 struct Checkpoint::State {
   Container files;
 
-  Result<std::vector<float>> floats(const std::string& name) const {
+  Result<std::vector<float>> floats(const std::string& name, const Shape& shape) const {
+    if (files.synthetic) return synthetic_tensor(name, shape);
     const auto found = files.tensors.find(files.name_of(name));  // there: open() checked
     DGQ_TRY(std::vector<float> values, to_f32(found->second.tensor, where(found->second, found->first)));
+    forget_pages(found->second.tensor.data);
     if (!files.rotary_pairs || !has_rotary_rows(name)) return values;
-    return unpair_rows(values, found->second.tensor.shape.front(), files.config.head_dim);
+    return unpair_rows(values, shape.front(), files.config.head_dim);
   }
 
   // Appends the tensor to the layer's storage and returns where it lies.
-  Result<const float*> keep(LayerF32& layer, const std::string& name) const {
-    DGQ_TRY(std::vector<float> values, floats(name));
+  Result<const float*> keep(LayerF32& layer, const std::string& name, const Shape& shape) const {
+    DGQ_TRY(std::vector<float> values, floats(name, shape));
     layer.storage.push_back(std::move(values));
     return layer.storage.back().data();
   }
 
   Result<Linear> linear(LayerF32& layer, const std::string& prefix, const LinearSpec& spec) const {
     F32Matrix matrix{spec.n, spec.k, nullptr, nullptr};
-    DGQ_TRY(matrix.w, keep(layer, prefix + spec.name + ".weight"));
+    DGQ_TRY(matrix.w, keep(layer, prefix + spec.name + ".weight", {spec.n, spec.k}));
     if (spec.bias) {
-      DGQ_TRY(matrix.bias, keep(layer, prefix + spec.name + ".bias"));
+      DGQ_TRY(matrix.bias, keep(layer, prefix + spec.name + ".bias", {spec.n}));
     }
     return Linear(matrix);
   }
 };
 
-Checkpoint::Checkpoint(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
-Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
-Checkpoint::~Checkpoint() = default;
+Checkpoint::Checkpoint(std::shared_ptr<const State> state)
+    : state_(std::move(state)), config_(state_->files.config) {}
+
+Checkpoint Checkpoint::first_layers(std::size_t count) const {
+  Checkpoint smaller = *this;
+  smaller.config_.layers = count;
+  return smaller;
+}
 
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                                     const std::filesystem::path& tokenizer) {
@@ -160,24 +179,34 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                  path.string() + " is neither a folder that holds config.json nor a .gguf file"};
   DGQ_TRY(Container files, folder ? open_folder(path, tokenizer) : open_gguf(path, tokenizer));
   DGQ_CHECK(check_tensors(files));
-  return Checkpoint(std::unique_ptr<State>(new State{std::move(files)}));
+  return Checkpoint(std::make_shared<const State>(State{std::move(files)}));
 }
 
-const ModelConfig& Checkpoint::config() const { return state_->files.config; }
+Result<Checkpoint> Checkpoint::synthetic(const ModelConfig& config) {
+  Container made;
+  made.config = config;
+  made.synthetic = true;
+  DGQ_TRY(made.tokenizer_json, synthetic_tokenizer(config));
+  made.tokenizer_where = "the synthetic tokenizer";
+  return Checkpoint(std::make_shared<const State>(State{std::move(made)}));
+}
+
+bool Checkpoint::synthetic() const { return state_->files.synthetic; }
+
 const std::string& Checkpoint::tokenizer_json() const { return state_->files.tokenizer_json; }
 const std::string& Checkpoint::tokenizer_where() const { return state_->files.tokenizer_where; }
 
 std::vector<FileDigest> Checkpoint::file_digests() const {
   std::vector<FileDigest> digests = state_->files.texts;
   for (const auto& [path, map] : state_->files.maps)
-    digests.push_back({path.filename().string(), sha256(map.bytes())});
+    digests.push_back({path.filename().string(), sha256_piecewise(map.bytes())});
   return digests;
 }
 
 Result<Digest> Checkpoint::weights_digest() const {
   Sha256 hash;
   for (const Expected& tensor : expected_tensors(config())) {
-    DGQ_TRY(const std::vector<float> values, state_->floats(tensor.name));
+    DGQ_TRY(const std::vector<float> values, state_->floats(tensor.name, tensor.shape));
     const std::string header = tensor.name + " " + shape_text(tensor.shape) + "\n";
     hash.update(std::as_bytes(std::span(header)));
     hash.update(std::as_bytes(std::span(values)));
@@ -189,11 +218,12 @@ Result<LayerF32> Checkpoint::layer(std::size_t index) const {
   const std::string prefix = layer_prefix(index);
   LayerF32 layer;
   LayerWeights& w = layer.weights;
-  DGQ_TRY(w.input_norm, state_->keep(layer, prefix + "input_layernorm.weight"));
-  DGQ_TRY(w.post_attention_norm, state_->keep(layer, prefix + "post_attention_layernorm.weight"));
+  DGQ_TRY(w.input_norm, state_->keep(layer, prefix + "input_layernorm.weight", {config().hidden}));
+  DGQ_TRY(w.post_attention_norm,
+          state_->keep(layer, prefix + "post_attention_layernorm.weight", {config().hidden}));
   if (config().qk_norm) {
-    DGQ_TRY(w.q_norm, state_->keep(layer, prefix + "self_attn.q_norm.weight"));
-    DGQ_TRY(w.k_norm, state_->keep(layer, prefix + "self_attn.k_norm.weight"));
+    DGQ_TRY(w.q_norm, state_->keep(layer, prefix + "self_attn.q_norm.weight", {config().head_dim}));
+    DGQ_TRY(w.k_norm, state_->keep(layer, prefix + "self_attn.k_norm.weight", {config().head_dim}));
   }
   Linear* const targets[] = {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
   const std::vector<LinearSpec> specs = linears(config());
@@ -204,15 +234,17 @@ Result<LayerF32> Checkpoint::layer(std::size_t index) const {
 }
 
 Result<std::vector<float>> Checkpoint::embedding() const {
-  return state_->floats("model.embed_tokens.weight");
+  return state_->floats("model.embed_tokens.weight", {config().vocab, config().hidden});
 }
 
 Result<std::vector<float>> Checkpoint::head() const {
   if (config().tied_head) return std::vector<float>();
-  return state_->floats("lm_head.weight");
+  return state_->floats("lm_head.weight", {config().vocab, config().hidden});
 }
 
-Result<std::vector<float>> Checkpoint::final_norm() const { return state_->floats("model.norm.weight"); }
+Result<std::vector<float>> Checkpoint::final_norm() const {
+  return state_->floats("model.norm.weight", {config().hidden});
+}
 
 Result<ModelF32> load_f32(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();

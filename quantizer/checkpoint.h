@@ -1,5 +1,5 @@
 // quantizer/checkpoint.h - the model to quantize: a Hugging Face folder (config.json, tokenizer.json, model.safetensors,
-// single or sharded) or a GGUF file. Tensors in F32, F16, BF16 or Q8_0 stay memory-mapped and become float32 when asked for,
+// single or sharded), a GGUF file, or made up. Tensors in F32, F16, BF16 or Q8_0 stay memory-mapped and become float32 when asked for,
 // in the order of Hugging Face's rows whatever the container. docs/QUANTIZER.md says what is taken and what is refused.
 #pragma once
 
@@ -30,11 +30,15 @@ class Checkpoint {
   // (rotary inv_freq buffers; lm_head equal to the embedding when tied).
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const std::filesystem::path& tokenizer = {});
-  Checkpoint(Checkpoint&&) noexcept;
-  Checkpoint& operator=(Checkpoint&&) noexcept;
-  ~Checkpoint();
+  // A model of this shape with random weights, which are made when they are asked for, the same on every machine, and a tokenizer
+  // of bytes: to judge time and memory without a download. invalid: its vocabulary has no room for the bytes.
+  static Result<Checkpoint> synthetic(const ModelConfig& config);
+  bool synthetic() const;
 
-  const ModelConfig& config() const;
+  // Its first layers alone, as a smaller model; shares the files.
+  Checkpoint first_layers(std::size_t count) const;
+
+  const ModelConfig& config() const { return config_; }
   const std::string& tokenizer_json() const;   // text of a tokenizer.json
   const std::string& tokenizer_where() const;  // the file it is from, for messages
   // Name (without folder) and SHA-256 of every file read. Reads them whole.
@@ -51,8 +55,9 @@ class Checkpoint {
 
  private:
   struct State;
-  explicit Checkpoint(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit Checkpoint(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+  ModelConfig config_;
 };
 
 // The layers of the checkpoint, maybe rewritten by passes that keep their function.

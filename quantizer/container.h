@@ -30,6 +30,7 @@ struct Container {
   TensorMap tensors;
   // How the files call a tensor that a Hugging Face checkpoint calls so.
   std::string (*name_of)(const std::string& hugging_face_name);
+  bool synthetic = false;  // there are no tensors: quantizer/synthetic.h makes them
   // Rows i and i + head_dim / 2 of each head of q and k, which RoPE turns together, stand side by side.
   bool rotary_pairs = false;
   std::vector<std::pair<std::filesystem::path, MappedFile>> maps;

@@ -20,8 +20,6 @@ std::string summary(const ReportPage& page) {
   std::uint64_t bytes = 0;
   for (const BlobRef& blob : page.manifest.blobs) bytes += blob.bytes;
   const ReportTotal all = total(page.tensors);
-  double seconds = 0;
-  for (const StageCost& cost : page.costs) seconds += cost.seconds;
   std::vector<std::pair<std::string, std::string>> facts = {
       {"Recipe", member(page.manifest.recipe, "name")},
       {"Made by", member(page.manifest.provenance, "tool")},
@@ -33,8 +31,9 @@ std::string summary(const ReportPage& page) {
       {"Activations",
        page.manifest.activation_block == 0 ? "int8, one scale per row" : "int8, one scale per 128 columns"}};
   if (!page.costs.empty()) {
-    facts.emplace_back("Time", short_number(seconds, 3) + " s");
-    facts.emplace_back("Peak memory", megabytes(page.costs.back().peak_rss_bytes) + " MB");
+    const StageCost made = total(page.costs);
+    facts.emplace_back("Time", short_number(made.seconds, 3) + " s");
+    facts.emplace_back("Peak memory", megabytes(made.peak_rss_bytes) + " MB");
   }
   return html_paragraph("Version " + page.version) + html_facts(facts);
 }
@@ -84,8 +83,8 @@ std::string costs_table(const std::vector<StageCost>& costs) {
   std::vector<std::vector<std::string>> rows;
   for (const StageCost& cost : costs)
     rows.push_back({cost.stage, short_number(cost.seconds, 3), megabytes(cost.peak_rss_bytes)});
-  return html_table("On the machine that made this version", {"Stage", ">Seconds", ">Peak memory so far, MB"},
-                    rows);
+  return html_table("On the machines that made this version",
+                    {"Stage", ">Seconds", ">Peak memory so far, MB"}, rows);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+
 namespace dgq {
 namespace {
 
@@ -19,6 +21,15 @@ void StageClock::finish(std::string stage) {
   last_ = now;
 }
 
+StageCost total(const std::vector<StageCost>& costs) {
+  StageCost all{"all", 0, 0};
+  for (const StageCost& cost : costs) {
+    all.seconds += cost.seconds;
+    all.peak_rss_bytes = std::max(all.peak_rss_bytes, cost.peak_rss_bytes);
+  }
+  return all;
+}
+
 Json to_json(const std::vector<StageCost>& costs) {
   Json list = Json::array();
   for (const StageCost& cost : costs)
@@ -27,10 +38,8 @@ Json to_json(const std::vector<StageCost>& costs) {
   return list;
 }
 
-Result<std::vector<StageCost>> parse_costs(std::string_view text, std::string_view where) {
+Result<std::vector<StageCost>> costs_from_json(const Json& list, std::string_view where) {
   std::vector<StageCost> costs;
-  if (text.empty()) return costs;
-  DGQ_TRY(const Json list, parse_json(text, where));
   if (!list.is_array()) return Error{Errc::corrupt, std::string(where) + " must be an array"};
   for (const Json& json : list) {
     StageCost cost;
@@ -40,6 +49,12 @@ Result<std::vector<StageCost>> parse_costs(std::string_view text, std::string_vi
     costs.push_back(std::move(cost));
   }
   return costs;
+}
+
+Result<std::vector<StageCost>> parse_costs(std::string_view text, std::string_view where) {
+  if (text.empty()) return std::vector<StageCost>();
+  DGQ_TRY(const Json list, parse_json(text, where));
+  return costs_from_json(list, where);
 }
 
 }  // namespace dgq

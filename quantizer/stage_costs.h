@@ -31,9 +31,14 @@ class StageClock {
   std::vector<StageCost> costs_;
 };
 
+// Of all stages: the sum of the times, the highest peak.
+StageCost total(const std::vector<StageCost>& costs);
+
 // [{"stage", "seconds", "peak_rss_bytes"}, ...]
 Json to_json(const std::vector<StageCost>& costs);
-// Back from a registry. An empty text: none.
+// Back from a file or a registry.
+Result<std::vector<StageCost>> costs_from_json(const Json& list, std::string_view where);
+// An empty text: none.
 Result<std::vector<StageCost>> parse_costs(std::string_view text, std::string_view where);
 
 }  // namespace dgq

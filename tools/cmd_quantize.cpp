@@ -1,8 +1,12 @@
 // tools/cmd_quantize.cpp - `dgq quantize`: a checkpoint folder becomes a version in a registry.
+#include <malloc.h>
+
 #include <cstdio>
 #include <iostream>
 
 #include "base/file.h"
+#include "bench/shapes.h"
+#include "quantizer/forecast.h"
 #include "quantizer/quantize.h"
 #include "runtime/parallel.h"
 #include "tools/command.h"
@@ -28,7 +32,10 @@ Options describe() {
   options.examples =
       "  dgq quantize models/demo --registry demo.db --name demo\n"
       "  dgq quantize model-bf16.gguf --tokenizer tokenizer.json --name qwen\n"
-      "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n";
+      "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n"
+      "  dgq quantize ~/llama --part 2/4 --work parts --calibration wiki.txt    # and 1/4, 3/4, 4/4, "
+      "anywhere\n"
+      "  dgq quantize --merge parts --name llama\n";
   add_registry_option(options);
   options.named.add_options()                                                                           //
       ("model", po::value<std::string>()->value_name("DIR|GGUF"), "the checkpoint; the same as MODEL")  //
@@ -42,7 +49,8 @@ Options describe() {
        "weights per fine scale of every linear: 32, 64 or 128 (default: the recipe's choice)")  //
       ("bpw", po::value<double>(),
        "bits per weight of the linears on average, shared out by sensitivity (pass allocate)")  //
-      ("max-bytes", po::value<std::size_t>(), "the same, as bytes of the whole model")          //
+      ("max-bytes", po::value<std::string>()->value_name("SIZE"),
+       "the same, as bytes of the whole model: 600M, 1.5G")  //
       ("calibration", po::value<std::string>()->value_name("FILE"),
        "UTF-8 text to calibrate on, documents separated by <|endoftext|> (default: sampled)")              //
       ("calibration-tokens", po::value<int>(), "how many tokens to calibrate on (default: the recipe's)")  //
@@ -50,6 +58,19 @@ Options describe() {
       ("threads", po::value<int>()->default_value(physical_cores()), "threads")                            //
       ("activation-block", po::value<std::string>()->default_value("128"),
        "columns that share an activation scale at run time: 128 or row")  //
+      ("max-memory", po::value<std::string>()->value_name("SIZE"),
+       "memory that it may take: 800M, 4GiB (default: half of this machine's)")  //
+      ("work", po::value<std::string>()->value_name("DIR"),
+       "where finished layers wait until all are there (default: beside the registry); a killed run goes on "
+       "from it")  //
+      ("part", po::value<std::string>()->value_name("I/N"),
+       "make only the I-th of N shares of the layers, into --work")  //
+      ("merge", po::value<std::vector<std::string>>()->multitoken()->value_name("DIR..."),
+       "make the version from the --work folders of all parts")  //
+      ("synthetic", po::value<std::string>()->value_name("SHAPE"),
+       "instead of MODEL: random weights of this shape (dgq bench model --list-shapes, or a config.json)")  //
+      ("dry-run",
+       "say what it takes of memory, time and disk, and how large the result is; nothing is written")  //
       ("report", po::value<std::string>()->value_name("FILE"),
        "write the figures of every tensor, pass and stage: FILE.html is a page with plots, any other name "
        "JSON")                                                     //
@@ -70,7 +91,10 @@ Result<void> set_budget(const Options& options, Recipe& recipe) {
   AllocateOptions budget;
   if (const AllocateOptions* there = recipe.find<AllocateOptions>()) budget = *there;
   budget.bpw = options.has("bpw") ? options.get<double>("bpw") : 0;
-  budget.max_bytes = options.has("max-bytes") ? options.get<std::size_t>("max-bytes") : 0;
+  budget.max_bytes = 0;
+  if (options.has("max-bytes")) {
+    DGQ_TRY(budget.max_bytes, parse_bytes(options.get<std::string>("max-bytes"), "max-bytes"));
+  }
   if (options.has("bpw") && !(budget.bpw >= 1 && budget.bpw <= 9))
     return Error{Errc::invalid, "--bpw must be 1 to 9"};
   budget.strict = true;
@@ -114,6 +138,10 @@ Result<QuantizeOptions> read_options(const Options& options) {
   out.activation_block = block == "row" ? 0 : kActBlock;
   DGQ_TRY(out.recipe, read_recipe(options));
   out.seed = options.get<std::uint64_t>("seed");
+  if (options.has("work")) out.work = options.get<std::string>("work");
+  if (options.has("max-memory")) {
+    DGQ_TRY(out.max_memory, parse_bytes(options.get<std::string>("max-memory"), "max-memory"));
+  }
   out.force = options.has("force");
   out.tool = "dgq " DGQ_VERSION;
   return out;
@@ -145,6 +173,105 @@ Result<void> write_report(const std::filesystem::path& path, const ModelRef& nam
   return write_file_atomic(path, std::as_bytes(std::span(text)));
 }
 
+Result<Checkpoint> open_checkpoint(const Options& options) {
+  if (options.has("synthetic")) {
+    DGQ_TRY(const bench::Shape shape, bench::load_shape(options.get<std::string>("synthetic")));
+    return Checkpoint::synthetic(shape.config);
+  }
+  return Checkpoint::open(options.get<std::string>("model"),
+                          options.has("tokenizer") ? options.get<std::string>("tokenizer") : "");
+}
+
+// "2/4".
+Result<Part> parse_part(const std::string& text) {
+  Part part;
+  char end;
+  if (std::sscanf(text.c_str(), "%zu/%zu%c", &part.index, &part.count, &end) != 2 || text.starts_with('-'))
+    return Error{Errc::invalid, "--part must be I/N, such as 2/4, not '" + text + "'"};
+  return part;
+}
+
+// What does not go together.
+Result<void> check_words(const Options& options) {
+  const bool merges = options.has("merge"), part = options.has("part");
+  const auto refuse = [](const std::string& what) {
+    return Error{Errc::invalid, what + " (see dgq quantize --help)"};
+  };
+  const int sources = options.has("model") + options.has("synthetic") + merges;
+  if (sources == 0) return refuse("MODEL is missing");
+  if (sources > 1) return refuse("give one of MODEL, --synthetic and --merge");
+  if (part && (merges || options.has("name")))
+    return refuse("--part makes no version: leave out --merge and --name");
+  if (part && !options.has("work")) return refuse("--part needs --work, a folder for its layers");
+  if (!part && !options.has("name") && !options.has("dry-run")) return refuse("--name is missing");
+  return {};
+}
+
+void note(const std::string& line) { std::fprintf(stderr, "%s\n", one_line(line).c_str()); }
+
+Result<int> make_part(const Options& options) {
+  DGQ_TRY(const Part part, parse_part(options.get<std::string>("part")));
+  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
+  Progress progress(options.has("json"));
+  DGQ_CHECK(quantize_part(
+      checkpoint, settings, part, kernels,
+      [&](const std::string& label, double done) { progress.update(label, done); }, note));
+  progress.finish();
+  const std::string work = settings.work.string();
+  if (options.has("json")) {
+    std::cout << Json{{"part", part.index}, {"of", part.count}, {"work", work}}.dump() << "\n";
+  } else {
+    std::printf("part %zu of %zu is in %s\n", part.index, part.count, work.c_str());
+  }
+  return 0;
+}
+
+Result<int> dry_run(const Options& options) {
+  if (options.has("merge") || options.has("part"))
+    return Error{Errc::invalid, "--dry-run is for a whole job: leave out --merge and --part"};
+  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
+  DGQ_TRY(const Forecast expected, forecast(checkpoint, settings, kernels));
+  if (options.has("json")) {
+    std::cout << Json{{"memory", expected.memory},
+                      {"disk", expected.disk},
+                      {"bytes", expected.version_bytes},
+                      {"seconds", expected.seconds},
+                      {"spills", expected.spills}}
+                     .dump()
+              << "\n";
+    return 0;
+  }
+  const auto size = [](std::uint64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
+  std::printf("memory   %s at the peak%s\n", size(expected.memory).c_str(),
+              expected.spills ? ", with activations on disk" : "");
+  std::printf("time     %.0f s with %d thread(s)\n", expected.seconds, settings.threads);
+  std::printf("disk     %s while it runs\n", size(expected.disk).c_str());
+  std::printf("result   %s\n", size(expected.version_bytes).c_str());
+  return 0;
+}
+
+// The whole job, or what parts have made of it.
+Result<QuantizeResult> make_version(const Options& options, const ModelRef& name,
+                                    const std::filesystem::path& path) {
+  if (options.has("merge")) {
+    const auto& folders = options.get<std::vector<std::string>>("merge");
+    DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
+    return merge_parts({folders.begin(), folders.end()}, registry, name);
+  }
+  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
+  DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
+  Progress progress(options.has("json"));
+  return quantize(
+      checkpoint, registry, name, settings, kernels,
+      [&](const std::string& label, double done) { progress.update(label, done); }, note);
+}
+
 }  // namespace
 
 Result<int> run_quantize(const Arguments& arguments) {
@@ -156,25 +283,16 @@ Result<int> run_quantize(const Arguments& arguments) {
     std::cout << to_json(recipe).dump(1) << "\n";
     return 0;
   }
-  for (const char* needed : {"model", "name"})
-    if (!options.has(needed))
-      return Error{Errc::invalid, std::string(needed[0] == 'm' ? "MODEL" : "--name") +
-                                      " is missing (see dgq quantize --help)"};
+  DGQ_CHECK(check_words(options));
+  // Every large block goes back to the system when it is freed, so that --max-memory and --dry-run can count on sizes. (glibc would
+  // raise this limit to 32 MiB as it sees blocks freed.)
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 18);
+  if (options.has("dry-run")) return dry_run(options);
+  if (options.has("part")) return make_part(options);
   DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
-  DGQ_TRY(const QuantizeOptions settings, read_options(options));
-  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
-  DGQ_TRY(const Checkpoint checkpoint,
-          Checkpoint::open(options.get<std::string>("model"),
-                           options.has("tokenizer") ? options.get<std::string>("tokenizer") : ""));
-  const std::filesystem::path path = registry_path(options);
-  DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
-
   const double start = now_s();
-  Progress progress(options.has("json"));
-  DGQ_TRY(const QuantizeResult result,
-          quantize(checkpoint, registry, name, settings, kernels,
-                   [&](const std::string& label, double done) { progress.update(label, done); }));
-  progress.finish();
+  const std::filesystem::path path = registry_path(options);
+  DGQ_TRY(const QuantizeResult result, make_version(options, name, path));
   const double seconds = now_s() - start;
 
   const Json json = {{"name", name.text()},

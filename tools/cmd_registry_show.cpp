@@ -58,10 +58,9 @@ void print_tensors(const Json& report) {
 
 void print_costs(const std::vector<StageCost>& costs) {
   if (costs.empty()) return;
-  double seconds = 0;
-  for (const StageCost& cost : costs) seconds += cost.seconds;
-  std::printf("Made in %.1f s with at most %s of memory (by stage: --json, --html)\n", seconds,
-              human_bytes(static_cast<double>(costs.back().peak_rss_bytes)).c_str());
+  const StageCost made = total(costs);
+  std::printf("Made in %.1f s with at most %s of memory (by stage: --json, --html)\n", made.seconds,
+              human_bytes(static_cast<double>(made.peak_rss_bytes)).c_str());
 }
 
 void print_sources(const std::vector<FileDigest>& sources) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <iomanip>
 #include <iostream>
@@ -122,6 +123,28 @@ void Progress::update(const std::string& label, double fraction) {
 void Progress::finish() {
   if (shown_) std::fprintf(stderr, "\r\033[K");
   shown_ = false;
+}
+
+Result<std::uint64_t> parse_bytes(const std::string& text, const char* option) {
+  const Error error{
+      Errc::invalid,
+      std::string("--") + option + " must be a size such as 600000000, 600M, 4G or 4GiB, not '" + text + "'"};
+  std::size_t end = 0;
+  double number = 0;
+  try {
+    number = std::stod(text, &end);
+  } catch (const std::exception&) {
+    return error;
+  }
+  std::string unit = text.substr(end);
+  if (unit.ends_with('B')) unit.pop_back();
+  const bool binary = unit.ends_with('i');
+  if (binary) unit.pop_back();
+  const std::size_t power = unit.empty() ? 0 : std::string_view("KMGT").find(unit == "k" ? "K" : unit) + 1;
+  if (unit.size() > 1 || (unit.empty() ? binary : power == 0)) return error;
+  const double bytes = number * std::pow(binary ? 1024 : 1000, static_cast<double>(power));
+  if (!(bytes >= 1) || bytes > 1e18) return error;
+  return static_cast<std::uint64_t>(bytes);
 }
 
 std::string human_bytes(double bytes) {

@@ -78,6 +78,9 @@ class Progress {
   double started_, last_;
 };
 
+// "600000000", "600M", "4G" (powers of 1000), "4GiB" or "4Gi" (of 1024). invalid, naming the option.
+Result<std::uint64_t> parse_bytes(const std::string& text, const char* option);
+
 std::string human_bytes(double bytes);  // "12.3 MB" (decimal units)
 
 }  // namespace dgq::tools

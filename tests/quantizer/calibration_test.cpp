@@ -24,8 +24,9 @@ class TinyCalibration : public testing::Test {
   Result<std::vector<Sequence>> from_text(std::string_view text, std::size_t tokens = 1 << 20) const {
     return text_calibration(text, "f.txt", *tokenizer_, checkpoint_->config(), tokens);
   }
-  std::vector<Sequence> sample(const Kernels& kernels, int threads, std::uint64_t seed) const {
-    return *sample_calibration(*checkpoint_, kernels, 150, seed, threads, {});
+  std::vector<Sequence> sample(const Kernels& kernels, int threads, std::uint64_t seed,
+                               std::uint64_t memory = 1 << 30) const {
+    return *sample_calibration(*checkpoint_, kernels, 150, seed, threads, memory, {});
   }
 
   test::ScratchFolder scratch_;
@@ -45,6 +46,8 @@ TEST_F(TinyCalibration, SamplesDependOnTheSeedOnly) {
   EXPECT_NE(sequences[0], sequences[1]);
   EXPECT_EQ(sequences, sample(ref_, 2, 1));
   EXPECT_NE(sequences, sample(kernels_, 1, 2));
+  EXPECT_EQ(sampled_at_once(checkpoint_->config(), 150, 1), 1u);
+  EXPECT_EQ(sequences, sample(kernels_, 1, 1, 1)) << "one after the other, and no layer is kept";
 }
 
 TEST_F(TinyCalibration, TextIsCutIntoDocumentsAndSequences) {
@@ -85,10 +88,11 @@ TEST_F(TinyCalibration, RefusesTextThatIsNone) {
 }
 
 CalibrationRun start(const Checkpoint& checkpoint, const Kernels& kernels, int threads,
-                     const std::vector<Sequence>& sequences) {
+                     const std::vector<Sequence>& sequences, const std::filesystem::path& spill = {}) {
   const std::vector<float> table = *checkpoint.embedding();
   const F32Matrix embedding{checkpoint.config().vocab, checkpoint.config().hidden, table.data(), nullptr};
-  return CalibrationRun(checkpoint.config(), kernels, {threads, kActBlock}, sequences, embedding);
+  return *CalibrationRun::start(checkpoint.config(), kernels, {threads, kActBlock, spill}, sequences,
+                                embedding);
 }
 
 CoarseLayer coarse(const Checkpoint& checkpoint, std::size_t index) {
@@ -107,7 +111,7 @@ TEST_F(TinyCalibration, StatisticsAreThoseOfTheLayersInputs) {
   const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
   CalibrationRun run = start(*checkpoint_, kernels_, 1, sequences);
   const LayerF32 layer = *checkpoint_->layer(0);
-  const LayerInputs inputs = run.collect(coarse(*checkpoint_, 0).weights(), nullptr, {});
+  const LayerInputs inputs = *run.collect(coarse(*checkpoint_, 0).weights(), nullptr, {});
   EXPECT_EQ(inputs[1].h.size(), 64u * 64);
   EXPECT_EQ(inputs[3].h.size(), 96u * 96);
   // The input of layer 0's q is the normalised embedding, rounded to int8: by their formulas, in double.
@@ -144,10 +148,10 @@ TEST_F(TinyCalibration, PassGoesOnWhereCollectWould) {
   const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
   CalibrationRun looked = start(*checkpoint_, kernels_, 1, sequences),
                  passed = start(*checkpoint_, kernels_, 1, sequences);
-  const LayerInputs first = looked.collect(coarse(*checkpoint_, 0).weights(), nullptr, {});
-  passed.pass(coarse(*checkpoint_, 0).weights());
-  const LayerInputs second = looked.collect(coarse(*checkpoint_, 1).weights(), nullptr, {});
-  expect_same(passed.collect(coarse(*checkpoint_, 1).weights(), nullptr, {}), second);
+  const LayerInputs first = *looked.collect(coarse(*checkpoint_, 0).weights(), nullptr, {});
+  ASSERT_TRUE(passed.pass(coarse(*checkpoint_, 0).weights(), {}));
+  const LayerInputs second = *looked.collect(coarse(*checkpoint_, 1).weights(), nullptr, {});
+  expect_same(*passed.collect(coarse(*checkpoint_, 1).weights(), nullptr, {}), second);
   EXPECT_NE(first[0].h, second[0].h);
 }
 
@@ -155,8 +159,8 @@ TEST_F(TinyCalibration, TokensCountAsTheirWeightsSay) {
   const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}};
   const auto h_of = [&](const std::vector<Sequence>& of, const TokenWeights& weights) {
     const std::array<TokenWeights, 4> all = {weights, weights, weights, weights};
-    return start(*checkpoint_, kernels_, 1, of)
-        .collect(coarse(*checkpoint_, 0).weights(), weights.empty() ? nullptr : &all, {});
+    return *start(*checkpoint_, kernels_, 1, of)
+                .collect(coarse(*checkpoint_, 0).weights(), weights.empty() ? nullptr : &all, {});
   };
   const LayerInputs plain = h_of(sequences, {}), first = h_of({sequences[0]}, {});
   const TokenWeights four(2, std::vector<float>(4, 4.0f)),
@@ -175,8 +179,38 @@ TEST_F(TinyCalibration, StatisticsAreTheSameBitsEverywhere) {
   CalibrationRun a = start(*checkpoint_, kernels_, 1, sequences), b = start(*checkpoint_, ref_, 2, sequences);
   for (std::size_t i = 0; i < 2; ++i) {
     const CoarseLayer layer = coarse(*checkpoint_, i);
-    expect_same(a.collect(layer.weights(), nullptr, {}), b.collect(layer.weights(), nullptr, {}));
+    expect_same(*a.collect(layer.weights(), nullptr, {}), *b.collect(layer.weights(), nullptr, {}));
   }
+}
+
+TEST_F(TinyCalibration, RowsThatWaitInAFileAreTheSame) {
+  const std::vector<Sequence> sequences = {{0, 5, 9, 5}, {7, 8}, {3, 1, 2}};
+  CalibrationRun memory = start(*checkpoint_, kernels_, 1, sequences),
+                 file = start(*checkpoint_, kernels_, 1, sequences, scratch_.path());
+  for (std::size_t i = 0; i < 2; ++i) {
+    const CoarseLayer layer = coarse(*checkpoint_, i);
+    expect_same(*memory.collect(layer.weights(), nullptr, {}), *file.collect(layer.weights(), nullptr, {}));
+  }
+  const std::vector<float> table(checkpoint_->config().vocab * checkpoint_->config().hidden);
+  const Linear embedding =
+      F32Matrix{checkpoint_->config().vocab, checkpoint_->config().hidden, table.data(), nullptr};
+  const auto refused = CalibrationRun::start(checkpoint_->config(), kernels_,
+                                             {1, kActBlock, scratch_ / "missing"}, sequences, embedding);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().what.find("missing"), std::string::npos);
+}
+
+TEST_F(TinyCalibration, RandomTokensAreOfTheVocabulary) {
+  const std::vector<Sequence> sequences = random_calibration(checkpoint_->config(), 150, 1);
+  ASSERT_EQ(sequences.size(), 3u);
+  std::int32_t largest = 0;
+  for (const Sequence& sequence : sequences) {
+    EXPECT_EQ(sequence.size(), 64u);
+    for (const std::int32_t token : sequence) largest = std::max(largest, token);
+  }
+  EXPECT_LT(largest, 260);
+  EXPECT_GT(largest, 200);
+  EXPECT_NE(sequences, random_calibration(checkpoint_->config(), 150, 2));
 }
 
 // The first rows of every linear layer of the bundled model, on its real activations: rows are searched one by one, so
@@ -198,7 +232,7 @@ TEST(DemoModel, SearchBeatsMinMaxOnEveryLinear) {
   for (std::size_t i = 0; i < demo.config().layers; ++i) {
     const LayerF32 layer = *demo.layer(i);
     const LayerWeights& w = layer.weights;
-    const LayerInputs inputs = run.collect(coarse(demo, i).weights(), nullptr, {});
+    const LayerInputs inputs = *run.collect(coarse(demo, i).weights(), nullptr, {});
     const std::pair<const Linear&, const std::vector<float>&> linears[] = {
         {w.q, inputs[0].h},    {w.k, inputs[0].h},  {w.v, inputs[0].h},   {w.o, inputs[1].h},
         {w.gate, inputs[2].h}, {w.up, inputs[2].h}, {w.down, inputs[3].h}};

@@ -176,7 +176,7 @@ TEST_F(DamageTest, FullDiskWhileMaterialising) {
   ASSERT_TRUE(add(registry, "demo", {{"layers.0", noise(5'000'000, 1)}, {"layers.1", noise(50'000, 2)}}));
   const Manifest manifest = registry.resolve("demo")->manifest;
   LayerCache cache(disk / "cache");
-  expect_clear(cache.materialise(registry, manifest.blobs[0]).error(), Errc::io, "No space left");
+  expect_clear(cache.materialise(registry, manifest.blobs[0]).error(), Errc::io, "no space left");
   for (const auto& entry : fs::recursive_directory_iterator(disk))
     EXPECT_FALSE(entry.is_regular_file()) << entry.path();
   EXPECT_OK(cache.materialise(registry, manifest.blobs[1]));
