@@ -2,8 +2,7 @@
 #include <algorithm>
 #include <set>
 
-#include "registry/bundle.h"
-#include "registry/state.h"
+#include "registry/exchange.h"
 
 namespace dgq {
 
@@ -83,6 +82,17 @@ Result<void> write_chunk(const StoredChunk& stored, std::span<const std::byte> r
 
 }  // namespace
 
+Result<std::vector<BundleVersion>> versions_to_export(Registry& registry, sqlite::Db& db,
+                                                      const std::vector<std::string>& references) {
+  std::vector<BundleVersion> versions;
+  for (const std::string& reference : references) {
+    DGQ_TRY(VersionInfo info, registry.resolve(reference));
+    DGQ_TRY(BundleVersion version, read_version(db, reference, std::move(info)));
+    add_version(versions, std::move(version));
+  }
+  return versions;
+}
+
 Result<BundleSummary> Registry::export_bundle(const std::vector<std::string>& references,
                                               const std::optional<std::string>& since, const ByteSink& sink,
                                               const BlobProgress& progress) {
@@ -94,16 +104,8 @@ Result<BundleSummary> Registry::export_bundle(const std::vector<std::string>& re
     contents.since = base.digest;
     for (const BlobRef& blob : base.manifest.blobs) left_out.insert(blob.digest);
   }
-  std::vector<VersionInfo> infos;
-  for (const std::string& reference : references) {
-    DGQ_TRY(VersionInfo info, resolve(reference));
-    infos.push_back(std::move(info));
-  }
+  DGQ_TRY(contents.versions, versions_to_export(*this, db, references));
   DGQ_TRY(Transaction snapshot, Transaction::begin(db, Transaction::Kind::read));
-  for (std::size_t i = 0; i < references.size(); ++i) {
-    DGQ_TRY(BundleVersion version, read_version(db, references[i], std::move(infos[i])));
-    add_version(contents.versions, std::move(version));
-  }
   DGQ_TRY(contents.blobs, choose_blobs(db, contents.versions, left_out));
 
   BundleSummary summary = summary_of(contents);

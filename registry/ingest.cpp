@@ -96,11 +96,8 @@ Result<std::unique_ptr<Ingest::State>> Registry::State::begin_ingest(const std::
   if (::fcntl(lock_file.get(), F_OFD_SETLK, &lock) != 0)
     return errno_error("lock", path.string() + ".lock", errno);
   DGQ_CHECK(transaction.commit());
-  return std::unique_ptr<Ingest::State>(new Ingest::State{.registry = this,
-                                                          .id = id,
-                                                          .resumable = resume.has_value(),
-                                                          .lock = std::move(lock_file),
-                                                          .encoder = {}});
+  return std::unique_ptr<Ingest::State>(
+      new Ingest::State{.registry = this, .id = id, .lock = std::move(lock_file), .encoder = {}});
 }
 
 Result<Ingest> Registry::begin_ingest() {
@@ -114,10 +111,14 @@ Ingest& Ingest::operator=(Ingest&&) noexcept = default;
 Ingest::~Ingest() = default;
 
 Ingest::State::~State() {
-  if (committed || resumable) return;
-  // What fails here is done by the next begin_ingest() or gc(): the lock goes with this object.
+  if (committed) return;
+  // What fails here is done by the next begin_ingest() or gc(): the lock goes with this object. An import keeps what it has.
   auto transaction = Transaction::begin(*registry->db, Transaction::Kind::write);
-  if (!transaction || !registry->db->run("DELETE FROM ingest WHERE id = ?", id) || !registry->sweep_blobs())
+  if (!transaction ||
+      !registry->db->run("DELETE FROM ingest WHERE id = ?1 AND (resume IS NULL OR NOT EXISTS "
+                         "(SELECT 1 FROM ingest_blob WHERE ingest = ?1))",
+                         id) ||
+      !registry->sweep_blobs())
     return;
   if (transaction->commit()) static_cast<void>(registry->shrink());  // the reason may have been a full disk
 }

@@ -105,6 +105,13 @@ class Registry {
   // not stall. not_found: blobs that the bundle left out are not here.
   Result<BundleSummary> import_bundle(const ByteSource& source, const std::string& where,
                                       const BlobProgress& progress = {});
+  // The same as a folder: an OCI image layout (docs/REGISTRY.md), each blob a file of its raw bytes. `folder` must be empty or
+  // not there. Import: a version without a name in the layout needs one; `name` replaces those of a single version. Every file
+  // is checked against its digest, and no link is followed.
+  Result<BundleSummary> export_oci(const std::vector<std::string>& references,
+                                   const std::filesystem::path& folder, const BlobProgress& progress = {});
+  Result<BundleSummary> import_oci(const std::filesystem::path& folder, const std::optional<ModelRef>& name,
+                                   const BlobProgress& progress = {});
   // The files that a version was made from, as commit() was told; from the audit log.
   Result<std::vector<FileDigest>> sources(const Digest& version);
   // What making the version took, as the last commit() of it was told; from the audit log. Empty: it was not told.

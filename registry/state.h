@@ -45,7 +45,6 @@ struct Registry::State {
 struct Ingest::State {
   Registry::State* registry;
   std::int64_t id;
-  bool resumable;
   Fd lock;  // holds byte `id` of the lock file while this add lives
   bool committed = false;
   ChunkEncoder encoder;

@@ -347,7 +347,7 @@ TEST_F(BundleCommandTest, MistakesGiveOneLine) {
               "no/such/folder");
   expect_line(dgq_ + "export demo:one --since nothing -o " + file_ + registry, "nothing");
   EXPECT_FALSE(fs::exists(file_));
-  expect_line(dgq_ + "import" + registry, "which file");
+  expect_line(dgq_ + "import" + registry, "which file, or");
   expect_line(dgq_ + "import " + file_ + registry, "No such file");
   expect_line(dgq_ + "import " + scratch_.path().string() + registry, "directory");
   expect_line(dgq_ + "import " + path().string() + in("other.db"), "not a bundle");
