@@ -1,6 +1,5 @@
 // registry/bundle_export.cpp - versions out of the registry into a bundle, chunks as they are stored.
 #include <algorithm>
-#include <set>
 
 #include "registry/exchange.h"
 
@@ -51,15 +50,13 @@ Result<std::optional<Digest>> base_of(sqlite::Db& db, const Digest& blob) {
   return std::optional(digest);
 }
 
-// Every blob of the versions but `left_out`, once; those without a base first, so that a base precedes what needs it. A base that
-// the receiver will not have is dropped: that blob is written plainly.
+// Those without a base first, so that a base precedes what needs it. A base that the receiver will not have is dropped: that blob
+// is written plainly.
 Result<std::vector<BundleBlob>> choose_blobs(sqlite::Db& db, const std::vector<BundleVersion>& versions,
                                              const std::set<Digest>& left_out) {
+  std::vector<BundleBlob> blobs = blobs_of(versions, left_out);
   std::set<Digest> there = left_out;
-  std::vector<BundleBlob> blobs;
-  for (const BundleVersion& version : versions)
-    for (const BlobRef& blob : version.manifest.blobs)
-      if (there.insert(blob.digest).second) blobs.push_back({blob.digest, blob.bytes, {}});
+  for (const BundleBlob& blob : blobs) there.insert(blob.digest);
   for (BundleBlob& blob : blobs) {
     DGQ_TRY(blob.base, base_of(db, blob.digest));
     if (blob.base && !there.contains(*blob.base)) blob.base.reset();
@@ -91,6 +88,14 @@ Result<std::vector<BundleVersion>> versions_to_export(Registry& registry, sqlite
     add_version(versions, std::move(version));
   }
   return versions;
+}
+
+std::vector<BundleBlob> blobs_of(const std::vector<BundleVersion>& versions, std::set<Digest> left_out) {
+  std::vector<BundleBlob> blobs;
+  for (const BundleVersion& version : versions)
+    for (const BlobRef& blob : version.manifest.blobs)
+      if (left_out.insert(blob.digest).second) blobs.push_back({blob.digest, blob.bytes, {}});
+  return blobs;
 }
 
 Result<BundleSummary> Registry::export_bundle(const std::vector<std::string>& references,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "registry/bundle.h"
 #include "registry/state.h"
@@ -11,6 +12,9 @@ namespace dgq {
 // The versions that the references name, each once, with its names. A name brings itself, a digest all names of its version.
 Result<std::vector<BundleVersion>> versions_to_export(Registry& registry, sqlite::Db& db,
                                                       const std::vector<std::string>& references);
+
+// The blobs of the versions but `left_out`, each once, without bases.
+std::vector<BundleBlob> blobs_of(const std::vector<BundleVersion>& versions, std::set<Digest> left_out = {});
 
 // Gives the chunks of a blob in order; `left` bytes are still to come. Borrowed until the next call.
 using ChunkSource = std::function<Result<BundleChunk>(std::uint64_t left)>;

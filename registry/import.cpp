@@ -1,8 +1,6 @@
 // registry/import.cpp - versions from elsewhere into the registry: blob by blob, each a transaction that pins it; then one
 // transaction that makes all versions visible. What an import leaves when it dies is taken up by the next one of the
 // same contents (ingest.cpp).
-#include <set>
-
 #include "registry/exchange.h"
 
 namespace dgq {

@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <set>
 
 #include "registry/exchange.h"
 #include "registry/oci.h"
@@ -113,20 +112,18 @@ Result<BundleContents> read_contents(const fs::path& folder, const std::optional
   DGQ_TRY(const std::string index, read_document(folder, "index.json"));
   DGQ_TRY(const std::vector<OciDescriptor> images, parse_oci_index(index, (folder / "index.json").string()));
   BundleContents contents;
-  std::set<Digest> seen;
   for (const OciDescriptor& image : images) {
     DGQ_TRY(BundleVersion version, read_image(folder, image));
     if (name) version.names = {*name};
     if (version.names.empty())
       return Error{Errc::invalid, folder.string() + ": version " + version.digest.short_hex() +
                                       " has no name in the layout; give it one: --name MODEL[:TAG]"};
-    for (const BlobRef& blob : version.manifest.blobs)
-      if (seen.insert(blob.digest).second) contents.blobs.push_back({blob.digest, blob.bytes, {}});
     contents.versions.push_back(std::move(version));
   }
   if (name && contents.versions.size() > 1)
     return Error{Errc::invalid, folder.string() + " holds " + std::to_string(contents.versions.size()) +
                                     " versions: one name cannot serve them all"};
+  contents.blobs = blobs_of(contents.versions);
   return contents;
 }
 
@@ -157,10 +154,7 @@ Result<BundleSummary> Registry::export_oci(const std::vector<std::string>& refer
   sqlite::Db& db = *state_->db;
   BundleContents contents;
   DGQ_TRY(contents.versions, versions_to_export(*this, db, references));
-  std::set<Digest> seen;
-  for (const BundleVersion& version : contents.versions)
-    for (const BlobRef& blob : version.manifest.blobs)
-      if (seen.insert(blob.digest).second) contents.blobs.push_back({blob.digest, blob.bytes, {}});
+  contents.blobs = blobs_of(contents.versions);
   const BundleSummary summary = summary_of(contents);
   DGQ_CHECK(make_empty_layout(folder));
   DGQ_TRY(Transaction snapshot, Transaction::begin(db, Transaction::Kind::read));

@@ -1,6 +1,7 @@
 // tests/registry/exchange.h - bundles in memory, and the SQL that looks at deltas.
 #pragma once
 
+#include "registry/chunk.h"
 #include "tests/registry/fixture.h"
 
 namespace dgq::test {
@@ -28,5 +29,23 @@ inline ByteSource source_of(std::string_view text) {
 inline Result<BundleSummary> import_text(Registry& registry, std::string_view text) {
   return registry.import_bundle(source_of(text), "x.dgqb");
 }
+
+// A registry with two versions, and others to bring them to.
+class ExchangeFixture : public RegistryFixture {
+ protected:
+  ExchangeFixture() {
+    Registry registry = open();
+    large_.push_back({"large", pseudo_weights(kChunkBytes + 12'345, 2)});  // two chunks
+    large_.push_back({"raw", noise(12'345, 3)});
+    large_.push_back({"empty", {}});
+    one_ = *add(registry, "demo:one", model(1));
+    two_ = *add(registry, "team/demo:two", large_);
+  }
+  Registry other(const char* name = "other.db") {
+    return std::move(*Registry::open(scratch_ / name, Registry::Mode::read_write, true));
+  }
+  Model large_ = model(1);
+  Digest one_, two_;
+};
 
 }  // namespace dgq::test

@@ -9,7 +9,6 @@
 #include <csignal>
 #include <thread>
 
-#include "registry/chunk.h"
 #include "tests/registry/exchange.h"
 
 namespace dgq::test {
@@ -17,18 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class OciTest : public RegistryFixture {
+class OciTest : public ExchangeFixture {
  protected:
-  OciTest() {
-    Registry registry = open();
-    large_.push_back({"large", pseudo_weights(kChunkBytes + 12'345, 2)});
-    large_.push_back({"empty", {}});
-    one_ = *add(registry, "demo:one", model(1));
-    two_ = *add(registry, "team/demo:two", large_);
-  }
-  Registry other(const char* name = "other.db") {
-    return std::move(*Registry::open(scratch_ / name, Registry::Mode::read_write, true));
-  }
   fs::path exported(const std::vector<std::string>& names, const char* folder = "layout") {
     Registry registry = open(Registry::Mode::read_only);
     EXPECT_OK(registry.export_oci(names, scratch_ / folder));
@@ -40,19 +29,17 @@ class OciTest : public RegistryFixture {
   static Digest image_of(const fs::path& layout) {
     return parse_oci_index(file_text(layout / "index.json"), "test")->front().digest;
   }
-  Model large_ = model(1);
-  Digest one_, two_;
 };
 
 TEST_F(OciTest, RoundTrip) {
   const fs::path layout = exported({"demo:one", "team/demo:two"});
   EXPECT_EQ(std::distance(fs::directory_iterator(layout / "blobs/sha256"), {}),
-            5 + 2 * 2);  // blobs, then config and image of both
+            6 + 2 * 2);  // blobs, then config and image of both
   EXPECT_EQ(file_text(layout / "oci-layout"), R"({"imageLayoutVersion":"1.0.0"})");
   Registry registry = other();
   const auto summary = registry.import_oci(layout, {});
   ASSERT_TRUE(summary) << summary.error().what;
-  EXPECT_EQ(summary->new_blobs, 5u);
+  EXPECT_EQ(summary->new_blobs, 6u);
   EXPECT_EQ(registry.resolve("demo:one")->digest, one_);
   EXPECT_EQ(registry.resolve("team/demo:two")->digest, two_);
   expect_whole(registry, "team/demo:two", large_);
@@ -172,7 +159,7 @@ TEST_F(OciTest, Command) {
   const auto in = [&](const char* name) { return " --registry " + (scratch_ / name).string(); };
   const Outcome out = run_shell(dgq + "export team/demo:two --oci " + layout + " --json" + in("registry.db"));
   ASSERT_EQ(out.exit_code, 0) << out.err;
-  EXPECT_EQ(Json::parse(out.out).at("blobs"), 5);
+  EXPECT_EQ(Json::parse(out.out).at("blobs"), 6);
   const Outcome back =
       run_shell(dgq + "import --oci " + layout + " --name demo:next --json" + in("other.db"));
   ASSERT_EQ(back.exit_code, 0) << back.err;
