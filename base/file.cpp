@@ -81,6 +81,14 @@ void forget_pages(std::span<const std::byte> mapped) noexcept {
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+Result<std::size_t> read_some(int fd, std::span<std::byte> bytes, const std::filesystem::path& path) {
+  while (true) {
+    const ssize_t got = ::read(fd, bytes.data(), bytes.size());
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno != EINTR) return errno_error("read", path, errno);
+  }
+}
+
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
   DGQ_TRY(OpenFile file, open_regular(path));
   if (file.size > max_bytes)
@@ -89,11 +97,10 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
   std::string text(file.size, '\0');
   std::size_t done = 0;
   while (done < text.size()) {
-    const ssize_t got = ::read(file.fd.get(), text.data() + done, text.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno_error("read", path, errno);
+    DGQ_TRY(const std::size_t got,
+            read_some(file.fd.get(), std::as_writable_bytes(std::span(text).subspan(done)), path));
     if (got == 0) break;  // shrank meanwhile: what is there is what counts
-    done += static_cast<std::size_t>(got);
+    done += got;
   }
   text.resize(done);
   return text;
@@ -117,22 +124,36 @@ Result<void> sync_folder(const std::filesystem::path& folder) {
   return {};
 }
 
+Result<AtomicFile> AtomicFile::create(const std::filesystem::path& path) {
+  AtomicFile file;
+  file.path_ = path;
+  std::string name = path.string() + ".XXXXXX";
+  file.fd_ = Fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!file.fd_) return errno_error("create a file beside", path, errno);
+  file.temporary_ = std::move(name);
+  return file;
+}
+
+AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<void> AtomicFile::append(std::span<const std::byte> bytes) {
+  return write_all(fd_.get(), bytes, path_);
+}
+
+Result<void> AtomicFile::commit() {
+  if (::fchmod(fd_.get(), 0644) != 0) return errno_error("set the mode of", path_, errno);
+  if (::fsync(fd_.get()) != 0) return errno_error("sync", path_, errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return errno_error("rename a file to", path_, errno);
+  temporary_.clear();
+  return sync_folder(path_.parent_path());
+}
+
 Result<void> write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  std::string temporary = path.string() + ".XXXXXX";
-  const Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!fd) return errno_error("create a file beside", path, errno);
-  auto fill = [&]() -> Result<void> {
-    DGQ_CHECK(write_all(fd.get(), bytes, path));
-    if (::fchmod(fd.get(), 0644) != 0) return errno_error("set the mode of", path, errno);
-    if (::fsync(fd.get()) != 0) return errno_error("sync", path, errno);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) return errno_error("rename a file to", path, errno);
-    return {};
-  };
-  if (auto filled = fill(); !filled) {
-    ::unlink(temporary.c_str());
-    return filled;
-  }
-  return sync_folder(path.parent_path());
+  DGQ_TRY(AtomicFile file, AtomicFile::create(path));
+  DGQ_CHECK(file.append(bytes));
+  return file.commit();
 }
 
 }  // namespace dgq

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 
@@ -49,6 +51,13 @@ class MappedFile {
 // The process gives back the memory of pages that lie wholly in these bytes of a MappedFile; they stay readable.
 void forget_pages(std::span<const std::byte> mapped) noexcept;
 
+// Bytes that go somewhere, or come from somewhere: how many, 0 at the end.
+using ByteSink = std::function<Result<void>(std::span<const std::byte>)>;
+using ByteSource = std::function<Result<std::size_t>(std::span<std::byte>)>;
+
+// What read(2) gives, 0 at the end. `path` is for the error only.
+Result<std::size_t> read_some(int fd, std::span<std::byte> bytes, const std::filesystem::path& path);
+
 // The whole file as text. invalid when it is longer than max_bytes.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes);
 
@@ -58,8 +67,28 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::file
 // Makes names that were created, renamed or removed in `folder` durable.
 Result<void> sync_folder(const std::filesystem::path& folder);
 
-// Temporary file beside `path`, write, fsync, rename, fsync of the folder: after a crash `path` is the old
-// file or the new one, whole.
+// A file that is written beside `path` and takes its name in commit(), after fsync: after a crash `path` is the
+// old file or the new one, whole. Destroyed without commit(), nothing is left.
+class AtomicFile {
+ public:
+  static Result<AtomicFile> create(const std::filesystem::path& path);
+  AtomicFile(AtomicFile&& other) noexcept
+      : fd_(std::move(other.fd_)),
+        path_(std::move(other.path_)),
+        temporary_(std::exchange(other.temporary_, {})) {}
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();
+  Result<void> append(std::span<const std::byte> bytes);
+  Result<void> commit();
+
+ private:
+  AtomicFile() = default;
+  Fd fd_;
+  std::filesystem::path path_;
+  std::string temporary_;
+};
+
+// The same for bytes that are all there.
 Result<void> write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 }  // namespace dgq

@@ -20,6 +20,12 @@ namespace {
 // writing the same files plainly with fsync takes 300 to 1300 MB/s on that disk.
 constexpr int kLevel = 1;
 
+// Of a frame with a prefix: the first level whose match finder remembers all of a prefix of 4 MiB (level 3 takes 7 times the
+// bytes, 5 and 6 find next to nothing, 12 is no smaller; docs/REGISTRY.md). The window must reach from the end of a chunk to
+// the start of its base, 8 MiB back.
+constexpr int kDeltaLevel = 4, kDeltaWindowLog = 23;
+static_assert((std::size_t{1} << kDeltaWindowLog) >= 2 * kChunkBytes);
+
 // Stored raw unless zstd saves 3 %: below that the space is not worth the decoding.
 constexpr std::size_t worthwhile_bytes(std::size_t raw) { return raw - raw * 3 / 100; }
 
@@ -29,8 +35,11 @@ struct ChunkEncoder::Context {
   ZSTD_CCtx* zstd = ZSTD_createCCtx();
   Context() {
     if (!zstd) throw std::bad_alloc();
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, kLevel);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+  }
+  void set_level(int level, int window_log) {  // 0: as the level says
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level);
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, window_log);
   }
   ~Context() { ZSTD_freeCCtx(zstd); }
 };
@@ -43,12 +52,12 @@ struct ChunkDecoder::Context {
   ~Context() { ZSTD_freeDCtx(zstd); }
 };
 
-ChunkEncoder::ChunkEncoder()
-    : context_(std::make_unique<Context>()), buffer_(worthwhile_bytes(kChunkBytes)) {}
+ChunkEncoder::ChunkEncoder() : context_(std::make_unique<Context>()), buffer_(kChunkBytes) {}
 ChunkEncoder::~ChunkEncoder() = default;
 
 ChunkEncoder::Chunk ChunkEncoder::encode(std::span<const std::byte> raw) {
   assert(!raw.empty() && raw.size() <= kChunkBytes);
+  context_->set_level(kLevel, 0);
   // The limit on the output makes zstd give up as soon as it gains too little.
   const std::size_t size =
       ZSTD_compress2(context_->zstd, buffer_.data(), worthwhile_bytes(raw.size()), raw.data(), raw.size());
@@ -56,11 +65,24 @@ ChunkEncoder::Chunk ChunkEncoder::encode(std::span<const std::byte> raw) {
   return {ChunkCodec::zstd, std::span(buffer_).first(size)};
 }
 
+std::span<const std::byte> ChunkEncoder::encode_against(std::span<const std::byte> base,
+                                                        std::span<const std::byte> raw,
+                                                        std::size_t max_bytes) {
+  assert(!base.empty() && base.size() <= kChunkBytes && !raw.empty() && raw.size() <= kChunkBytes &&
+         max_bytes <= buffer_.size());
+  context_->set_level(kDeltaLevel, kDeltaWindowLog);
+  ZSTD_CCtx_refPrefix(context_->zstd, base.data(), base.size());  // for one frame
+  const std::size_t size = ZSTD_compress2(context_->zstd, buffer_.data(), max_bytes, raw.data(), raw.size());
+  ZSTD_CCtx_refPrefix(context_->zstd, nullptr, 0);
+  return ZSTD_isError(size) ? std::span<const std::byte>() : std::span(buffer_).first(size);
+}
+
 ChunkDecoder::ChunkDecoder() : context_(std::make_unique<Context>()) {}
 ChunkDecoder::~ChunkDecoder() = default;
 
 Result<std::span<const std::byte>> ChunkDecoder::decode(std::int64_t codec, std::int64_t raw_bytes,
-                                                        std::span<const std::byte> stored) {
+                                                        std::span<const std::byte> stored,
+                                                        std::span<const std::byte> base) {
   if (raw_bytes <= 0 || raw_bytes > static_cast<std::int64_t>(kChunkBytes))
     return Error{Errc::corrupt, "says " + std::to_string(raw_bytes) + " bytes"};
   const auto size = static_cast<std::size_t>(raw_bytes);
@@ -72,6 +94,7 @@ Result<std::span<const std::byte>> ChunkDecoder::decode(std::int64_t codec, std:
   if (codec != static_cast<std::int64_t>(ChunkCodec::zstd))
     return Error{Errc::unsupported, "has the unknown codec " + std::to_string(codec)};
   buffer_.resize(size);
+  ZSTD_DCtx_refPrefix(context_->zstd, base.data(), base.size());  // for one frame
   const std::size_t got =
       ZSTD_decompressDCtx(context_->zstd, buffer_.data(), size, stored.data(), stored.size());
   if (ZSTD_isError(got))

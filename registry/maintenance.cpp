@@ -98,27 +98,28 @@ Result<void> Registry::State::shrink() {
 }
 
 Result<GcReport> Registry::State::sweep_blobs() {
-  static constexpr const char* kUnneeded =
-      "WHERE id NOT IN (SELECT blob FROM version_blob) AND id NOT IN (SELECT blob FROM ingest_blob)";
-  DGQ_TRY(
-      Statement row,
-      db->query(
-          ("SELECT count(*), coalesce(sum(stored_bytes), 0) FROM blob " + std::string(kUnneeded)).c_str()));
-  DGQ_CHECK(row.step());
+  static const std::string kUnneeded =
+      "WHERE id NOT IN (SELECT blob FROM version_blob) AND id NOT IN (SELECT blob FROM ingest_blob) "
+      "AND id NOT IN (SELECT base FROM chunk WHERE base IS NOT NULL)";
   GcReport report;
-  report.blobs_removed = static_cast<std::uint64_t>(row.integer(0));
-  report.bytes_freed = static_cast<std::uint64_t>(row.integer(1));
-  if (report.blobs_removed > 0) DGQ_CHECK(db->run(("DELETE FROM blob " + std::string(kUnneeded)).c_str()));
-  return report;
+  while (true) {  // a base goes after the last blob that is stored against it
+    DGQ_TRY(Statement row,
+            db->query(("SELECT count(*), coalesce(sum(stored_bytes), 0) FROM blob " + kUnneeded).c_str()));
+    DGQ_CHECK(row.step());
+    if (row.integer(0) == 0) return report;
+    report.blobs_removed += static_cast<std::uint64_t>(row.integer(0));
+    report.bytes_freed += static_cast<std::uint64_t>(row.integer(1));
+    DGQ_CHECK(db->run(("DELETE FROM blob " + kUnneeded).c_str()));
+  }
 }
 
-Result<GcReport> Registry::gc() {
+Result<GcReport> Registry::gc(bool interrupted_imports) {
   DGQ_CHECK(state_->require_writable());
   sqlite::Db& db = *state_->db;
   GcReport report;
   {
     DGQ_TRY(Transaction transaction, Transaction::begin(db, Transaction::Kind::write));
-    DGQ_CHECK(state_->reap_dead_ingests());
+    DGQ_CHECK(state_->reap_dead_ingests(interrupted_imports));
     DGQ_TRY(const std::vector<Digest> untagged, digests(db, kUntagged));
     for (const Digest& digest : untagged) {
       DGQ_CHECK(db.run("DELETE FROM version WHERE digest = ?", digest));
@@ -130,13 +131,14 @@ Result<GcReport> Registry::gc() {
           db, "gc",
           std::to_string(report.blobs_removed) + " blobs, " + std::to_string(report.bytes_freed) + " bytes",
           std::nullopt, std::nullopt));
+    DGQ_TRY(report.interrupted_imports, state_->interrupted_imports());
     DGQ_CHECK(transaction.commit());
   }
   DGQ_CHECK(state_->shrink());
   return report;
 }
 
-Result<VerifyReport> Registry::verify(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+Result<VerifyReport> Registry::verify(const BlobProgress& progress) {
   sqlite::Db& db = *state_->db;
   DGQ_TRY(Transaction snapshot, Transaction::begin(db, Transaction::Kind::read));
   VerifyReport report;
@@ -155,7 +157,7 @@ Result<VerifyReport> Registry::verify(const std::function<void(std::uint64_t, st
   }
   note(check_manifests(db, blobs, report.faults, users));
   for (const auto& [digest, bytes] : blobs) {
-    const auto read = state_->read_blob(digest, [&](std::span<const std::byte> raw) -> Result<void> {
+    const auto read = state_->read_blob(digest, [&](const StoredChunk&, auto raw) -> Result<void> {
       report.bytes_checked += raw.size();
       if (progress) progress(report.bytes_checked, total);
       return {};

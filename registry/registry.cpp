@@ -59,25 +59,15 @@ Result<std::optional<std::int64_t>> Registry::State::find_blob(const Digest& dig
   return db->find_integer("SELECT id FROM blob WHERE digest = ?", digest);
 }
 
-Result<void> Registry::State::read_chunks(
-    std::int64_t blob, const std::function<Result<void>(std::span<const std::byte>)>& sink) {
-  DGQ_TRY(
-      Statement chunks,
-      db->query("SELECT position, codec, raw_bytes, data FROM chunk WHERE blob = ? ORDER BY position", blob));
-  ChunkDecoder decoder;
-  for (std::int64_t expected = 0;; ++expected) {
-    DGQ_TRY(const bool row, chunks.step());
-    if (!row) return {};
-    const std::string where = "chunk " + std::to_string(expected);
-    if (chunks.integer(0) != expected) return Error{Errc::corrupt, where + " is missing"};
-    const auto raw = decoder.decode(chunks.integer(1), chunks.integer(2), chunks.blob(3));
-    if (!raw) return Error{raw.error().code, where + " " + raw.error().what};
-    DGQ_CHECK(sink(*raw));
-  }
+Result<void> Registry::State::read_chunks(std::int64_t blob, const ChunkSink& sink) {
+  ChunkReader chunks(*db);
+  return chunks.for_each(blob, [&](const StoredChunk& chunk) -> Result<void> {
+    DGQ_TRY(const std::span<const std::byte> raw, chunks.decode(chunk));
+    return sink(chunk, raw);
+  });
 }
 
-Result<void> Registry::State::read_blob(const Digest& digest,
-                                        const std::function<Result<void>(std::span<const std::byte>)>& sink) {
+Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& sink) {
   const auto fault = [&](Errc code, const std::string& what) {
     return Error{code, "registry " + path.string() + ": blob " + digest.short_hex() + ": " + what};
   };
@@ -89,11 +79,11 @@ Result<void> Registry::State::read_blob(const Digest& digest,
   Sha256 hash;
   std::uint64_t done = 0;
   bool sink_failed = false;
-  const auto read = read_chunks(row.integer(0), [&](std::span<const std::byte> raw) -> Result<void> {
+  const auto read = read_chunks(row.integer(0), [&](const StoredChunk& chunk, auto raw) -> Result<void> {
     done += raw.size();
     if (done > bytes) return Error{Errc::corrupt, "holds more than its " + std::to_string(bytes) + " bytes"};
     hash.update(raw);
-    auto taken = sink(raw);
+    auto taken = sink(chunk, raw);
     sink_failed = !taken;
     return taken;
   });
@@ -233,10 +223,9 @@ Result<std::vector<BlobInfo>> Registry::blobs() {
   }
 }
 
-Result<void> Registry::read_blob(const Digest& digest,
-                                 const std::function<Result<void>(std::span<const std::byte>)>& sink) {
+Result<void> Registry::read_blob(const Digest& digest, const ByteSink& sink) {
   DGQ_TRY(Transaction snapshot, Transaction::begin(*state_->db, Transaction::Kind::read));
-  return state_->read_blob(digest, sink);
+  return state_->read_blob(digest, [&](const StoredChunk&, auto raw) { return sink(raw); });
 }
 
 }  // namespace dgq

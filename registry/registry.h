@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/result.h"
 #include "registry/manifest.h"
 
@@ -42,19 +43,34 @@ struct BlobInfo {
 };  // stored_bytes: compressed
 struct GcReport {
   std::uint64_t blobs_removed = 0, bytes_freed = 0, files_removed = 0;
+  std::uint64_t interrupted_imports = 0;  // whose blobs are kept for when they go on
 };
 struct VerifyReport {
   std::uint64_t blobs_checked = 0, bytes_checked = 0;
   std::vector<std::string> faults;
 };
+struct BundleSummary {
+  struct Version {
+    Digest digest;
+    std::vector<std::string> names;
+  };
+  std::vector<Version> versions;
+  std::optional<Digest> since;
+  std::uint64_t blobs = 0, bytes = 0;               // in the bundle; raw bytes
+  std::uint64_t blobs_left_out = 0, new_blobs = 0;  // by --since; that the registry did not have (import)
+};
 struct RegistryStats {
   std::uint64_t versions, blobs, raw_bytes, stored_bytes;
 };
+
+// Bytes of blobs: done, of all.
+using BlobProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 class Ingest;
 
 class Registry {
  public:
+  struct State;  // registry/state.h, internal
   enum class Mode { read_only, read_write };
   // create: makes the file (and its folder) when it does not exist. Errors: not_found (says how to init),
   // corrupt (not a database, not ours), unsupported (newer than this build: upgrade dgq), io.
@@ -72,11 +88,30 @@ class Registry {
   // Removes the tag and returns the version it named; a version without tags is gone for readers and its
   // blobs are freed by gc.
   Result<Digest> remove(const ModelRef& name);
-  Result<GcReport> gc();
+  // The blobs of an interrupted import are kept for a week, unless `interrupted_imports` says to free them.
+  Result<GcReport> gc(bool interrupted_imports = false);
   // Hashes every blob, checks the database and every manifest. Faults are findings, not Errors.
-  Result<VerifyReport> verify(
-      const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
+  Result<VerifyReport> verify(const BlobProgress& progress = {});
   Result<RegistryStats> stats();
+  // Writes the named versions (as resolve() takes them) with their blobs as one bundle; chunks go as they are stored. A
+  // version named by its digest keeps all its names, else the one that was said. since: leaves out the blobs of that
+  // version. Every blob is checked on its way: after an Error what was written is not a bundle.
+  Result<BundleSummary> export_bundle(const std::vector<std::string>& references,
+                                      const std::optional<std::string>& since, const ByteSink& sink,
+                                      const BlobProgress& progress = {});
+  // Reads a bundle (`where` names it in Errors) and adds its versions under their names, which move if they were there:
+  // all in one transaction, after everything has matched its digest. Interrupted anywhere, the blobs that were whole are
+  // kept for the next import of the same bundle (gc). While a blob arrives other writers wait, so a source should
+  // not stall. not_found: blobs that the bundle left out are not here.
+  Result<BundleSummary> import_bundle(const ByteSource& source, const std::string& where,
+                                      const BlobProgress& progress = {});
+  // The same as a folder: an OCI image layout (docs/REGISTRY.md), each blob a file of its raw bytes. `folder` must be empty or
+  // not there. Import: a version without a name in the layout needs one; `name` replaces those of a single version. Every file
+  // is checked against its digest, and no link is followed.
+  Result<BundleSummary> export_oci(const std::vector<std::string>& references,
+                                   const std::filesystem::path& folder, const BlobProgress& progress = {});
+  Result<BundleSummary> import_oci(const std::filesystem::path& folder, const std::optional<ModelRef>& name,
+                                   const BlobProgress& progress = {});
   // The files that a version was made from, as commit() was told; from the audit log.
   Result<std::vector<FileDigest>> sources(const Digest& version);
   // What making the version took, as the last commit() of it was told; from the audit log. Empty: it was not told.
@@ -85,15 +120,13 @@ class Registry {
 
   // Streams a blob's bytes in order, chunk by chunk, checking each chunk; the digest is checked at the end
   // (corrupt).
-  Result<void> read_blob(const Digest& digest,
-                         const std::function<Result<void>(std::span<const std::byte>)>& sink);
+  Result<void> read_blob(const Digest& digest, const ByteSink& sink);
 
   // Starts adding a version. Blobs that a killed process left behind are cleaned up here.
   Result<Ingest> begin_ingest();
 
  private:
   friend class Ingest;
-  struct State;
   explicit Registry(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
@@ -102,6 +135,7 @@ class Registry {
 // as before. Two processes may add at once; the Registry must outlive the Ingest.
 class Ingest {
  public:
+  struct State;  // registry/state.h, internal
   Ingest(Ingest&&) noexcept;
   Ingest& operator=(Ingest&&) noexcept;
   ~Ingest();
@@ -116,7 +150,6 @@ class Ingest {
 
  private:
   friend class Registry;
-  struct State;
   explicit Ingest(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -77,6 +77,12 @@ CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'a
 CREATE TRIGGER audit_is_fixed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows never change'); END;
 CREATE TRIGGER version_is_fixed BEFORE UPDATE ON version BEGIN SELECT RAISE(ABORT, 'versions never change'); END;
 )sql",
+    // Deltas and imports that can go on after they were interrupted (docs/REGISTRY.md).
+    R"sql(
+ALTER TABLE chunk ADD COLUMN base INTEGER REFERENCES blob(id);  -- its chunk at this position is the zstd prefix
+CREATE INDEX chunk_base ON chunk(base) WHERE base IS NOT NULL;
+ALTER TABLE ingest ADD COLUMN resume BLOB;                      -- what a later import of the same bundle knows it by
+)sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);
 

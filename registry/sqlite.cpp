@@ -44,6 +44,10 @@ Result<bool> Statement::step() {
   return db_->error();
 }
 
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
 std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
 
 std::string_view Statement::text(int column) const {
@@ -71,6 +75,10 @@ int Statement::bind(int index, std::nullptr_t) { return sqlite3_bind_null(statem
 
 int Statement::bind(int index, std::int64_t value) {
   return sqlite3_bind_int64(statement_.get(), index, value);
+}
+
+int Statement::bind(int index, const std::optional<std::int64_t>& value) {
+  return value ? bind(index, *value) : bind(index, nullptr);
 }
 
 int Statement::bind(int index, std::string_view value) {

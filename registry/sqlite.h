@@ -26,6 +26,7 @@ class Db;
 class Statement {
  public:
   Result<bool> step();  // true: a row is there
+  bool is_null(int column) const;
   std::int64_t integer(int column) const;
   std::string_view text(int column) const;
   std::span<const std::byte> blob(int column) const;
@@ -38,6 +39,7 @@ class Statement {
   };
   int bind(int index, std::nullptr_t);
   int bind(int index, std::int64_t value);
+  int bind(int index, const std::optional<std::int64_t>& value);
   int bind(int index, std::string_view value);  // copied
   int bind(int index, const Digest& value);     // copied
   int bind(int index, const std::optional<Digest>& value);

@@ -1,4 +1,4 @@
-// tools/cmd_registry.cpp - `dgq registry`: init, list, show, tag, verify, remove, gc.
+// tools/cmd_registry.cpp - `dgq registry`: init, list, show, tag, verify, remove, gc, export, import.
 #include <map>
 
 #include "registry/layer_cache.h"
@@ -9,16 +9,6 @@ namespace dgq::tools {
 namespace {
 
 namespace po = boost::program_options;
-
-Options common_options(std::string usage, std::string about, std::string examples) {
-  Options options;
-  options.usage = std::move(usage);
-  options.about = std::move(about);
-  options.examples = std::move(examples);
-  add_registry_options(options);
-  options.named.add_options()("json", po::bool_switch(), "print one JSON object");
-  return options;
-}
 
 void add_argument(Options& options, const char* name, const char* help) {
   options.named.add_options()(name, po::value<std::string>()->value_name("NAME"), help);
@@ -36,10 +26,10 @@ Result<Registry> open_registry(const Options& options, Registry::Mode mode) {
 
 Result<int> init(const Arguments& arguments) {
   Options options =
-      common_options("dgq registry init [options]",
-                     "Makes an empty registry. One that is there stays as it is (one made by an older "
-                     "dgq is brought up to date).",
-                     "  dgq registry init\n  dgq registry init --registry /srv/models/registry.db\n");
+      registry_options("dgq registry init [options]",
+                       "Makes an empty registry. One that is there stays as it is (one made by an older "
+                       "dgq is brought up to date).",
+                       "  dgq registry init\n  dgq registry init --registry /srv/models/registry.db\n");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   const auto path = registry_path(options);
@@ -87,8 +77,8 @@ void print_list(const std::vector<TagInfo>& tags, const std::vector<Sizes>& size
 
 Result<int> list(const Arguments& arguments) {
   Options options =
-      common_options("dgq registry list [options]", "Lists the models of the registry.",
-                     "  dgq registry list\n  dgq registry list --json | jq -r '.models[].name'\n");
+      registry_options("dgq registry list [options]", "Lists the models of the registry.",
+                       "  dgq registry list\n  dgq registry list --json | jq -r '.models[].name'\n");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_only));
@@ -133,11 +123,11 @@ Result<Digest> find_version(Registry& registry, const std::string& reference) {
 
 Result<int> tag(const Arguments& arguments) {
   Options options =
-      common_options("dgq registry tag SOURCE NAME[:TAG] [options]",
-                     "Gives a version another name, or moves a name to it. SOURCE is MODEL[:TAG] or a "
-                     "digest (8 or more digits).",
-                     "  dgq registry tag demo:latest demo:stable\n"
-                     "  dgq registry tag 3f7a90c1 demo:latest     (back to an earlier version)\n");
+      registry_options("dgq registry tag SOURCE NAME[:TAG] [options]",
+                       "Gives a version another name, or moves a name to it. SOURCE is MODEL[:TAG] or a "
+                       "digest (8 or more digits).",
+                       "  dgq registry tag demo:latest demo:stable\n"
+                       "  dgq registry tag 3f7a90c1 demo:latest     (back to an earlier version)\n");
   add_argument(options, "source", "the version, as the first argument or here");
   add_argument(options, "name", "the name it gets, as the second argument or here");
   DGQ_TRY(const bool go_on, options.parse(arguments));
@@ -157,10 +147,10 @@ Result<int> tag(const Arguments& arguments) {
 
 Result<int> remove(const Arguments& arguments) {
   Options options =
-      common_options("dgq registry remove MODEL[:TAG] [options]",
-                     "Removes a name. A version without a name is gone; `dgq registry gc` frees its "
-                     "bytes. Until then `dgq registry tag DIGEST NAME` brings it back.",
-                     "  dgq registry remove demo:old\n");
+      registry_options("dgq registry remove MODEL[:TAG] [options]",
+                       "Removes a name. A version without a name is gone; `dgq registry gc` frees its "
+                       "bytes. Until then `dgq registry tag DIGEST NAME` brings it back.",
+                       "  dgq registry remove demo:old\n");
   add_argument(options, "model", "the name, as the first argument or here");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
@@ -177,34 +167,41 @@ Result<int> remove(const Arguments& arguments) {
 
 Result<int> gc(const Arguments& arguments) {
   Options options =
-      common_options("dgq registry gc [options]",
-                     "Frees the bytes of versions without a name, of adds that were killed, and of "
-                     "layer files that nothing in the registry needs. Safe beside running adds and "
-                     "running models.",
-                     "  dgq registry gc\n");
+      registry_options("dgq registry gc [options]",
+                       "Frees the bytes of versions without a name, of adds that were killed, and of "
+                       "layer files that nothing in the registry needs. Safe beside running adds and "
+                       "running models. What an interrupted import has brought is kept for a week.",
+                       "  dgq registry gc\n"
+                       "  dgq registry gc --interrupted     (frees interrupted imports as well)\n");
+  options.named.add_options()("interrupted", po::bool_switch(), "free what interrupted imports have brought");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_write));
-  DGQ_TRY(GcReport report, registry.gc());
+  DGQ_TRY(GcReport report, registry.gc(options.get<bool>("interrupted")));
   DGQ_TRY(report.files_removed, LayerCache(cache_folder(options)).remove_unused(registry));
   if (options.get<bool>("json"))
     print_json({{"registry", registry.path().string()},
                 {"blobs_removed", report.blobs_removed},
                 {"bytes_freed", report.bytes_freed},
-                {"files_removed", report.files_removed}});
-  else
+                {"files_removed", report.files_removed},
+                {"interrupted_imports", report.interrupted_imports}});
+  else {
     std::cout << report.blobs_removed << " blobs (" << human_bytes(static_cast<double>(report.bytes_freed))
               << ") and " << report.files_removed << " layer files removed\n";
+    if (report.interrupted_imports > 0)
+      std::cout << "kept: what " << report.interrupted_imports
+                << " interrupted imports have brought (import again to go on, or gc --interrupted)\n";
+  }
   return 0;
 }
 
 Result<int> verify(const Arguments& arguments) {
   Options options =
-      common_options("dgq registry verify [options]",
-                     "Checks everything: the database, every manifest, every blob against its digest, "
-                     "every layer file against its name. Exits with 1 when something is wrong. A damaged "
-                     "blob is repaired by adding its model again; a damaged layer file by running it.",
-                     "  dgq registry verify\n  dgq registry verify --json | jq -r '.faults[]'\n");
+      registry_options("dgq registry verify [options]",
+                       "Checks everything: the database, every manifest, every blob against its digest, "
+                       "every layer file against its name. Exits with 1 when something is wrong. A damaged "
+                       "blob is repaired by adding its model again; a damaged layer file by running it.",
+                       "  dgq registry verify\n  dgq registry verify --json | jq -r '.faults[]'\n");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   const bool json = options.get<bool>("json");
@@ -247,6 +244,8 @@ constexpr Command kCommands[] = {
     {"verify", "check the registry and the layer files against their digests", verify},
     {"remove", "remove a name", remove},
     {"gc", "free what no name needs", gc},
+    {"export", "write versions into one file, for another registry", registry_export},
+    {"import", "add the versions of such a file", registry_import},
 };
 
 constexpr CommandGroup kRegistry = {"dgq registry", "Manages the registry of models: one SQLite file.",

@@ -25,7 +25,7 @@ constexpr Command kCommands[] = {
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
-    {"registry", "manage the registry: init, list, show, tag, verify, remove, gc", run_registry},
+    {"registry", "manage the registry: list, show, tag, verify, gc, export, import, ...", run_registry},
     {"kernels", "list the kernels, what this CPU has, and which are chosen", run_kernels},
 };
 

@@ -58,6 +58,19 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-Result<int> registry_show(const Arguments& arguments);  // tools/cmd_registry_show.cpp
+// What every `dgq registry` command takes.
+inline Options registry_options(std::string usage, std::string about, std::string examples) {
+  Options options;
+  options.usage = std::move(usage);
+  options.about = std::move(about);
+  options.examples = std::move(examples);
+  add_registry_options(options);
+  options.named.add_options()("json", boost::program_options::bool_switch(), "print one JSON object");
+  return options;
+}
+
+Result<int> registry_show(const Arguments& arguments);    // tools/cmd_registry_show.cpp
+Result<int> registry_export(const Arguments& arguments);  // tools/cmd_registry_bundle.cpp
+Result<int> registry_import(const Arguments& arguments);
 
 }  // namespace dgq::tools

@@ -1,13 +1,12 @@
-// Bytes as a .gguf file. The first byte chooses: 0 the others are the file; else they change bytes of a good one, three of
-// them each time, offset and value, so that what comes after the header is reached as well. Every tensor that is accepted
-// lies inside the file and has the size of its shape; what the metadata says of the model and its tokenizer is something
-// that the runtime takes, or an Error.
+// Bytes as a .gguf file (changed_file.h). Every tensor that is accepted lies inside the file and has the size of its shape;
+// what the metadata says of the model and its tokenizer is something that the runtime takes, or an Error.
 #include <cstdlib>
 
 #include "quantizer/gguf.h"
 #include "quantizer/gguf_config.h"
 #include "quantizer/gguf_tokenizer.h"
 #include "runtime/tokenizer.h"
+#include "tests/fuzz/changed_file.h"
 #include "tests/support/gguf_writer.h"
 
 namespace {
@@ -33,19 +32,11 @@ std::string good_file() {
   return gguf.bytes();
 }
 
-std::string file_of(const std::uint8_t* data, std::size_t size) {
-  if (size == 0 || data[0] == 0) return {reinterpret_cast<const char*>(data) + (size > 0), size - (size > 0)};
-  static const std::string good = good_file();
-  std::string file = good;
-  for (std::size_t at = 1; at + 3 <= size; at += 3)
-    file[(data[at] + 256u * data[at + 1]) % file.size()] = static_cast<char>(data[at + 2]);
-  return file;
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string file = file_of(data, size);
+  static const std::string good = good_file();
+  const std::string file = dgq::test::changed_file(good, data, size);
   const std::span<const std::byte> bytes = std::as_bytes(std::span(file));
   const auto gguf = dgq::parse_gguf(bytes, "fuzz");
   if (!gguf) return 0;

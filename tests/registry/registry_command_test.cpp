@@ -126,7 +126,8 @@ TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
 }
 
 TEST_F(RegistryCommandTest, EveryCommandHasHelp) {
-  for (const std::string command : {"init", "list", "show", "tag", "verify", "remove", "gc"}) {
+  for (const std::string command :
+       {"init", "list", "show", "tag", "verify", "remove", "gc", "export", "import"}) {
     const Outcome outcome = run_dgq("registry " + command + " --help");
     EXPECT_EQ(outcome.exit_code, 0);
     EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;

@@ -83,7 +83,7 @@ TEST_F(DamageTest, EveryKindOfLieInTheTablesIsFound) {
       "UPDATE chunk SET codec = 0 WHERE blob = 1",
       "UPDATE chunk SET position = 1 WHERE blob = 1",
       "UPDATE chunk SET data = x'' WHERE blob = 1",
-      "INSERT INTO chunk SELECT 1, 1, codec, raw_bytes, data FROM chunk WHERE blob = 2",
+      "INSERT INTO chunk SELECT 1, 1, codec, raw_bytes, data, base FROM chunk WHERE blob = 2",
       "UPDATE blob SET digest = zeroblob(32) WHERE id = 1",
       "PRAGMA foreign_keys = OFF; DELETE FROM blob WHERE id = 1",
       "DROP TRIGGER version_is_fixed; UPDATE version SET manifest = replace(manifest, '64', '65')",

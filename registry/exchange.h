@@ -1,0 +1,53 @@
+// registry/exchange.h - what bundles and OCI layouts share: versions out, blobs and versions in. Internal to registry/.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "registry/bundle.h"
+#include "registry/state.h"
+
+namespace dgq {
+
+// The versions that the references name, each once, with its names. A name brings itself, a digest all names of its version.
+Result<std::vector<BundleVersion>> versions_to_export(Registry& registry, sqlite::Db& db,
+                                                      const std::vector<std::string>& references);
+
+// The blobs of the versions but `left_out`, each once, without bases.
+std::vector<BundleBlob> blobs_of(const std::vector<BundleVersion>& versions, std::set<Digest> left_out = {});
+
+// Gives the chunks of a blob in order; `left` bytes are still to come. Borrowed until the next call.
+using ChunkSource = std::function<Result<BundleChunk>(std::uint64_t left)>;
+
+// Stores blobs for an import, each in a transaction of its own that ends only when its bytes match its digest.
+class Receiver {
+ public:
+  // where: what is imported; names: for people, by digest; progress gets bytes of blobs.
+  Receiver(Ingest::State& ingest, const BundleContents& contents, std::string where, BlobProgress progress);
+  // The blob is stored, unless it is there, and pinned. One that is there is hashed, and replaced if it has rotted.
+  Result<void> receive(const BundleBlob& blob, const ChunkSource& source);
+  std::uint64_t new_blobs() const { return new_blobs_; }
+
+ private:
+  Result<bool> is_whole(const Digest& digest);
+  Result<void> store(const BundleBlob& blob, const ChunkSource& source, std::optional<std::int64_t> damaged);
+  Result<std::span<const std::byte>> store_chunk(std::int64_t blob, std::int64_t position,
+                                                 const BundleChunk& chunk, std::optional<std::int64_t> base,
+                                                 bool plainly);
+  void advance(std::uint64_t bytes);
+
+  Ingest::State& ingest_;
+  std::string where_;
+  BlobProgress progress_;
+  std::map<Digest, std::string> names_;
+  std::uint64_t done_ = 0, total_, new_blobs_ = 0;
+  ChunkDecoder decoder_;
+};
+
+// Pins what the contents leave out, lets `fill` receive the rest, then makes all versions visible in one transaction. What was
+// whole is kept for the next import of the same contents when it fails.
+Result<BundleSummary> import_contents(Registry::State& registry, const BundleContents& contents,
+                                      const std::string& where, const BlobProgress& progress,
+                                      const std::function<Result<void>(Receiver&)>& fill);
+
+}  // namespace dgq

@@ -1,0 +1,213 @@
+// tools/cmd_registry_bundle.cpp - `dgq registry export` and `import`: versions as one file, or as an OCI image layout.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "registry/registry.h"
+#include "tools/registry_output.h"
+
+namespace dgq::tools {
+namespace {
+
+namespace po = boost::program_options;
+
+// Where a bundle goes: a file that takes its name when it is whole, or stdout.
+class Output {
+ public:
+  static Result<Output> open(const std::string& name) {
+    Output output;
+    if (name == "-") {
+      if (::isatty(STDOUT_FILENO))
+        return Error{Errc::invalid, "a bundle is not for a terminal: name a file, or send it into a pipe"};
+      return output;
+    }
+    std::error_code ignored;
+    if (const auto status = std::filesystem::status(name, ignored);
+        std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      return Error{Errc::invalid, name + " is not a regular file; to write into it: -o - >" + name};
+    DGQ_TRY(AtomicFile file, AtomicFile::create(name));
+    output.file_.emplace(std::move(file));
+    return output;
+  }
+  Result<void> write(std::span<const std::byte> bytes) {
+    written_ += bytes.size();
+    return file_ ? file_->append(bytes) : write_all(STDOUT_FILENO, bytes, "to stdout");
+  }
+  Result<void> commit() { return file_ ? file_->commit() : Result<void>(); }
+  std::uint64_t written() const { return written_; }
+
+ private:
+  std::optional<AtomicFile> file_;
+  std::uint64_t written_ = 0;
+};
+
+BlobProgress show(Progress& progress, const char* label) {
+  return [&progress, label](std::uint64_t done, std::uint64_t total) {
+    progress.update(label, total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total));
+  };
+}
+
+Json as_json(const Registry& registry, const BundleSummary& summary) {
+  Json versions = Json::array();
+  for (const BundleSummary::Version& version : summary.versions)
+    versions.push_back({{"version", version.digest.hex()}, {"names", version.names}});
+  return {{"registry", registry.path().string()},
+          {"versions", std::move(versions)},
+          {"since", summary.since ? Json(summary.since->hex()) : Json()},
+          {"blobs", summary.blobs},
+          {"bytes", summary.bytes},
+          {"blobs_left_out", summary.blobs_left_out}};
+}
+
+void print_versions(std::ostream& out, const BundleSummary& summary) {
+  for (const BundleSummary::Version& version : summary.versions) {
+    out << version.digest.short_hex();
+    for (const std::string& name : version.names) out << "  " << name;
+    out << '\n';
+  }
+}
+
+std::string blobs_text(const BundleSummary& summary) {
+  std::string text = std::to_string(summary.blobs) + (summary.blobs == 1 ? " blob, " : " blobs, ") +
+                     human_bytes(static_cast<double>(summary.bytes));
+  if (summary.blobs_left_out > 0) text += ", " + std::to_string(summary.blobs_left_out) + " left out";
+  return text;
+}
+
+Result<int> export_file(const Options& options, Registry& registry) {
+  const std::string file = options.get<std::string>("output");
+  const bool json = options.get<bool>("json"), to_stdout = file == "-";
+  if (json && to_stdout) return Error{Errc::invalid, "--json and -o - both want stdout: leave one out"};
+  DGQ_TRY(Output output, Output::open(file));
+  Progress progress(json);
+  DGQ_TRY(const BundleSummary summary,
+          registry.export_bundle(
+              options.get<std::vector<std::string>>("model"),
+              options.has("since") ? std::optional(options.get<std::string>("since")) : std::nullopt,
+              [&](std::span<const std::byte> bytes) { return output.write(bytes); },
+              show(progress, "exporting")));
+  DGQ_CHECK(output.commit());
+  progress.finish();
+  if (json) {
+    Json report = as_json(registry, summary);
+    report["file"] = file;
+    report["file_bytes"] = output.written();
+    print_json(report);
+    return 0;
+  }
+  std::ostream& out = to_stdout ? std::cerr : std::cout;
+  print_versions(out, summary);
+  out << blobs_text(summary) << "; " << human_bytes(static_cast<double>(output.written())) << " in "
+      << (to_stdout ? "all" : file) << '\n';
+  return 0;
+}
+
+Result<int> export_layout(const Options& options, Registry& registry) {
+  if (options.has("since"))
+    return Error{Errc::invalid, "--since is for bundles: a container registry skips what it has by itself"};
+  const std::string folder = options.get<std::string>("oci");
+  const bool json = options.get<bool>("json");
+  Progress progress(json);
+  DGQ_TRY(const BundleSummary summary, registry.export_oci(options.get<std::vector<std::string>>("model"),
+                                                           folder, show(progress, "exporting")));
+  progress.finish();
+  if (json) {
+    Json report = as_json(registry, summary);
+    report["folder"] = folder;
+    print_json(report);
+    return 0;
+  }
+  print_versions(std::cout, summary);
+  std::cout << blobs_text(summary) << " in " << folder << '\n';
+  return 0;
+}
+
+Result<BundleSummary> import_file(const std::string& file, Registry& registry, Progress& progress) {
+  Fd opened;
+  if (file != "-") {
+    opened = Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!opened) return errno_error("open", file, errno);
+  }
+  const int fd = opened ? opened.get() : STDIN_FILENO;
+  return registry.import_bundle([&](std::span<std::byte> bytes) { return read_some(fd, bytes, file); },
+                                file == "-" ? "the bundle on stdin" : file, show(progress, "importing"));
+}
+
+}  // namespace
+
+Result<int> registry_export(const Arguments& arguments) {
+  Options options = registry_options(
+      "dgq registry export MODEL[:TAG]... -o FILE | --oci FOLDER [options]",
+      "Writes versions with all their blobs into one file (a bundle) for another registry. FILE - is stdout. "
+      "With --since, blobs that the other registry has already, with that version, are left out. "
+      "With --oci, writes an OCI image layout, which skopeo copies into any container registry.",
+      "  dgq registry export demo -o demo.dgqb\n"
+      "  dgq registry export demo:stable demo:next -o /media/stick/demo.dgqb\n"
+      "  dgq registry export demo --since demo:stable -o update.dgqb\n"
+      "  dgq registry export demo -o - | ssh device dgq registry import -\n"
+      "  dgq registry export demo --oci demo.oci && skopeo copy oci:demo.oci "
+      "docker://registry.local/demo:latest\n");
+  options.named.add_options()  //
+      ("model", po::value<std::vector<std::string>>()->value_name("NAME"),
+       "what to export, as arguments or here")                                                           //
+      ("output,o", po::value<std::string>()->value_name("FILE"), "the file to write; - for stdout")      //
+      ("since", po::value<std::string>()->value_name("VERSION"), "leave out the blobs of this version")  //
+      ("oci", po::value<std::string>()->value_name("FOLDER"),
+       "write an OCI image layout here instead of a file");
+  options.positional.add("model", -1);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  if (!options.has("model")) return Error{Errc::invalid, "which model? (see dgq registry export --help)"};
+  if (options.has("oci") == options.has("output"))
+    return Error{Errc::invalid, "where to? say -o FILE (- for stdout), or --oci FOLDER"};
+  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
+  return options.has("oci") ? export_layout(options, registry) : export_file(options, registry);
+}
+
+Result<int> registry_import(const Arguments& arguments) {
+  Options options = registry_options("dgq registry import FILE | --oci FOLDER [options]",
+                                     "Adds the versions of a bundle, or of an OCI image layout, under the "
+                                     "names they have in it. FILE - is stdin. Nothing is "
+                                     "visible until every byte has matched its digest; run again, an "
+                                     "interrupted import goes on with what had arrived.",
+                                     "  dgq registry import demo.dgqb\n"
+                                     "  dgq registry import /media/stick/demo.dgqb --json\n"
+                                     "  ssh builder dgq registry export demo -o - | dgq registry import -\n"
+                                     "  skopeo copy docker://registry.local/demo:latest oci:demo.oci && dgq "
+                                     "registry import --oci demo.oci\n");
+  options.named.add_options()  //
+      ("file", po::value<std::string>()->value_name("FILE"),
+       "the bundle, as the first argument or here; - for stdin")                                     //
+      ("oci", po::value<std::string>()->value_name("FOLDER"), "import an OCI image layout instead")  //
+      ("name", po::value<std::string>()->value_name("NAME"), "with --oci: the name of the version");
+  options.positional.add("file", 1);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return 0;
+  if (options.has("file") == options.has("oci"))
+    return Error{Errc::invalid, "which file, or --oci FOLDER? (see dgq registry import --help)"};
+  if (options.has("name") && !options.has("oci")) return Error{Errc::invalid, "--name goes with --oci"};
+  std::optional<ModelRef> name;
+  if (options.has("name")) {
+    DGQ_TRY(name, ModelRef::parse(options.get<std::string>("name")));
+  }
+  const std::string source = options.get<std::string>(options.has("oci") ? "oci" : "file");
+  const bool json = options.get<bool>("json");
+  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_write));
+  Progress progress(json);
+  DGQ_TRY(const BundleSummary summary, options.has("oci")
+                                           ? registry.import_oci(source, name, show(progress, "importing"))
+                                           : import_file(source, registry, progress));
+  progress.finish();
+  if (json) {
+    Json report = as_json(registry, summary);
+    report[options.has("oci") ? "folder" : "file"] = source;
+    report["new_blobs"] = summary.new_blobs;
+    print_json(report);
+    return 0;
+  }
+  print_versions(std::cout, summary);
+  std::cout << blobs_text(summary) << "; " << summary.new_blobs << " were new in " << registry.path().string()
+            << '\n';
+  return 0;
+}
+
+}  // namespace dgq::tools
