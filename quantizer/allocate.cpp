@@ -1,6 +1,8 @@
 #include "quantizer/allocate.h"
 
 #include "kernels/packed.h"
+#include "quantizer/clones.h"
+#include "runtime/parallel.h"
 
 namespace dgq {
 namespace {
@@ -16,28 +18,79 @@ std::uint64_t bytes_of(const F32Matrix& w, const FineFormat& format) {
   }
 }
 
-// sum over rows of F[n] * sum_c column_weight[c] * step^2 / 12 / 2: rounding errors are even over a step.
-double cost_of(const F32Matrix& w, const FineFormat& format, const LinearSensitivity& s) {
-  const std::size_t group = format.bits == 8 ? w.k : format.group;
-  std::vector<double> weight;  // of each group
-  for (std::size_t begin = 0; begin < w.k; begin += group) {
-    weight.push_back(0);
-    for (std::size_t c = begin; c < std::min(begin + group, w.k); ++c) weight.back() += s.column_weight[c];
-  }
-  double cost = 0;
-  for (std::size_t n = 0; n < w.n; ++n) {
-    const float* row = w.w + n * w.k;
-    const double unit = int8_unit(row, w.k);
-    double sum = 0;
-    for (std::size_t g = 0; g < weight.size(); ++g) {
-      const auto [low, high] = std::minmax_element(row + g * group, row + std::min((g + 1) * group, w.k));
-      const double range = static_cast<double>(*high) - *low;
-      const double step = format.bits == 8 ? unit : std::max(unit, range / format.top());
-      sum += weight[g] * step * step;
+constexpr FineFormat kFormats[] = {{128, 4}, {64, 4}, {32, 4}, {128, 6}, {64, 6}, {32, 6}, {0, 8}};
+constexpr std::size_t kBlock = 32;  // columns: every group is some of them
+
+// Lowest and highest of each block, of which the last may be shorter.
+DGQ_CLONES void find_ranges(const float* row, std::size_t k, float* low, float* high) {
+  constexpr std::size_t kLanes = 16;
+  for (std::size_t begin = 0; begin < k; begin += kBlock) {
+    float least[kLanes], most[kLanes];
+    for (std::size_t i = 0; i < kLanes; ++i) least[i] = most[i] = row[begin];
+    const std::size_t end = std::min(begin + kBlock, k);
+    std::size_t c = begin;
+    for (; c + kLanes <= end; c += kLanes)
+      for (std::size_t i = 0; i < kLanes; ++i) {
+        least[i] = row[c + i] < least[i] ? row[c + i] : least[i];
+        most[i] = row[c + i] > most[i] ? row[c + i] : most[i];
+      }
+    for (; c < end; ++c) {
+      least[0] = std::min(least[0], row[c]);
+      most[0] = std::max(most[0], row[c]);
     }
-    cost += s.row_fisher[n] * sum / 24;
+    *low++ = *std::min_element(least, least + kLanes);
+    *high++ = *std::max_element(most, most + kLanes);
   }
-  return cost;
+}
+
+// The sum of column_weight over each group, by format.
+std::vector<double> group_weights(std::span<const double> column_weight, const FineFormat& format) {
+  const std::size_t group = format.bits == 8 ? column_weight.size() : format.group;
+  std::vector<double> weights;
+  for (std::size_t c = 0; c < column_weight.size(); ++c) {
+    if (c % group == 0) weights.push_back(0);
+    weights.back() += column_weight[c];
+  }
+  return weights;
+}
+
+// sum over groups of weight * step^2. low, high: of each block of the row.
+double row_cost(std::span<const float> low, std::span<const float> high, std::span<const double> weights,
+                const FineFormat& format, double unit) {
+  const std::size_t blocks = format.bits == 8 ? low.size() : format.group / kBlock;
+  double sum = 0;
+  for (std::size_t g = 0; g < weights.size(); ++g) {
+    const std::size_t begin = g * blocks, end = std::min(begin + blocks, low.size());
+    const double range = static_cast<double>(*std::max_element(&high[begin], &high[0] + end)) -
+                         *std::min_element(&low[begin], &low[0] + end);
+    const double step = format.bits == 8 ? unit : std::max(unit, range / format.top());
+    sum += weights[g] * step * step;
+  }
+  return sum;
+}
+
+// Of each format: sum over rows of F[n] * sum_c column_weight[c] * step^2 / 12 / 2, as rounding errors are even over a step.
+std::array<double, std::size(kFormats)> costs_of(const F32Matrix& w, const LinearSensitivity& s,
+                                                 int threads) {
+  std::array<std::vector<double>, std::size(kFormats)> weights, rows;
+  for (std::size_t f = 0; f < std::size(kFormats); ++f) {
+    weights[f] = group_weights(s.column_weight, kFormats[f]);
+    rows[f].resize(w.n);
+  }
+  parallel_ranges(threads, w.n, [&](std::size_t begin, std::size_t end, int) {
+    std::vector<float> low((w.k + kBlock - 1) / kBlock), high(low.size());
+    for (std::size_t n = begin; n < end; ++n) {
+      const float* row = w.w + n * w.k;
+      find_ranges(row, w.k, low.data(), high.data());
+      const double unit = int8_unit(row, w.k);
+      for (std::size_t f = 0; f < std::size(kFormats); ++f)
+        rows[f][n] = row_cost(low, high, weights[f], kFormats[f], unit);
+    }
+  });
+  std::array<double, std::size(kFormats)> costs{};
+  for (std::size_t f = 0; f < std::size(kFormats); ++f)
+    for (std::size_t n = 0; n < w.n; ++n) costs[f] += s.row_fisher[n] * rows[f][n] / 24;
+  return costs;
 }
 
 double gain_per_byte(const Choice& from, const Choice& to) {
@@ -46,12 +99,11 @@ double gain_per_byte(const Choice& from, const Choice& to) {
 
 }  // namespace
 
-std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity) {
+std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity, int threads) {
+  const auto costs = costs_of(w, sensitivity, threads);
   std::vector<Choice> all;
-  for (const FineFormat& format :
-       {FineFormat{128, 4}, FineFormat{64, 4}, FineFormat{32, 4}, FineFormat{128, 6}, FineFormat{64, 6},
-        FineFormat{32, 6}, FineFormat{0, 8}})
-    all.push_back({format, bytes_of(w, format), cost_of(w, format, sensitivity)});
+  for (std::size_t f = 0; f < std::size(kFormats); ++f)
+    all.push_back({kFormats[f], bytes_of(w, kFormats[f]), costs[f]});
   std::stable_sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) {
     return a.bytes != b.bytes ? a.bytes < b.bytes : a.cost < b.cost;
   });

@@ -21,7 +21,7 @@ struct Choice {
 
 // What a linear can become, cheapest first in bytes; choices that cost more KLD at more bytes, or lie above the line between
 // two others, are left out.
-std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity);
+std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity, int threads);
 
 // The index of one choice for each linear. Starts at the first of each and takes the step that lowers the cost most per byte, as
 // long as the sum of bytes stays within `budget`. Ties go to the earlier linear. Precondition: no list is empty.

@@ -38,7 +38,7 @@ Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, con
     std::size_t id = 0;
     for (const Linear* linear : linears_of(layer.weights)) {
       const auto& matrix = std::get<F32Matrix>(*linear);
-      linears.push_back(choices(matrix, sensitivity[i][id++]));
+      linears.push_back(choices(matrix, sensitivity[i][id++], threads));
       weights += matrix.n * matrix.k;
       least += linears.back()[0].bytes;
     }

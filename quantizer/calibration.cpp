@@ -264,9 +264,13 @@ float CalibrationRun::round_rows(const float* x, std::size_t m, std::size_t k, f
       quantize_input(x, m, k, *kernels_.quantize_rows, rounding_, options_.threads, given);
   parallel_ranges(options_.threads, m, [&](std::size_t begin, std::size_t end, int) {
     for (std::size_t i = begin; i < end; ++i)
-      for (std::size_t c = 0; c < k; ++c)
-        rounded[i * k + c] = input.rows.scale_of(i, c / input.rows.block) *
-                             static_cast<float>(input.rows.q_of(i, c / kActBlock)[c % kActBlock]);
+      for (std::size_t first = 0; first < k; first += kActBlock) {
+        const float scale = input.rows.scale_of(i, first / input.rows.block);
+        const std::int8_t* q = input.rows.q_of(i, first / kActBlock);
+        float* to = rounded + i * k + first;
+        for (std::size_t c = 0; c < std::min(kActBlock, k - first); ++c)
+          to[c] = scale * static_cast<float>(q[c]);
+      }
   });
   // A scale is the largest of its block over 127.
   float scale = 0;

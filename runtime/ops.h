@@ -1,4 +1,4 @@
-// runtime/ops.h - sums of float products outside the kernels' tables: the float attention and the quantizer's search.
+// runtime/ops.h - sums of float products outside the kernels' tables: the float attention's values and the quantizer's search.
 //
 // A reduction is 16 lanes, lane l takes the indices l mod 16 in ascending order with plain mul and add (no fma), then
 // lane[l] += lane[l + 8], + 4, + 2, + 1.

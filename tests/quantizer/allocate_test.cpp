@@ -28,7 +28,7 @@ LinearSensitivity even(std::size_t n, std::size_t k, double fisher) {
 
 TEST(Choices, CostLessTheMoreBytesTheyTake) {
   const std::vector<float> w = test::random_floats(32 * 256, 0.05f, 1);
-  const std::vector<Choice> all = choices({32, 256, w.data(), nullptr}, even(32, 256, 1));
+  const std::vector<Choice> all = choices({32, 256, w.data(), nullptr}, even(32, 256, 1), 2);
   ASSERT_GE(all.size(), 4u);
   EXPECT_EQ(all.front().format.bits, 4);
   EXPECT_EQ(all.front().format.group, 128u);
@@ -46,12 +46,38 @@ TEST(Choices, CostLessTheMoreBytesTheyTake) {
   }
 }
 
+// By the formula in quantizer/allocate.cpp, with columns that fill neither vectors nor groups.
+TEST(Choices, CostIsItsFormulaForEveryNumberOfThreads) {
+  constexpr std::size_t kRows = 5, kColumns = 204;
+  const std::vector<float> w = test::random_floats(kRows * kColumns, 0.05f, 3);
+  LinearSensitivity s = even(kRows, kColumns, 2);
+  for (std::size_t c = 0; c < kColumns; ++c) s.column_weight[c] = 1 + static_cast<double>(c % 7);
+  for (const int threads : {1, 3})
+    for (const Choice& choice : choices({kRows, kColumns, w.data(), nullptr}, s, threads)) {
+      if (choice.format.bits == 8) continue;
+      double expected = 0;
+      for (std::size_t n = 0; n < kRows; ++n) {
+        const float* row = w.data() + n * kColumns;
+        for (std::size_t c = 0; c < kColumns; ++c) {
+          const std::size_t begin = c / choice.format.group * choice.format.group,
+                            end = std::min(begin + choice.format.group, kColumns);
+          const auto [low, high] = std::minmax_element(row + begin, row + end);
+          const double range = static_cast<double>(*high) - *low,
+                       step = std::max<double>(int8_unit(row, kColumns), range / choice.format.top());
+          expected += s.row_fisher[n] * s.column_weight[c] * step * step / 24;
+        }
+      }
+      EXPECT_NEAR(choice.cost, expected, 1e-12 * expected)
+          << choice.format.bits << " bits, group " << choice.format.group << ", " << threads << " threads";
+    }
+}
+
 // The cost is that of even rounding errors: of weights that are rounded to W8 it can be counted.
 TEST(Choices, CostIsHalfTheWeightedSquareOfRounding) {
   const std::vector<float> w = test::random_floats(64 * 128, 0.05f, 2);
   LinearSensitivity s = even(64, 128, 3);
   for (std::size_t c = 0; c < 128; ++c) s.column_weight[c] = c < 64 ? 2.0 : 0.0;
-  const Choice w8 = choices({64, 128, w.data(), nullptr}, s).back();
+  const Choice w8 = choices({64, 128, w.data(), nullptr}, s, 2).back();
   ASSERT_EQ(w8.format.bits, 8);
   double expected = 0;
   for (std::size_t n = 0; n < 64; ++n) {
@@ -71,7 +97,7 @@ TEST(Allocate, KeepsTheBudgetAndComesCloseToTheBest) {
     const std::size_t n = 16 + 16 * (i % 3);
     weights.push_back(test::random_floats(n * 128, 0.05f, i + 1));
     linears.push_back(choices({n, 128, weights.back().data(), nullptr},
-                              even(n, 128, i == 3 ? 100 : 1 + 1.0 * static_cast<double>(i))));
+                              even(n, 128, i == 3 ? 100 : 1 + 1.0 * static_cast<double>(i)), 1));
   }
   const std::vector<std::size_t> none(5, 0);
   const std::uint64_t least = bytes_of(linears, none);
