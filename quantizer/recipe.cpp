@@ -207,9 +207,9 @@ Result<Recipe> built_in_recipe(std::string_view name) {
   AllocateOptions bits;
   if (name == "fast") {
     SearchOptions coarse = quick_search();
-    coarse.clips = coarse.coarse = 8;
-    coarse.clip_step = 0.06;
-    coarse.coarse_step = 0.05;
+    coarse.clips = coarse.coarse = 6;
+    coarse.clip_step = 0.08;
+    coarse.coarse_step = 0.07;
     return Recipe{"fast", {64, 4}, Ends::w8, 4096, {coarse, DescendOptions{0, 3}}};
   }
   if (name == "best") bits.bpw = 4.65;
