@@ -61,6 +61,9 @@ Result<BundleVersion> parse_version(const Json& json, const std::string& where) 
     DGQ_TRY(ModelRef ref, ModelRef::parse(name.get_ref<const std::string&>()));
     version.names.push_back(std::move(ref));
   }
+  if (const auto signatures = json.find("signatures"); signatures != json.end()) {
+    DGQ_TRY(version.signatures, parse_signatures(*signatures, version.digest, where));
+  }
   return version;
 }
 
@@ -101,6 +104,7 @@ std::string BundleContents::text() const {
     Json names = Json::array();
     for (const ModelRef& name : version.names) names.push_back(name.text());
     list.push_back({{"names", std::move(names)}, {"manifest", version.text}});
+    if (!version.signatures.empty()) list.back()["signatures"] = signatures_json(version.signatures);
   }
   for (const BundleBlob& blob : blobs)
     stored.push_back({{"digest", blob.digest.hex()},

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "registry/chunk.h"
 #include "registry/registry.h"
+#include "registry/signature.h"
 
 namespace dgq {
 
@@ -15,6 +16,7 @@ struct BundleVersion {
   Manifest manifest;
   Digest digest;
   std::vector<ModelRef> names;  // at least one
+  std::vector<Signature> signatures = {};
 };
 
 struct BundleBlob {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "registry/exchange.h"
+#include "registry/trust_rows.h"
 
 namespace dgq {
 
@@ -15,6 +16,8 @@ Result<BundleVersion> read_version(sqlite::Db& db, const std::string& reference,
   DGQ_TRY(const bool found, row.step());
   if (!found) return Error{Errc::not_found, reference + " was removed while the export began"};
   BundleVersion version{std::string(row.text(0)), std::move(info.manifest), info.digest, {}};
+  DGQ_TRY(const auto signatures, stored_signatures(db, {}, info.digest));
+  for (const SignatureInfo& stored : signatures) version.signatures.push_back(stored.signature);
   if (const auto name = ModelRef::parse(reference);
       name && std::find(info.tags.begin(), info.tags.end(), name->text()) != info.tags.end())
     info.tags = {name->text()};

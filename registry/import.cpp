@@ -2,6 +2,7 @@
 // transaction that makes all versions visible. What an import leaves when it dies is taken up by the next one of the
 // same contents (ingest.cpp).
 #include "registry/exchange.h"
+#include "registry/trust_rows.h"
 
 namespace dgq {
 
@@ -66,7 +67,7 @@ Result<void> pin_left_out(Ingest::State& ingest, const BundleContents& contents,
 Result<void> commit(Ingest::State& ingest, const BundleContents& contents) {
   std::vector<NewVersion> versions;
   for (const BundleVersion& version : contents.versions)
-    versions.push_back({version.manifest, version.text, version.names});
+    versions.push_back({version.manifest, version.text, version.names, version.signatures});
   DGQ_CHECK(ingest.commit(versions, "import", {}, {}));
   return {};
 }
@@ -169,6 +170,7 @@ Result<std::span<const std::byte>> Receiver::store_chunk(std::int64_t blob, std:
 Result<BundleSummary> import_contents(Registry::State& registry, const BundleContents& contents,
                                       const std::string& where, const BlobProgress& progress,
                                       const std::function<Result<void>(Receiver&)>& fill) {
+  DGQ_TRY(std::vector<std::string> warnings, check_import(*registry.db, contents));
   DGQ_TRY(const std::unique_ptr<Ingest::State> ingest, registry.begin_ingest(sha256(contents.text())));
   DGQ_CHECK(pin_left_out(*ingest, contents, where));
   Receiver receiver(*ingest, contents, where, progress);
@@ -180,6 +182,7 @@ Result<BundleSummary> import_contents(Registry::State& registry, const BundleCon
   DGQ_CHECK(done);
   BundleSummary summary = summary_of(contents);
   summary.new_blobs = receiver.new_blobs();
+  summary.warnings = std::move(warnings);
   return summary;
 }
 

@@ -15,6 +15,7 @@
 
 #include "registry/audit.h"
 #include "registry/state.h"
+#include "registry/trust_rows.h"
 
 namespace dgq {
 
@@ -216,6 +217,7 @@ Result<Digest> Ingest::State::commit_version(const NewVersion& version, const ch
                    version.names.front().text() + ": blob " + blob.name + " was not added to the registry"};
     DGQ_CHECK(db.run("INSERT OR IGNORE INTO version_blob(version, blob) VALUES (?, ?)", row, *found));
   }
+  DGQ_CHECK(store_signatures(db, row, version.signatures, "signature"));
   for (const ModelRef& name : version.names) DGQ_CHECK(registry->move_tag(name, row, digest, action));
   return digest;
 }

@@ -4,6 +4,7 @@
 
 #include "registry/audit.h"
 #include "registry/state.h"
+#include "registry/trust_rows.h"
 
 namespace dgq {
 
@@ -156,6 +157,7 @@ Result<VerifyReport> Registry::verify(const BlobProgress& progress) {
     note(all.error());
   }
   note(check_manifests(db, blobs, report.faults, users));
+  note(check_signatures(db, report.faults));
   for (const auto& [digest, bytes] : blobs) {
     const auto read = state_->read_blob(digest, [&](const StoredChunk&, auto raw) -> Result<void> {
       report.bytes_checked += raw.size();

@@ -10,6 +10,7 @@ constexpr const char* kBlobType = "application/vnd.dgq.blob.v1";
 constexpr const char* kTitle = "org.opencontainers.image.title";       // a blob's name
 constexpr const char* kRefName = "org.opencontainers.image.ref.name";  // what skopeo selects an image by
 constexpr const char* kNames = "vnd.dgq.names";                        // of the version, with spaces between
+constexpr const char* kSignatures = "vnd.dgq.signatures";              // JSON, as in a bundle
 constexpr std::string_view kAlgorithm = "sha256:";
 constexpr std::size_t kMaxDescriptors = 4096;
 
@@ -83,7 +84,8 @@ std::string OciManifest::text() const {
                    {"layers", std::move(list)}};
   std::string all;
   for (const ModelRef& name : names) all += (all.empty() ? "" : " ") + name.text();
-  if (!all.empty()) document["annotations"] = {{kNames, all}};
+  if (!all.empty()) document["annotations"][kNames] = all;
+  if (!signatures.empty()) document["annotations"][kSignatures] = signatures_json(signatures).dump();
   return document.dump();
 }
 
@@ -100,6 +102,11 @@ Result<OciManifest> OciManifest::parse(std::string_view text, const std::string&
     DGQ_TRY(ModelRef name, ModelRef::parse(rest.substr(0, end)));
     manifest.names.push_back(std::move(name));
     rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  DGQ_TRY(const std::string signatures, annotation_of(document, kSignatures, where));
+  if (!signatures.empty()) {
+    DGQ_TRY(const Json list, parse_json(signatures, where + ": " + kSignatures));
+    DGQ_TRY(manifest.signatures, parse_signatures(list, manifest.config.digest, where));
   }
   return manifest;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "registry/manifest.h"
+#include "registry/signature.h"
 
 namespace dgq {
 
@@ -22,6 +23,7 @@ struct OciManifest {
   OciDescriptor config;
   std::vector<OciDescriptor> layers;
   std::vector<ModelRef> names;  // that the version had where it was exported; may be empty
+  std::vector<Signature> signatures = {};
 
   std::string text() const;
   // unsupported: well-formed, but not an image of ours.

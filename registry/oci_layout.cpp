@@ -41,6 +41,7 @@ Result<OciDescriptor> write_version(const fs::path& folder, const BundleVersion&
   for (const BlobRef& blob : version.manifest.blobs)
     image.layers.push_back({blob.digest, blob.bytes, blob.name});
   image.names = version.names;
+  image.signatures = version.signatures;
   return write_document(folder, image.text(), version.names.front().text());
 }
 
@@ -103,6 +104,7 @@ Result<BundleVersion> read_image(const fs::path& folder, const OciDescriptor& de
                                });
   if (!same) return Error{Errc::corrupt, where + ": its layers are not the blobs of its config"};
   version.names = std::move(image.names);
+  version.signatures = std::move(image.signatures);
   return version;
 }
 

@@ -3,6 +3,7 @@
 #include "registry/audit.h"
 #include "registry/schema.h"
 #include "registry/state.h"
+#include "registry/trust_rows.h"
 
 namespace dgq {
 
@@ -48,6 +49,7 @@ Result<void> Registry::State::move_tag(const ModelRef& name, std::int64_t versio
     DGQ_TRY(from, old.digest(0));
     if (from == digest) return {};
   }
+  if (std::string_view(action) != "add") DGQ_CHECK(require_trusted(*db, name, from, digest));
   DGQ_CHECK(
       db->run("INSERT INTO tag(model, tag, version, updated) VALUES (?, ?, ?, ?) ON CONFLICT(model, tag) "
               "DO UPDATE SET version = excluded.version, updated = excluded.updated",

@@ -58,6 +58,7 @@ struct BundleSummary {
   std::optional<Digest> since;
   std::uint64_t blobs = 0, bytes = 0;               // in the bundle; raw bytes
   std::uint64_t blobs_left_out = 0, new_blobs = 0;  // by --since; that the registry did not have (import)
+  std::vector<std::string> warnings;                // of the policy on signatures, one line each (import)
 };
 struct RegistryStats {
   std::uint64_t versions, blobs, raw_bytes, stored_bytes;
@@ -79,6 +80,7 @@ class Registry {
   Registry& operator=(Registry&&) noexcept;
   ~Registry();
   const std::filesystem::path& path() const;
+  State& state() { return *state_; }  // for the rest of registry/
 
   Result<std::vector<TagInfo>> list();
   // By "model[:tag]" or by a digest prefix of at least 8 hex digits. not_found names what there is.

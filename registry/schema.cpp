@@ -83,6 +83,29 @@ ALTER TABLE chunk ADD COLUMN base INTEGER REFERENCES blob(id);  -- its chunk at 
 CREATE INDEX chunk_base ON chunk(base) WHERE base IS NOT NULL;
 ALTER TABLE ingest ADD COLUMN resume BLOB;                      -- what a later import of the same bundle knows it by
 )sql",
+    // Signatures (docs/REGISTRY.md).
+    R"sql(
+CREATE TABLE trusted_key(
+  public_key BLOB PRIMARY KEY CHECK (length(public_key) = 32),  -- Ed25519; never a private one
+  name TEXT NOT NULL,                                           -- whose it is, for people
+  added INTEGER NOT NULL,
+  revoked INTEGER                                               -- when; for good
+) STRICT, WITHOUT ROWID;
+CREATE TABLE signature(
+  id INTEGER PRIMARY KEY,
+  version INTEGER NOT NULL REFERENCES version(id) ON DELETE CASCADE,
+  statement TEXT NOT NULL,                                      -- what is signed
+  signature BLOB NOT NULL CHECK (length(signature) = 64),
+  added INTEGER NOT NULL,
+  UNIQUE (version, statement, signature)
+) STRICT;
+CREATE TABLE accepted(                                          -- against rollback
+  model TEXT PRIMARY KEY,
+  counter INTEGER NOT NULL                                      -- the highest that was ever run
+) STRICT, WITHOUT ROWID;
+CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_time ON audit(time);
+)sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "registry/chunk_reader.h"
 #include "registry/registry.h"
+#include "registry/signature.h"
 #include "registry/sqlite.h"
 
 namespace dgq {
@@ -13,6 +14,7 @@ struct NewVersion {
   const Manifest& manifest;
   std::string_view text;  // of the manifest: what is hashed and stored
   std::span<const ModelRef> names;
+  std::span<const Signature> signatures = {};
 };
 
 struct Registry::State {
@@ -21,7 +23,8 @@ struct Registry::State {
   bool writable = false;
 
   Result<void> require_writable() const;
-  // Points name at the version and writes the audit row, unless it pointed there.
+  // Points name at the version and writes the audit row, unless it pointed there. What the policy on signatures refuses
+  // (trust.h) does not move, but for `action` "add": who makes a version signs it under its name.
   Result<void> move_tag(const ModelRef& name, std::int64_t version, const Digest& digest, const char* action);
   Result<std::optional<std::int64_t>> find_blob(const Digest& digest);
   // The chunks of a blob, each decoded and checked, in order; read_blob() checks the digest as well. Call inside a

@@ -1,5 +1,6 @@
 #include "runtime/model.h"
 
+#include "registry/trust.h"
 #include "runtime/bind.h"
 
 namespace dgq {
@@ -19,7 +20,9 @@ Result<void> Model::map(Registry& registry, LayerCache& cache, std::string_view 
 
 Result<Model> Model::load(Registry& registry, LayerCache& cache, std::string_view reference) {
   Model model;
-  DGQ_TRY(model.version_, registry.resolve(reference));
+  DGQ_TRY(Usable usable, resolve_to_use(registry, reference));
+  model.version_ = usable.version;
+  model.warnings_ = usable.warnings;
   const std::string version = std::string(reference) + " (" + model.version_.digest.short_hex() + ")";
   const auto where = [&](const std::string& blob) { return version + ", blob " + blob; };
   DGQ_TRY(model.config_, parse_config(model.version_.manifest.config, version));
@@ -39,6 +42,8 @@ Result<Model> Model::load(Registry& registry, LayerCache& cache, std::string_vie
   DGQ_TRY(const auto head, map_next("head"));
   DGQ_CHECK(bind_head(head, model.config_, where("head"), model.weights_));
   DGQ_CHECK(model.map(registry, cache, "tokenizer"));
+  if (const auto remembered = remember_use(registry, usable); !remembered)
+    model.warnings_.push_back("the counter of its signature was not remembered: " + remembered.error().what);
   return model;
 }
 

@@ -21,7 +21,8 @@ namespace dgq {
 class Model {
  public:
   // Materialises what is not in the cache yet, maps it, and checks every tensor: name, kind, shape, size and the
-  // invariants of kernels/packed.h. Errors name version, blob and tensor.
+  // invariants of kernels/packed.h. Errors name version, blob and tensor. A version that the registry's policy on
+  // signatures refuses (registry/trust.h) is not touched: invalid.
   static Result<Model> load(Registry& registry, LayerCache& cache, std::string_view reference);
 
   const ModelConfig& config() const { return config_; }
@@ -29,6 +30,7 @@ class Model {
   std::size_t activation_block() const { return version_.manifest.activation_block; }
   const VersionInfo& version() const { return version_; }
   std::string_view tokenizer_json() const;  // mapped as well
+  const std::vector<std::string>& warnings() const { return warnings_; }  // of that policy, to be shown
 
   struct Footprint {
     std::uint64_t bytes_mapped = 0;
@@ -44,6 +46,7 @@ class Model {
   ModelWeights weights_{};
   std::vector<MappedFile> files_;  // in the order of map()
   Footprint footprint_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace dgq

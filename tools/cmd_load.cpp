@@ -45,6 +45,7 @@ Result<void> LoadedModel::load_version(const Options& options, const std::string
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
   LayerCache cache(cache_folder(options));
   DGQ_TRY(model_, Model::load(registry, cache, reference));
+  print_warnings(model_->warnings());
   DGQ_TRY(tokenizer_, Tokenizer::parse(model_->tokenizer_json(), reference + ", blob tokenizer"));
   return {};
 }

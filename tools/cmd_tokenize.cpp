@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "base/file.h"
-#include "registry/registry.h"
+#include "registry/trust.h"
 #include "runtime/tokenizer.h"
 #include "tools/command.h"
 
@@ -21,8 +21,9 @@ using Ids = std::vector<std::int32_t>;
 Result<Tokenizer> load_from_registry(const Options& options) {
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
   const std::string& name = options.get<std::string>("model");
-  DGQ_TRY(const VersionInfo version, registry.resolve(name));
-  const BlobRef* blob = version.manifest.find("tokenizer");
+  DGQ_TRY(const Usable usable, resolve_to_use(registry, name));
+  print_warnings(usable.warnings);
+  const BlobRef* blob = usable.version.manifest.find("tokenizer");
   if (!blob) return Error{Errc::not_found, name + " was stored without a tokenizer"};
   if (blob->bytes > kMaxTokenizerBytes) return Error{Errc::corrupt, name + ": its tokenizer is too large"};
   std::string json;

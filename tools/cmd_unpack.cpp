@@ -36,6 +36,7 @@ Result<int> run_unpack(const Arguments& arguments) {
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
   LayerCache cache(cache_folder(options));
   DGQ_TRY(const Model model, Model::load(registry, cache, name));
+  print_warnings(model.warnings());
   Progress progress;
   DGQ_CHECK(unpack(model.config(), model.weights(), model.tokenizer_json(),
                    type == "f32" ? FloatType::f32 : FloatType::bf16, folder,

@@ -74,6 +74,10 @@ std::string one_line(std::string text) {
   return text;
 }
 
+void print_warnings(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) std::cerr << "warning: " << one_line(warning) << '\n';
+}
+
 void add_registry_option(Options& options) {
   options.named.add_options()("registry", po::value<std::string>()->value_name("FILE"),
                               "the registry (default: $DGQ_REGISTRY, else $XDG_DATA_HOME/dgq/registry.db)");

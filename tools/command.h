@@ -38,6 +38,9 @@ double now_s();  // seconds of a steady clock
 // Text from files and flags in a message of one line: control characters become '?'.
 std::string one_line(std::string text);
 
+// Each a line on stderr: "warning: ...".
+void print_warnings(const std::vector<std::string>& warnings);
+
 // Exit codes: 0 done; 1 failed (one line on stderr); 2 there is no such command.
 inline constexpr int kExitUsage = 2;
 

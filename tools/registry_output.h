@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <ctime>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
+#include "base/time.h"
 #include "tools/command.h"
 
 namespace dgq::tools {
@@ -16,14 +16,6 @@ namespace dgq::tools {
 // One JSON object, and nothing else, on stdout. File names that are not UTF-8 are shown with U+FFFD.
 inline void print_json(const Json& object) {
   std::cout << object.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
-}
-
-inline std::string utc_time(std::int64_t unix_s) {
-  const std::time_t time = unix_s;
-  std::tm parts{};
-  char text[32] = "";
-  if (::gmtime_r(&time, &parts)) std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 // Columns as wide as their widest cell. A title that starts with '>' aligns its column to the right.

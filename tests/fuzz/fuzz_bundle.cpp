@@ -32,6 +32,8 @@ std::string good_file() {
         {"layers.0", "layer", dgq::sha256(contents.versions.empty() ? first : second), 3000},
         {"tokenizer", "tokenizer.json", dgq::sha256(third), 50}};
     version.text = version.manifest.canonical();
+    const dgq::Claim claim{dgq::sha256(version.text), "demo", 1, 0, {}, "0123456789abcdef"};
+    if (contents.versions.empty()) version.signatures = {{claim, {}}};
     contents.versions.push_back(std::move(version));
   }
   contents.blobs = {{dgq::sha256(first), 3000, {}},

@@ -12,6 +12,7 @@ dgq::OciManifest good_image() {
   image.config = {dgq::sha256("config"), 100, ""};
   image.layers = {{dgq::sha256("layer"), 200, "layers.0"}, {dgq::sha256("more"), 0, "tokenizer"}};
   image.names = {*dgq::ModelRef::parse("demo"), *dgq::ModelRef::parse("team/demo:two")};
+  image.signatures = {{{image.config.digest, "demo", 3, 5, 6, "0123456789abcdef"}, {}}};
   return image;
 }
 

@@ -162,7 +162,8 @@ TEST_F(DeltaTest, RegistryOfTheSchemaBeforeIsMigrated) {
     Registry registry = open();
     ASSERT_TRUE(add(registry, "demo", first()));
   }
-  sql("DROP INDEX chunk_base; ALTER TABLE chunk DROP COLUMN base; ALTER TABLE ingest DROP COLUMN resume;"
+  sql(std::string(kBeforeSignatures) +
+      "DROP INDEX chunk_base; ALTER TABLE chunk DROP COLUMN base; ALTER TABLE ingest DROP COLUMN resume;"
       "PRAGMA user_version = 1");
   expect_clear(Registry::open(path(), Registry::Mode::read_only).error(), Errc::unsupported,
                "dgq registry init");
