@@ -3,7 +3,7 @@
 
 #include "registry/layer_cache.h"
 #include "registry/registry.h"
-#include "tools/registry_output.h"
+#include "tools/signature_output.h"
 
 namespace dgq::tools {
 namespace {
@@ -57,17 +57,19 @@ Sizes sizes_of(const Manifest& manifest, const std::map<Digest, std::uint64_t>& 
   return sizes;
 }
 
-void print_list(const std::vector<TagInfo>& tags, const std::vector<Sizes>& sizes, const RegistryStats& stats,
+void print_list(const std::vector<TagInfo>& tags, const std::vector<Sizes>& sizes,
+                const std::vector<std::string>& signers, const RegistryStats& stats,
                 const std::string& path) {
   if (tags.empty()) {
     std::cout << path << " is empty; add a model with: dgq quantize\n";
     return;
   }
-  Table table({"MODEL", "VERSION", ">SIZE", ">STORED", "UPDATED"});
+  Table table({"MODEL", "VERSION", ">SIZE", ">STORED", "UPDATED", "SIGNED"});
   for (std::size_t i = 0; i < tags.size(); ++i)
     table.add({tags[i].model + ":" + tags[i].tag, tags[i].version.short_hex(),
                human_bytes(static_cast<double>(sizes[i].raw)),
-               human_bytes(static_cast<double>(sizes[i].stored)), utc_time(tags[i].updated_unix_s)});
+               human_bytes(static_cast<double>(sizes[i].stored)), utc_time(tags[i].updated_unix_s),
+               signers[i]});
   table.print();
   std::cout << '\n'
             << stats.versions << (stats.versions == 1 ? " version, " : " versions, ") << stats.blobs
@@ -87,21 +89,28 @@ Result<int> list(const Arguments& arguments) {
   DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
   std::map<Digest, std::uint64_t> stored;
   for (const BlobInfo& blob : blobs) stored[blob.digest] = blob.stored_bytes;
+  DGQ_TRY(const Trust trust, read_trust(registry));
+  DGQ_TRY(Signatures signatures, all_signatures(registry, trust));
   std::vector<Sizes> sizes;
+  std::vector<std::string> signers;
   Json models = Json::array();
   for (const TagInfo& tag : tags) {
     const std::string name = tag.model + ":" + tag.tag;
     DGQ_TRY(const VersionInfo version, registry.resolve(name));
     sizes.push_back(sizes_of(version.manifest, stored));
+    const std::vector<SignatureInfo>& by = signatures[tag.version];
+    const Verdict verdict = trust.judge(by, tag.model);
+    signers.push_back(signed_cell(verdict, !by.empty()));
     models.push_back({{"name", name},
                       {"version", tag.version.hex()},
                       {"bytes", sizes.back().raw},
                       {"stored_bytes", sizes.back().stored},
-                      {"updated", utc_time(tag.updated_unix_s)}});
+                      {"updated", utc_time(tag.updated_unix_s)},
+                      {"signed", signed_json(verdict, !by.empty())}});
   }
   const std::string path = registry.path().string();
   if (!options.get<bool>("json")) {
-    print_list(tags, sizes, stats, path);
+    print_list(tags, sizes, signers, stats, path);
     return 0;
   }
   print_json({{"registry", path},
@@ -195,16 +204,43 @@ Result<int> gc(const Arguments& arguments) {
   return 0;
 }
 
+// Its blobs and its stored signatures; the manifest was checked when the name was found.
+Result<VerifyReport> verify_version(Registry& registry, const std::string& reference) {
+  DGQ_TRY(const VersionInfo version, registry.resolve(reference));
+  DGQ_TRY(const Trust trust, read_trust(registry));
+  VerifyReport report;
+  for (const BlobRef& blob : version.manifest.blobs) {
+    const auto read = registry.read_blob(blob.digest, [&](std::span<const std::byte> raw) -> Result<void> {
+      report.bytes_checked += raw.size();
+      return {};
+    });
+    ++report.blobs_checked;
+    if (!read) report.faults.push_back(read.error().what + " (" + blob.name + ")");
+  }
+  DGQ_TRY(const std::vector<SignatureInfo> signatures, signatures_of(registry, trust, version.digest));
+  for (const SignatureInfo& info : signatures)
+    if (info.standing == SignatureInfo::Standing::forged)
+      report.faults.push_back("a signature is not by key " + info.signature.claim.key + ", which it names");
+  return report;
+}
+
 Result<int> verify(const Arguments& arguments) {
-  Options options =
-      registry_options("dgq registry verify [options]",
-                       "Checks everything: the database, every manifest, every blob against its digest, "
-                       "every layer file against its name. Exits with 1 when something is wrong. A damaged "
-                       "blob is repaired by adding its model again; a damaged layer file by running it.",
-                       "  dgq registry verify\n  dgq registry verify --json | jq -r '.faults[]'\n");
+  Options options = registry_options(
+      "dgq registry verify [NAME] [options]",
+      "Checks everything: the database, every manifest, every blob against its digest, "
+      "every layer file against its name, every signature. With NAME only the blobs and signatures "
+      "of this version. Exits with 1 when something is wrong. A damaged "
+      "blob is repaired by adding its model again; a damaged layer file by running it.",
+      "  dgq registry verify\n  dgq registry verify --json | jq -r '.faults[]'\n"
+      "  dgq registry verify demo --policy enforce\n");
+  options.named.add_options()("model", po::value<std::string>()->value_name("NAME"),
+                              "the only version to check, as the first argument or here");
+  options.positional.add("model", 1);
+  add_policy_option(options);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   const bool json = options.get<bool>("json");
+  DGQ_TRY(const std::optional<Policy> policy, policy_option(options));
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_only));
   Progress progress(json);
   const auto show = [&](const char* label) {
@@ -212,11 +248,24 @@ Result<int> verify(const Arguments& arguments) {
       progress.update(label, total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total));
     };
   };
-  DGQ_TRY(const VerifyReport blobs, registry.verify(show("checking blobs")));
-  DGQ_TRY(const VerifyReport files, LayerCache(cache_folder(options)).verify(show("checking layer files")));
+  std::optional<std::string> only;
+  if (options.has("model")) only = options.get<std::string>("model");
+  VerifyReport blobs, files;
+  if (only) {
+    DGQ_TRY(blobs, verify_version(registry, *only));
+  } else {
+    DGQ_TRY(blobs, registry.verify(show("checking blobs")));
+    DGQ_TRY(files, LayerCache(cache_folder(options)).verify(show("checking layer files")));
+  }
   progress.finish();
   std::vector<std::string> faults = blobs.faults;
   faults.insert(faults.end(), files.faults.begin(), files.faults.end());
+  // A damaged table is a finding as well.
+  const auto untrusted = policy_faults(policy, registry, only);
+  if (untrusted)
+    faults.insert(faults.end(), untrusted->begin(), untrusted->end());
+  else
+    faults.push_back(untrusted.error().what);
   if (json) {
     print_json({{"registry", registry.path().string()},
                 {"ok", faults.empty()},
@@ -241,6 +290,8 @@ constexpr Command kCommands[] = {
     {"list", "list the models", list},
     {"show", "show a version: blobs, provenance, recipe, per-layer report", registry_show},
     {"tag", "give a version another name, or move a name", tag},
+    {"sign", "sign a version", registry_sign},
+    {"policy", "show or set what happens to versions that nobody trusted has signed", registry_policy},
     {"verify", "check the registry and the layer files against their digests", verify},
     {"remove", "remove a name", remove},
     {"gc", "free what no name needs", gc},

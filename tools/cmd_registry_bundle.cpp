@@ -197,6 +197,7 @@ Result<int> registry_import(const Arguments& arguments) {
                                            ? registry.import_oci(source, name, show(progress, "importing"))
                                            : import_file(source, registry, progress));
   progress.finish();
+  print_warnings(summary.warnings);
   if (json) {
     Json report = as_json(registry, summary);
     report[options.has("oci") ? "folder" : "file"] = source;

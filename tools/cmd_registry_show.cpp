@@ -2,8 +2,8 @@
 #include <map>
 
 #include "registry/registry.h"
-#include "tools/registry_output.h"
 #include "tools/report_output.h"
+#include "tools/signature_output.h"
 
 namespace dgq::tools {
 namespace {
@@ -39,6 +39,7 @@ struct Shown {
   std::map<Digest, std::uint64_t> stored;  // bytes of each blob in the registry
   std::vector<FileDigest> sources;         // files that it was made from
   std::vector<StageCost> costs;            // of making it
+  std::vector<SignatureInfo> signatures;
 };
 
 std::uint64_t stored_bytes(const Shown& shown, const BlobRef& blob) {
@@ -102,6 +103,7 @@ void print_text(const Shown& shown) {
   print_object("Recipe", manifest.recipe);
   print_object("Provenance", manifest.provenance);
   print_sources(shown.sources);
+  print_signatures(shown.signatures);
 }
 
 Json as_json(const Shown& shown) {
@@ -113,12 +115,19 @@ Json as_json(const Shown& shown) {
                      {"digest", blob.digest.hex()},
                      {"bytes", blob.bytes},
                      {"stored_bytes", stored_bytes(shown, blob)}});
-  return {{"registry", shown.registry},        {"version", shown.version.digest.hex()},
-          {"tags", shown.version.tags},        {"created", utc_time(shown.version.created_unix_s)},
-          {"config", manifest.config},         {"activation_block", manifest.activation_block},
-          {"blobs", std::move(blobs)},         {"recipe", manifest.recipe},
-          {"provenance", manifest.provenance}, {"report", manifest.report},
-          {"costs", to_json(shown.costs)},     {"sources", sources_json(shown.sources)}};
+  return {{"registry", shown.registry},
+          {"version", shown.version.digest.hex()},
+          {"tags", shown.version.tags},
+          {"created", utc_time(shown.version.created_unix_s)},
+          {"config", manifest.config},
+          {"activation_block", manifest.activation_block},
+          {"blobs", std::move(blobs)},
+          {"recipe", manifest.recipe},
+          {"provenance", manifest.provenance},
+          {"report", manifest.report},
+          {"costs", to_json(shown.costs)},
+          {"sources", sources_json(shown.sources)},
+          {"signatures", signatures_as_json(shown.signatures)}};
 }
 
 Result<void> write_html(const Shown& shown, const std::string& name, const std::filesystem::path& path) {
@@ -157,6 +166,8 @@ Result<int> registry_show(const Arguments& arguments) {
   DGQ_TRY(shown.version, registry.resolve(options.get<std::string>("model")));
   DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
   for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
+  DGQ_TRY(const Trust trust, read_trust(registry));
+  DGQ_TRY(shown.signatures, signatures_of(registry, trust, shown.version.digest));
   DGQ_TRY(shown.sources, registry.sources(shown.version.digest));
   DGQ_TRY(const std::string costs, registry.costs(shown.version.digest));
   DGQ_TRY(shown.costs, parse_costs(costs, "costs of version " + shown.version.digest.short_hex()));

@@ -11,6 +11,7 @@ Result<int> run_bench(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
 Result<int> run_registry(const Arguments&);
+Result<int> run_key(const Arguments&);
 Result<int> run_generate(const Arguments&);
 Result<int> run_eval(const Arguments&);
 Result<int> run_tokenize(const Arguments&);
@@ -26,6 +27,7 @@ constexpr Command kCommands[] = {
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
     {"registry", "manage the registry: list, show, tag, verify, gc, export, import, ...", run_registry},
+    {"key", "keys that sign versions, and which of them a registry trusts", run_key},
     {"kernels", "list the kernels, what this CPU has, and which are chosen", run_kernels},
 };
 
