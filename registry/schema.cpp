@@ -92,19 +92,17 @@ CREATE TABLE trusted_key(
   revoked INTEGER                                               -- when; for good
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE signature(
-  id INTEGER PRIMARY KEY,
   version INTEGER NOT NULL REFERENCES version(id) ON DELETE CASCADE,
   statement TEXT NOT NULL,                                      -- what is signed
   signature BLOB NOT NULL CHECK (length(signature) = 64),
   added INTEGER NOT NULL,
-  UNIQUE (version, statement, signature)
-) STRICT;
+  PRIMARY KEY (version, statement, signature)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE accepted(                                          -- against rollback
   model TEXT PRIMARY KEY,
   counter INTEGER NOT NULL                                      -- the highest that was ever run
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX audit_time ON audit(time);
 )sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);
@@ -191,7 +189,10 @@ Result<std::unique_ptr<Db>> open_writable(const std::filesystem::path& path, boo
   // the rest.
   if (*version == 0) DGQ_CHECK(db->script("PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;"));
   DGQ_CHECK(apply_writer_settings(*db));
-  if (*version < kSchemaVersion) DGQ_CHECK(migrate(*db, path));
+  if (*version < kSchemaVersion) {
+    DGQ_CHECK(migrate(*db, path));
+    db->checkpoint();  // the WAL is for what comes: where space is short, it must hold what cleans up after a failure
+  }
   return db;
 }
 

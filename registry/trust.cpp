@@ -65,10 +65,7 @@ Result<void> read_clock(sqlite::Db& db, Trust& trust) {
   return {};
 }
 
-constexpr const char* kSignatures =
-    "SELECT v.digest, s.statement, s.signature FROM signature s JOIN version v ON v.id = s.version ";
-
-// Of a row of kSignatures.
+// Of a row of for_each_signature().
 Result<Signature> read_signature(const Statement& row) {
   DGQ_TRY(const Digest version, row.digest(0));
   const std::string where = "a stored signature of version " + version.short_hex();
@@ -79,6 +76,20 @@ Result<Signature> read_signature(const Statement& row) {
     return Error{Errc::corrupt, where + " is not of this version"};
   std::memcpy(signature.bytes.data(), bytes.data(), bytes.size());
   return signature;
+}
+
+// Those of one version, or all, in the order of their storing; sink takes a Result<Signature>.
+template <class Sink>
+Result<void> for_each_signature(sqlite::Db& db, const std::optional<Digest>& version, const Sink& sink) {
+  DGQ_TRY(Statement rows, db.query("SELECT v.digest, s.statement, s.signature FROM signature s "
+                                   "JOIN version v ON v.id = s.version WHERE ?1 IS NULL OR v.digest = ?1 "
+                                   "ORDER BY s.added, s.statement, s.signature",
+                                   version));
+  while (true) {
+    DGQ_TRY(const bool row, rows.step());
+    if (!row) return {};
+    DGQ_CHECK(sink(read_signature(rows)));
+  }
 }
 
 SignatureInfo::Standing standing_of(const Signature& signature, const TrustedKey* key, std::int64_t now) {
@@ -183,15 +194,13 @@ Result<Trust> read_trust(Registry& registry) {
 
 Result<std::vector<SignatureInfo>> stored_signatures(sqlite::Db& db, const Trust& trust,
                                                      const Digest& version) {
-  DGQ_TRY(Statement rows,
-          db.query((std::string(kSignatures) + "WHERE v.digest = ? ORDER BY s.id").c_str(), version));
   std::vector<SignatureInfo> found;
-  while (true) {
-    DGQ_TRY(const bool row, rows.step());
-    if (!row) return found;
-    DGQ_TRY(Signature signature, read_signature(rows));
-    found.push_back(trust.examine(std::move(signature)));
-  }
+  DGQ_CHECK(for_each_signature(db, version, [&](Result<Signature> signature) -> Result<void> {
+    DGQ_CHECK(signature);
+    found.push_back(trust.examine(std::move(*signature)));
+    return {};
+  }));
+  return found;
 }
 
 Result<std::vector<SignatureInfo>> signatures_of(Registry& registry, const Trust& trust,
@@ -200,34 +209,31 @@ Result<std::vector<SignatureInfo>> signatures_of(Registry& registry, const Trust
 }
 
 Result<Signatures> all_signatures(Registry& registry, const Trust& trust) {
-  DGQ_TRY(Statement rows, registry.state().db->query((std::string(kSignatures) + "ORDER BY s.id").c_str()));
   Signatures found;
-  while (true) {
-    DGQ_TRY(const bool row, rows.step());
-    if (!row) return found;
-    DGQ_TRY(Signature signature, read_signature(rows));
-    const Digest version = signature.claim.version;
-    found[version].push_back(trust.examine(std::move(signature)));
-  }
+  DGQ_CHECK(for_each_signature(*registry.state().db, std::nullopt,
+                               [&](Result<Signature> signature) -> Result<void> {
+                                 DGQ_CHECK(signature);
+                                 const Digest version = signature->claim.version;
+                                 found[version].push_back(trust.examine(std::move(*signature)));
+                                 return {};
+                               }));
+  return found;
 }
 
 Result<void> check_signatures(sqlite::Db& db, std::vector<std::string>& faults) {
   DGQ_TRY(const Trust trust, read_trust(db));
-  DGQ_TRY(Statement rows, db.query(kSignatures));
-  while (true) {
-    DGQ_TRY(const bool row, rows.step());
-    if (!row) return {};
-    auto signature = read_signature(rows);
+  return for_each_signature(db, std::nullopt, [&](Result<Signature> signature) -> Result<void> {
     if (!signature) {
       faults.push_back(signature.error().what);
-      continue;
+      return {};
     }
     const SignatureInfo info = trust.examine(std::move(*signature));
     const Claim& said = info.signature.claim;
     if (info.standing == SignatureInfo::Standing::forged)
       faults.push_back("a signature of version " + said.version.short_hex() + " is not by key " + said.key +
                        ", which it names");
-  }
+    return {};
+  });
 }
 
 Result<Usable> resolve_to_use(Registry& registry, std::string_view reference) {

@@ -108,7 +108,7 @@ Result<void> store_signatures(sqlite::Db& db, std::int64_t version, std::span<co
     if (trust.examine(signature).standing == SignatureInfo::Standing::forged) return forged(signature);
     const std::string text = signature.claim.text();
     DGQ_TRY(const auto known,
-            db.find_integer("SELECT id FROM signature WHERE version = ? AND statement = ? AND signature = ?",
+            db.find_integer("SELECT 1 FROM signature WHERE version = ? AND statement = ? AND signature = ?",
                             version, text, std::span(signature.bytes)));
     if (known) continue;
     DGQ_CHECK(db.run("INSERT INTO signature(version, statement, signature, added) VALUES (?, ?, ?, ?)",

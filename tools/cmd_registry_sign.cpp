@@ -139,7 +139,9 @@ Result<int> registry_policy(const Arguments& arguments) {
 
 std::string signed_cell(const Verdict& verdict, bool any) {
   if (!verdict.trusted) return any ? "untrusted" : "-";
-  return one_line(verdict.signer) + " #" + std::to_string(verdict.counter);
+  const std::string until =
+      verdict.expires_unix_s ? " until " + utc_time(*verdict.expires_unix_s).substr(0, 10) : "";
+  return one_line(verdict.signer) + " #" + std::to_string(verdict.counter) + until;
 }
 
 Json signed_json(const Verdict& verdict, bool any) {

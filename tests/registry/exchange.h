@@ -8,8 +8,7 @@ namespace dgq::test {
 
 // Takes the third step of the schema back.
 inline constexpr const char* kBeforeSignatures =
-    "DROP TABLE signature; DROP TABLE trusted_key; DROP TABLE accepted; DROP TABLE setting; DROP INDEX "
-    "audit_time;";
+    "DROP TABLE signature; DROP TABLE trusted_key; DROP TABLE accepted; DROP TABLE setting;";
 
 inline Result<std::string> export_text(Registry& registry, const std::vector<std::string>& names,
                                        const std::optional<std::string>& since = {}) {

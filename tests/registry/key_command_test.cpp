@@ -38,6 +38,7 @@ TEST_F(KeyCommandTest, FromAKeyToAnEnforcedPolicy) {
   EXPECT_EQ(claim.at("counter"), 1);
   EXPECT_EQ(claim.at("version"), version_.hex());
   EXPECT_EQ(claim.at("expires"), "2999-01-01T00:00:00Z");
+  EXPECT_NE(run("registry list").out.find("release #1 until 2999-01-01"), std::string::npos);
   EXPECT_EQ(json("registry sign demo --key " + key_ + " --counter 5").at("expires"), nullptr);
 
   EXPECT_EQ(json("registry show demo").at("signatures").at(1).at("counter"), 5);
