@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/time.h"
 #include "registry/audit.h"
@@ -81,10 +82,12 @@ Result<Signature> read_signature(const Statement& row) {
 // Those of one version, or all, in the order of their storing; sink takes a Result<Signature>.
 template <class Sink>
 Result<void> for_each_signature(sqlite::Db& db, const std::optional<Digest>& version, const Sink& sink) {
-  DGQ_TRY(Statement rows, db.query("SELECT v.digest, s.statement, s.signature FROM signature s "
-                                   "JOIN version v ON v.id = s.version WHERE ?1 IS NULL OR v.digest = ?1 "
-                                   "ORDER BY s.added, s.statement, s.signature",
-                                   version));
+  const std::string sql = std::string(
+                              "SELECT v.digest, s.statement, s.signature FROM signature s "
+                              "JOIN version v ON v.id = s.version WHERE ") +
+                          (version ? "v.digest = ?1" : "?1 IS NULL") +
+                          " ORDER BY s.added, s.statement, s.signature";
+  DGQ_TRY(Statement rows, db.query(sql.c_str(), version));
   while (true) {
     DGQ_TRY(const bool row, rows.step());
     if (!row) return {};
@@ -128,6 +131,15 @@ std::string fault_of(const SignatureInfo& info, const std::string& model, std::i
   return {};
 }
 
+std::string some_of(const std::set<std::string>& faults) {
+  constexpr int kShown = 4;
+  std::string text;
+  int shown = 0;
+  for (const std::string& fault : faults)
+    if (++shown <= kShown) text += (shown == 1 ? "" : "; ") + fault;
+  return text + (shown > kShown ? "; and " + std::to_string(shown - kShown) + " more" : "");
+}
+
 }  // namespace
 
 const char* to_text(Policy policy) { return kPolicies[static_cast<int>(policy)]; }
@@ -140,8 +152,8 @@ Result<Policy> parse_policy(std::string_view text) {
 }
 
 const char* to_text(SignatureInfo::Standing standing) {
-  constexpr const char* kTexts[] = {"trusted", "unknown key",   "revoked key",
-                                    "forged",  "not yet valid", "expired"};
+  constexpr const char* kTexts[] = {"good",   "unknown key",   "revoked key",
+                                    "forged", "not yet valid", "expired"};
   return kTexts[static_cast<int>(standing)];
 }
 
@@ -159,22 +171,20 @@ SignatureInfo Trust::examine(Signature signature) const {
 
 Verdict Trust::judge(std::span<const SignatureInfo> signatures, const std::string& model,
                      std::int64_t floor) const {
-  constexpr std::size_t kShown = 4;
   if (const auto found = accepted.find(model); found != accepted.end())
     floor = std::max(floor, found->second);
   Verdict verdict;
-  std::string faults;
-  for (std::size_t i = 0; i < signatures.size(); ++i) {
-    const SignatureInfo& info = signatures[i];
+  std::set<std::string> faults;  // several signatures of one key may have the same
+  for (const SignatureInfo& info : signatures) {
     const Claim& said = info.signature.claim;
     const std::string fault = fault_of(info, model, floor);
-    if (!fault.empty() && i < kShown)
-      faults += (i == 0 ? "key " : "; key ") + said.key +
-                (info.signer == said.key ? "" : " (" + info.signer + ")") + " " + fault;
-    if (fault.empty() && said.counter > verdict.counter)
+    const std::string signer = info.signer == said.key ? "" : " (" + info.signer + ")";
+    if (!fault.empty())
+      faults.insert("key " + said.key + signer + " " + fault);
+    else if (said.counter > verdict.counter)
       verdict = {true, info.signer, said.counter, said.expires_unix_s, {}};
   }
-  if (!verdict.trusted) verdict.why_not = signatures.empty() ? "it has no signature" : faults;
+  if (!verdict.trusted) verdict.why_not = signatures.empty() ? "it has no signature" : some_of(faults);
   return verdict;
 }
 

@@ -40,6 +40,7 @@ struct Shown {
   std::vector<FileDigest> sources;         // files that it was made from
   std::vector<StageCost> costs;            // of making it
   std::vector<SignatureInfo> signatures;
+  std::map<std::string, Verdict> verdicts;  // by model name
 };
 
 std::uint64_t stored_bytes(const Shown& shown, const BlobRef& blob) {
@@ -103,7 +104,7 @@ void print_text(const Shown& shown) {
   print_object("Recipe", manifest.recipe);
   print_object("Provenance", manifest.provenance);
   print_sources(shown.sources);
-  print_signatures(shown.signatures);
+  print_signatures(shown.signatures, shown.verdicts);
 }
 
 Json as_json(const Shown& shown) {
@@ -115,6 +116,9 @@ Json as_json(const Shown& shown) {
                      {"digest", blob.digest.hex()},
                      {"bytes", blob.bytes},
                      {"stored_bytes", stored_bytes(shown, blob)}});
+  Json verdicts = Json::object();
+  for (const auto& [model, verdict] : shown.verdicts)
+    verdicts[model] = signed_json(verdict, !shown.signatures.empty());
   return {{"registry", shown.registry},
           {"version", shown.version.digest.hex()},
           {"tags", shown.version.tags},
@@ -127,7 +131,8 @@ Json as_json(const Shown& shown) {
           {"report", manifest.report},
           {"costs", to_json(shown.costs)},
           {"sources", sources_json(shown.sources)},
-          {"signatures", signatures_as_json(shown.signatures)}};
+          {"signatures", signatures_as_json(shown.signatures)},
+          {"signed", std::move(verdicts)}};
 }
 
 Result<void> write_html(const Shown& shown, const std::string& name, const std::filesystem::path& path) {
@@ -168,6 +173,10 @@ Result<int> registry_show(const Arguments& arguments) {
   for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
   DGQ_TRY(const Trust trust, read_trust(registry));
   DGQ_TRY(shown.signatures, signatures_of(registry, trust, shown.version.digest));
+  for (const std::string& tag : shown.version.tags) {
+    const std::string model = tag.substr(0, tag.find(':'));
+    shown.verdicts[model] = trust.judge(shown.signatures, model);
+  }
   DGQ_TRY(shown.sources, registry.sources(shown.version.digest));
   DGQ_TRY(const std::string costs, registry.costs(shown.version.digest));
   DGQ_TRY(shown.costs, parse_costs(costs, "costs of version " + shown.version.digest.short_hex()));

@@ -153,7 +153,8 @@ Json signed_json(const Verdict& verdict, bool any) {
           {"expires", expiry_json(verdict.expires_unix_s)}};
 }
 
-void print_signatures(const std::vector<SignatureInfo>& signatures) {
+void print_signatures(const std::vector<SignatureInfo>& signatures,
+                      const std::map<std::string, Verdict>& verdicts) {
   if (signatures.empty()) return;
   std::cout << "\nSignatures\n";
   Table table({"KEY", "SIGNER", "MODEL", ">COUNTER", "NOT BEFORE", "EXPIRES", "STANDING"});
@@ -164,6 +165,9 @@ void print_signatures(const std::vector<SignatureInfo>& signatures) {
                to_text(info.standing)});
   }
   table.print();
+  for (const auto& [model, verdict] : verdicts)
+    std::cout << model << ": " << (verdict.trusted ? "trusted" : "not trusted: " + one_line(verdict.why_not))
+              << '\n';
 }
 
 Json signatures_as_json(const std::vector<SignatureInfo>& signatures) {
@@ -176,7 +180,6 @@ Json signatures_as_json(const std::vector<SignatureInfo>& signatures) {
                     {"counter", claim.counter},
                     {"not_before", utc_time(claim.not_before_unix_s)},
                     {"expires", expiry_json(claim.expires_unix_s)},
-                    {"trusted", info.standing == SignatureInfo::Standing::good},
                     {"standing", to_text(info.standing)}});
   }
   return list;

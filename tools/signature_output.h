@@ -13,8 +13,9 @@ Result<int> registry_policy(const Arguments& arguments);
 std::string signed_cell(const Verdict& verdict, bool any);
 Json signed_json(const Verdict& verdict, bool any);
 
-// For `show`.
-void print_signatures(const std::vector<SignatureInfo>& signatures);
+// For `show`, with the verdict for each model name.
+void print_signatures(const std::vector<SignatureInfo>& signatures,
+                      const std::map<std::string, Verdict>& verdicts);
 Json signatures_as_json(const std::vector<SignatureInfo>& signatures);
 
 // For `verify`: --policy, by default that of the registry, over every name, or over those of one version. Under enforce what is

@@ -42,7 +42,9 @@ TEST_F(KeyCommandTest, FromAKeyToAnEnforcedPolicy) {
   EXPECT_EQ(json("registry sign demo --key " + key_ + " --counter 5").at("expires"), nullptr);
 
   EXPECT_EQ(json("registry show demo").at("signatures").at(1).at("counter"), 5);
-  EXPECT_EQ(json("registry show demo").at("signatures").at(1).at("trusted"), true);
+  EXPECT_EQ(json("registry show demo").at("signatures").at(1).at("standing"), "good");
+  EXPECT_EQ(json("registry show demo").at("signed").at("demo").at("trusted"), true);
+  EXPECT_EQ(json("registry show demo:next").at("signed").at("demo"), nullptr);
   EXPECT_NE(run("registry show demo").out.find("release"), std::string::npos);
   const Json models = json("registry list").at("models");
   EXPECT_EQ(models.at(0).at("signed").at("counter"), 5);
@@ -66,6 +68,7 @@ TEST_F(KeyCommandTest, FromAKeyToAnEnforcedPolicy) {
   EXPECT_NE(json("key list").at("keys").at(0).at("revoked"), nullptr);
   expect_line("registry tag demo demo:other", "was revoked");
   EXPECT_NE(run("registry list").out.find("untrusted"), std::string::npos);
+  EXPECT_NE(run("registry show demo").out.find("demo: not trusted: key " + id), std::string::npos);
 }
 
 // What runs a model asks first: here tokenize, run and unpack, each before it looks at any blob.
