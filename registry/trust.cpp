@@ -246,6 +246,16 @@ Result<void> check_signatures(sqlite::Db& db, std::vector<std::string>& faults) 
   });
 }
 
+std::vector<std::string> models_named(const VersionInfo& version, std::string_view reference) {
+  const auto name = ModelRef::parse(reference);
+  std::set<std::string> models;
+  for (const std::string& tag : version.tags) {
+    if (name && tag == name->text()) return {name->model};
+    models.insert(tag.substr(0, tag.find(':')));
+  }
+  return {models.begin(), models.end()};
+}
+
 Result<Usable> resolve_to_use(Registry& registry, std::string_view reference) {
   Usable used;
   DGQ_TRY(used.version, registry.resolve(reference));
@@ -253,15 +263,11 @@ Result<Usable> resolve_to_use(Registry& registry, std::string_view reference) {
   if (trust.policy == Policy::off) return used;
   if (!trust.clock_note.empty()) used.warnings.push_back(trust.clock_note);
   DGQ_TRY(const std::vector<SignatureInfo> signatures, signatures_of(registry, trust, used.version.digest));
-  // A digest stands for each of its names.
-  const auto named = ModelRef::parse(reference);
-  const std::vector<std::string>& tags = used.version.tags;
-  const bool by_name = named && std::find(tags.begin(), tags.end(), named->text()) != tags.end();
   Verdict verdict;
-  for (const std::string& tag : tags) {
-    used.model = by_name ? named->model : tag.substr(0, tag.find(':'));
-    verdict = trust.judge(signatures, used.model);
-    if (verdict.trusted || by_name) break;
+  for (const std::string& model : models_named(used.version, reference)) {
+    if (verdict.trusted) break;
+    verdict = trust.judge(signatures, model);
+    used.model = model;
   }
   used.counter = verdict.counter;
   if (verdict.trusted) return used;

@@ -78,6 +78,9 @@ struct SignOptions {
 Result<Claim> sign_version(Registry& registry, std::string_view reference, const PrivateKey& key,
                            const SignOptions& options);
 
+// The model names that a reference to the version stands for: that of the name, or, for a digest, those of all its names.
+std::vector<std::string> models_named(const VersionInfo& version, std::string_view reference);
+
 // A version that the policy lets run.
 struct Usable {
   VersionInfo version;

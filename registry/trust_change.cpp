@@ -46,22 +46,6 @@ Result<std::vector<SignatureInfo>> with_stored(sqlite::Db& db, const Trust& trus
   return all;
 }
 
-// The model that a signature of the version is for.
-Result<std::string> model_of(const VersionInfo& version, std::string_view reference) {
-  if (const auto name = ModelRef::parse(reference);
-      name && std::find(version.tags.begin(), version.tags.end(), name->text()) != version.tags.end())
-    return name->model;
-  std::optional<std::string> model;
-  for (const std::string& tag : version.tags) {
-    const std::string other = tag.substr(0, tag.find(':'));
-    if (model && *model != other)
-      return Error{Errc::invalid, "version " + version.digest.short_hex() + " has names of the models " +
-                                      *model + " and " + other + ": sign it by one of its names"};
-    model = other;
-  }
-  return model.value_or("");
-}
-
 // Highest counter of a model, of signatures by keys that are known, and of what was run. Signatures by unknown keys may
 // say anything.
 Result<std::int64_t> highest_counter(Registry& registry, const Trust& trust, const std::string& model) {
@@ -96,6 +80,24 @@ Result<void> check_times(const Claim& said, std::int64_t now) {
   if (said.expires_unix_s && *said.expires_unix_s <= std::max(now, said.not_before_unix_s))
     return Error{Errc::invalid, "the signature would be over before it begins: choose a later expiry"};
   return {};
+}
+
+// What a key is about to sign; its own counters are known to `trust`.
+Result<Claim> make_claim(Registry& registry, const Trust& trust, const VersionInfo& version,
+                         std::string_view reference, const SignOptions& options) {
+  const std::vector<std::string> models = models_named(version, reference);
+  if (models.size() > 1)
+    return Error{Errc::invalid, "version " + version.digest.short_hex() + " has names of the models " +
+                                    models[0] + " and " + models[1] + ": sign it by one of its names"};
+  Claim said;
+  said.version = version.digest;
+  said.model = models.front();
+  DGQ_TRY(const std::int64_t highest, highest_counter(registry, trust, said.model));
+  DGQ_TRY(said.counter, choose_counter(highest, options.counter, said.model));
+  said.not_before_unix_s = options.not_before_unix_s.value_or(unix_now_s());
+  said.expires_unix_s = options.expires_unix_s;
+  DGQ_CHECK(check_times(said, unix_now_s()));
+  return said;
 }
 
 }  // namespace
@@ -225,17 +227,10 @@ Result<Claim> sign_version(Registry& registry, std::string_view reference, const
   if (known && known->revoked_unix_s)
     return Error{Errc::invalid, "key " + id + " was revoked in registry " + registry.path().string()};
   if (!known) trust.keys.push_back({key.public_key(), id, "", 0, {}});  // its own counters count
-  Claim said;
-  said.version = version.digest;
-  DGQ_TRY(said.model, model_of(version, reference));
-  DGQ_TRY(const std::int64_t highest, highest_counter(registry, trust, said.model));
-  DGQ_TRY(said.counter, choose_counter(highest, options.counter, said.model));
-  said.not_before_unix_s = options.not_before_unix_s.value_or(unix_now_s());
-  said.expires_unix_s = options.expires_unix_s;
-  DGQ_CHECK(check_times(said, unix_now_s()));
+  DGQ_TRY(Claim claim, make_claim(registry, trust, version, reference, options));
   DGQ_TRY(const auto row, db.find_integer("SELECT id FROM version WHERE digest = ?", version.digest));
   if (!row) return Error{Errc::not_found, std::string(reference) + " was removed meanwhile"};
-  const Signature signature = Signature::make(std::move(said), key);
+  const Signature signature = Signature::make(std::move(claim), key);
   DGQ_CHECK(store_signatures(db, *row, std::span(&signature, 1), "sign"));
   DGQ_CHECK(transaction.commit());
   return signature.claim;

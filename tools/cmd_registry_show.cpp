@@ -173,10 +173,8 @@ Result<int> registry_show(const Arguments& arguments) {
   for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
   DGQ_TRY(const Trust trust, read_trust(registry));
   DGQ_TRY(shown.signatures, signatures_of(registry, trust, shown.version.digest));
-  for (const std::string& tag : shown.version.tags) {
-    const std::string model = tag.substr(0, tag.find(':'));
+  for (const std::string& model : models_named(shown.version, shown.version.digest.hex()))
     shown.verdicts[model] = trust.judge(shown.signatures, model);
-  }
   DGQ_TRY(shown.sources, registry.sources(shown.version.digest));
   DGQ_TRY(const std::string costs, registry.costs(shown.version.digest));
   DGQ_TRY(shown.costs, parse_costs(costs, "costs of version " + shown.version.digest.short_hex()));
