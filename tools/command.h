@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "tools/exit_codes.h"
 
 namespace dgq::tools {
 
@@ -29,8 +30,8 @@ struct CommandGroup {
   std::span<const Command> commands;
 };
 
-// Runs the subcommand that the first argument names. --help lists them; no or an unknown name says so on stderr and gives
-// kExitUsage.
+// Runs the subcommand that the first argument names. --help lists them, `help COMMAND` is `COMMAND --help`; no or an unknown name
+// says so on stderr and gives kExitUsage.
 Result<int> dispatch(const CommandGroup& group, const Arguments& arguments);
 
 double now_s();  // seconds of a steady clock
@@ -38,8 +39,7 @@ double now_s();  // seconds of a steady clock
 // Text from files and flags in a message of one line: control characters become '?'.
 std::string one_line(std::string text);
 
-// Exit codes: 0 done; 1 failed (one line on stderr); 2 there is no such command.
-inline constexpr int kExitUsage = 2;
+const CommandGroup& dgq_commands();  // `dgq` itself (tools/main.cpp)
 
 // One subcommand's options. parse() handles --help (prints usage, options and `examples`) and returns true when the
 // command should go on, false when help was printed. Errors: Errc::invalid, pointing to --help.
@@ -57,6 +57,24 @@ struct Options {
   const T& get(const char* name) const {
     return values[name].as<T>();
   }
+};
+
+// Asks commands what they are instead of running them: while a ListeningCommands lives, dispatch() and Options::parse() of this
+// thread tell the listener, and the command ends there.
+class CommandListener {
+ public:
+  virtual ~CommandListener() = default;
+  virtual void group(const CommandGroup& group) = 0;
+  virtual void options(const Options& options) = 0;
+};
+class ListeningCommands {
+ public:
+  explicit ListeningCommands(CommandListener& listener);
+  ListeningCommands(const ListeningCommands&) = delete;
+  ~ListeningCommands();
+
+ private:
+  CommandListener* before_;
 };
 
 // --registry, and with it --cache where layer files are used: the same everywhere.
