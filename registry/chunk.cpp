@@ -38,6 +38,7 @@ struct ChunkEncoder::Context {
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
   }
   void set_level(int level, int window_log) {  // 0: as the level says
+    ZSTD_CCtx_reset(zstd, ZSTD_reset_session_only);  // one that failed for want of room would refuse parameters
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, window_log);
   }

@@ -8,6 +8,8 @@
 // The lock is an open-file-description lock (Linux 3.15): unlike fcntl's process locks it is not lost when
 // another part of this process closes the same file, and it tells two adds of one process apart.
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -33,8 +35,21 @@ struct flock lock_of(std::int64_t ingest) {
   return lock;
 }
 
+// The registry's owner and mode for a lock file that was just made, as SQLite does for its -wal: one that root or another
+// member of the group has made must not keep the others out.
+void share_lock_file(const Fd& fd, const std::filesystem::path& registry) {
+  struct stat info;
+  if (::stat(registry.c_str(), &info) != 0) return;
+  if (::geteuid() == 0 && ::fchown(fd.get(), info.st_uid, info.st_gid) != 0) return;
+  static_cast<void>(::fchmod(fd.get(), info.st_mode & 0666));
+}
+
 Result<Fd> open_lock_file(const std::filesystem::path& registry) {
   const std::filesystem::path path = registry.string() + ".lock";
+  if (Fd made(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666)); made) {
+    share_lock_file(made, registry);
+    return made;
+  }
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (!fd) return errno_error("open", path, errno);
   return fd;
@@ -47,14 +62,24 @@ Result<bool> is_alive(const Fd& lock_file, std::int64_t ingest) {
   return lock.l_type != F_UNLCK;
 }
 
-Result<std::vector<std::int64_t>> dead_ingests(const Fd& lock_file, Statement rows) {
-  std::vector<std::int64_t> dead;
+// Asks only, so that it can also be done where nothing can be written.
+Result<std::vector<std::int64_t>> dead_ingests(const std::filesystem::path& registry, Statement rows) {
+  std::vector<std::int64_t> found, dead;
   while (true) {
     DGQ_TRY(const bool row, rows.step());
-    if (!row) return dead;
-    DGQ_TRY(const bool alive, is_alive(lock_file, rows.integer(0)));
-    if (!alive) dead.push_back(rows.integer(0));
+    if (!row) break;
+    found.push_back(rows.integer(0));
   }
+  if (found.empty()) return found;
+  const std::filesystem::path path = registry.string() + ".lock";
+  const Fd lock_file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!lock_file && errno == ENOENT) return found;  // then nobody holds a lock
+  if (!lock_file) return errno_error("open", path, errno);
+  for (const std::int64_t id : found) {
+    DGQ_TRY(const bool alive, is_alive(lock_file, id));
+    if (!alive) dead.push_back(id);
+  }
+  return dead;
 }
 
 // Long enough for someone to come back with the stick, short enough that what was given up does not stay for ever.
@@ -62,19 +87,21 @@ constexpr std::int64_t kKeepInterruptedS = 7 * 24 * 3600;
 
 }  // namespace
 
-Result<std::int64_t> Registry::State::reap_dead_ingests(bool interrupted_imports) {
-  DGQ_TRY(const Fd lock_file, open_lock_file(path));
+Result<std::vector<std::int64_t>> Registry::State::reapable_ingests(bool interrupted_imports) {
   DGQ_TRY(Statement rows, db->query("SELECT id FROM ingest WHERE resume IS NULL OR started < ?",
                                     interrupted_imports ? INT64_MAX : unix_now_s() - kKeepInterruptedS));
-  DGQ_TRY(const std::vector<std::int64_t> dead, dead_ingests(lock_file, std::move(rows)));
+  return dead_ingests(path, std::move(rows));
+}
+
+Result<std::int64_t> Registry::State::reap_dead_ingests(bool interrupted_imports) {
+  DGQ_TRY(const std::vector<std::int64_t> dead, reapable_ingests(interrupted_imports));
   for (const std::int64_t id : dead) DGQ_CHECK(db->run("DELETE FROM ingest WHERE id = ?", id));
   return static_cast<std::int64_t>(dead.size());
 }
 
 Result<std::uint64_t> Registry::State::interrupted_imports() {
-  DGQ_TRY(const Fd lock_file, open_lock_file(path));
   DGQ_TRY(Statement rows, db->query("SELECT id FROM ingest WHERE resume IS NOT NULL"));
-  DGQ_TRY(const std::vector<std::int64_t> dead, dead_ingests(lock_file, std::move(rows)));
+  DGQ_TRY(const std::vector<std::int64_t> dead, dead_ingests(path, std::move(rows)));
   return dead.size();
 }
 
@@ -85,7 +112,7 @@ Result<std::unique_ptr<Ingest::State>> Registry::State::begin_ingest(const std::
   if (reaped > 0) DGQ_CHECK(sweep_blobs());
   DGQ_TRY(Fd lock_file, open_lock_file(path));
   DGQ_TRY(Statement before, db->query("SELECT id FROM ingest WHERE resume = ?", resume));  // none equals NULL
-  DGQ_TRY(const std::vector<std::int64_t> dead, dead_ingests(lock_file, std::move(before)));
+  DGQ_TRY(const std::vector<std::int64_t> dead, dead_ingests(path, std::move(before)));
   DGQ_CHECK(
       db->run("INSERT INTO ingest(started, who, resume) VALUES (?, ?, ?)", unix_now_s(), who_am_i(), resume));
   const std::int64_t id = db->last_insert_id();

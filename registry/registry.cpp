@@ -19,16 +19,12 @@ bool is_digest_prefix(std::string_view text) {
          text.find_first_not_of("0123456789abcdef") == text.npos;
 }
 
-// "...; it has a:latest, b:latest": what a person may have meant.
-Error unknown_model(std::string_view reference, const std::filesystem::path& path,
-                    const std::vector<TagInfo>& tags) {
-  constexpr std::size_t kShown = 8;
-  std::string what = "no model '" + std::string(reference) + "' in registry " + path.string();
-  if (tags.empty()) return {Errc::not_found, what + ": it is empty; add one with: dgq quantize"};
-  for (std::size_t i = 0; i < tags.size() && i < kShown; ++i)
-    what += (i == 0 ? "; it has " : ", ") + tags[i].model + ":" + tags[i].tag;
-  if (tags.size() > kShown) what += " and " + std::to_string(tags.size() - kShown) + " more";
-  return {Errc::not_found, what};
+// Of the first row, when there is one.
+Result<std::optional<Digest>> first_digest(Statement& rows) {
+  DGQ_TRY(const bool row, rows.step());
+  if (!row) return std::optional<Digest>();
+  DGQ_TRY(const Digest digest, rows.digest(0));
+  return std::optional(digest);
 }
 
 }  // namespace
@@ -38,17 +34,17 @@ Result<void> Registry::State::require_writable() const {
   return Error{Errc::invalid, "registry " + path.string() + " was opened for reading only"};
 }
 
-Result<void> Registry::State::move_tag(const ModelRef& name, std::int64_t version, const Digest& digest,
-                                       const char* action) {
-  std::optional<Digest> from;
-  DGQ_TRY(Statement old, db->query("SELECT v.digest FROM tag t JOIN version v ON v.id = t.version "
+Result<std::optional<Digest>> Registry::State::named_version(const ModelRef& name) {
+  DGQ_TRY(Statement row, db->query("SELECT v.digest FROM tag t JOIN version v ON v.id = t.version "
                                    "WHERE t.model = ? AND t.tag = ?",
                                    name.model, name.tag));
-  DGQ_TRY(const bool existed, old.step());
-  if (existed) {
-    DGQ_TRY(from, old.digest(0));
-    if (from == digest) return {};
-  }
+  return first_digest(row);
+}
+
+Result<void> Registry::State::move_tag(const ModelRef& name, std::int64_t version, const Digest& digest,
+                                       const char* action) {
+  DGQ_TRY(const std::optional<Digest> from, named_version(name));
+  if (from == digest) return {};
   if (std::string_view(action) != "add") DGQ_CHECK(require_trusted(*db, name, from, digest));
   DGQ_CHECK(
       db->run("INSERT INTO tag(model, tag, version, updated) VALUES (?, ?, ?, ?) ON CONFLICT(model, tag) "
@@ -113,39 +109,72 @@ Result<Registry> Registry::open(const std::filesystem::path& path, Mode mode, bo
   return Registry(std::move(state));
 }
 
+// Rows of `version` hold manifests, one of many pages each; its index on the digest has all that is asked here.
 Result<std::vector<TagInfo>> Registry::list() {
-  DGQ_TRY(Statement rows, state_->db->query("SELECT t.model, t.tag, v.digest, t.updated FROM tag t "
-                                            "JOIN version v ON v.id = t.version ORDER BY t.model, t.tag"));
+  DGQ_TRY(Statement rows, state_->db->query(R"sql(
+WITH v(id, digest) AS MATERIALIZED (SELECT id, digest FROM version)
+SELECT t.model, t.tag, v.digest, t.updated, coalesce(sum(b.bytes), 0), coalesce(sum(b.stored_bytes), 0)
+FROM tag t JOIN v ON v.id = t.version LEFT JOIN version_blob x ON x.version = t.version LEFT JOIN blob b ON b.id = x.blob
+GROUP BY t.model, t.tag ORDER BY t.model, t.tag)sql"));
   std::vector<TagInfo> tags;
   while (true) {
     DGQ_TRY(const bool row, rows.step());
     if (!row) return tags;
     DGQ_TRY(const Digest digest, rows.digest(2));
-    tags.push_back({std::string(rows.text(0)), std::string(rows.text(1)), digest, rows.integer(3)});
+    tags.push_back({std::string(rows.text(0)), std::string(rows.text(1)), digest, rows.integer(3),
+                    static_cast<std::uint64_t>(rows.integer(4)),
+                    static_cast<std::uint64_t>(rows.integer(5))});
   }
 }
 
-Result<VersionInfo> Registry::resolve(std::string_view reference) {
-  DGQ_TRY(Transaction snapshot, Transaction::begin(*state_->db, Transaction::Kind::read));
-  DGQ_TRY(const std::vector<TagInfo> tags, list());
-  const auto name = ModelRef::parse(reference);
-  std::optional<Digest> digest;
-  for (const TagInfo& tag : tags)
-    if (name && tag.model == name->model && tag.tag == name->tag) digest = tag.version;
-  if (!digest && is_digest_prefix(reference)) {
-    for (const TagInfo& tag : tags) {
-      if (!tag.version.hex().starts_with(reference)) continue;
-      if (digest && *digest != tag.version)
-        return Error{Errc::invalid, "'" + std::string(reference) +
-                                        "' is the beginning of more than one version's " +
-                                        "digest in registry " + path().string() + "; give more digits"};
-      digest = tag.version;
-    }
-  }
-  if (!digest) return name ? unknown_model(reference, path(), tags) : name.error();
+// "...; it has a:latest, b:latest": what a person may have meant.
+Error Registry::State::unknown_model(std::string_view reference) {
+  constexpr std::int64_t kShown = 8;
+  std::string what = "no model '" + std::string(reference) + "' in registry " + path.string();
+  const auto all = db->integer("SELECT count(*) FROM tag");
+  auto rows = db->query("SELECT model, tag FROM tag ORDER BY model, tag LIMIT ?", kShown);
+  if (!all || !rows) return {Errc::not_found, what};
+  if (*all == 0) return {Errc::not_found, what + ": it is empty; add one with: dgq quantize"};
+  const char* separator = "; it has ";
+  for (auto row = rows->step(); row && *row; row = rows->step(), separator = ", ")
+    what += separator + std::string(rows->text(0)) + ":" + std::string(rows->text(1));
+  if (*all > kShown) what += " and " + std::to_string(*all - kShown) + " more";
+  return {Errc::not_found, what};
+}
 
-  DGQ_TRY(Statement row,
-          state_->db->query("SELECT manifest, created FROM version WHERE digest = ?", *digest));
+Result<std::optional<Digest>> Registry::State::find_version(std::string_view reference) {
+  if (const auto name = ModelRef::parse(reference)) {
+    DGQ_TRY(const std::optional<Digest> named, named_version(*name));
+    if (named) return named;
+  }
+  if (!is_digest_prefix(reference)) return std::optional<Digest>();
+  const auto padded = [&](char digit) {
+    return Digest::parse(std::string(reference) + std::string(64 - reference.size(), digit));
+  };
+  DGQ_TRY(const Digest lowest, padded('0'));
+  DGQ_TRY(const Digest highest, padded('f'));
+  DGQ_TRY(Statement rows,
+          db->query("SELECT v.digest FROM version v WHERE v.digest BETWEEN ? AND ? AND EXISTS "
+                    "(SELECT 1 FROM tag WHERE version = v.id)",
+                    lowest, highest));
+  DGQ_TRY(const std::optional<Digest> digest, first_digest(rows));
+  DGQ_TRY(const bool another, digest ? rows.step() : Result<bool>(false));
+  if (another)
+    return Error{Errc::invalid, "'" + std::string(reference) +
+                                    "' is the beginning of more than one version's " + "digest in registry " +
+                                    path.string() + "; give more digits"};
+  return digest;
+}
+
+Result<VersionInfo> Registry::resolve(std::string_view reference) {
+  sqlite::Db& db = *state_->db;
+  DGQ_TRY(Transaction snapshot, Transaction::begin(db, Transaction::Kind::read));
+  DGQ_TRY(const std::optional<Digest> digest, state_->find_version(reference));
+  if (!digest) {
+    const auto name = ModelRef::parse(reference);
+    return name ? state_->unknown_model(reference) : name.error();
+  }
+  DGQ_TRY(Statement row, db.query("SELECT manifest, created, id FROM version WHERE digest = ?", *digest));
   DGQ_TRY(const bool found, row.step());
   const std::string where = "registry " + path().string() + ": manifest of " + std::string(reference);
   if (!found || sha256(row.text(0)) != *digest)
@@ -153,9 +182,14 @@ Result<VersionInfo> Registry::resolve(std::string_view reference) {
                  where + " does not match its digest; see what else with: dgq registry verify"};
   VersionInfo version{*digest, {}, row.integer(1), {}};
   DGQ_TRY(version.manifest, Manifest::parse(row.text(0), where));
-  for (const TagInfo& tag : tags)
-    if (tag.version == *digest) version.tags.push_back(tag.model + ":" + tag.tag);
-  return version;
+  DGQ_TRY(
+      Statement tags,
+      db.query("SELECT model || ':' || tag FROM tag WHERE version = ? ORDER BY model, tag", row.integer(2)));
+  while (true) {
+    DGQ_TRY(const bool tag, tags.step());
+    if (!tag) return version;
+    version.tags.emplace_back(tags.text(0));
+  }
 }
 
 Result<void> Registry::tag(const Digest& version, const ModelRef& name) {
@@ -170,15 +204,12 @@ Result<void> Registry::tag(const Digest& version, const ModelRef& name) {
 Result<Digest> Registry::remove(const ModelRef& name) {
   DGQ_CHECK(state_->require_writable());
   DGQ_TRY(Transaction transaction, Transaction::begin(*state_->db, Transaction::Kind::write));
-  DGQ_TRY(const std::vector<TagInfo> tags, list());
-  for (const TagInfo& tag : tags) {
-    if (tag.model != name.model || tag.tag != name.tag) continue;
-    DGQ_CHECK(state_->db->run("DELETE FROM tag WHERE model = ? AND tag = ?", name.model, name.tag));
-    DGQ_CHECK(write_audit(*state_->db, "remove", name.text(), tag.version, std::nullopt));
-    DGQ_CHECK(transaction.commit());
-    return tag.version;
-  }
-  return unknown_model(name.text(), path(), tags);
+  DGQ_TRY(const std::optional<Digest> version, state_->named_version(name));
+  if (!version) return state_->unknown_model(name.text());
+  DGQ_CHECK(state_->db->run("DELETE FROM tag WHERE model = ? AND tag = ?", name.model, name.tag));
+  DGQ_CHECK(write_audit(*state_->db, "remove", name.text(), version, std::nullopt));
+  DGQ_CHECK(transaction.commit());
+  return *version;
 }
 
 Result<RegistryStats> Registry::stats() {

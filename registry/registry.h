@@ -18,6 +18,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/result.h"
+#include "registry/inquiry.h"
 #include "registry/manifest.h"
 
 namespace dgq {
@@ -30,6 +31,7 @@ struct TagInfo {
   std::string model, tag;
   Digest version;
   std::int64_t updated_unix_s;
+  std::uint64_t bytes, stored_bytes;  // of its different blobs; others may share them
 };
 struct VersionInfo {
   Digest digest;
@@ -64,6 +66,16 @@ struct RegistryStats {
   std::uint64_t versions, blobs, raw_bytes, stored_bytes;
 };
 
+struct VersionDiff {
+  VersionInfo a, b;
+  std::vector<BlobDiff> blobs;  // as in A, then those only in B
+};
+// A name that was given to a version; `from` is the name that the version was known by.
+struct NameGiven {
+  ModelRef from, to;
+  Digest version;
+};
+
 // Bytes of blobs: done, of all.
 using BlobProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
@@ -90,6 +102,10 @@ class Registry {
   // Removes the tag and returns the version it named; a version without tags is gone for readers and its
   // blobs are freed by gc.
   Result<Digest> remove(const ModelRef& name);
+  // Second names: of one version (MODEL[:TAG] each, when either has a tag), or of all tags of a model (MODEL each). One
+  // transaction. copy moves names that exist; rename takes the old names away, and an existing new one is invalid.
+  Result<std::vector<NameGiven>> copy(std::string_view from, std::string_view to);
+  Result<std::vector<NameGiven>> rename(std::string_view from, std::string_view to);
   // The blobs of an interrupted import are kept for a week, unless `interrupted_imports` says to free them.
   Result<GcReport> gc(bool interrupted_imports = false);
   // Hashes every blob, checks the database and every manifest. Faults are findings, not Errors.
@@ -119,6 +135,18 @@ class Registry {
   // What making the version took, as the last commit() of it was told; from the audit log. Empty: it was not told.
   Result<std::string> costs(const Digest& version);
   Result<std::vector<BlobInfo>> blobs();  // all of them, in the order of their storing
+  // The different blobs of a version.
+  Result<std::vector<BlobUse>> blob_uses(const Digest& version);
+  // As stored: its SHA-256 is the version.
+  Result<std::string> manifest_text(const Digest& version);
+  // Oldest first. not_found: nothing was ever about that name. With a name come also the rows about its versions.
+  Result<std::vector<AuditEntry>> log(const AuditQuery& query);
+  // Reads the head of every chunk, not its bytes.
+  Result<RegistryUsage> usage();
+  // a, b: as resolve() takes them. Takes memory for both blobs of a pair that differs.
+  Result<VersionDiff> diff(std::string_view a, std::string_view b);
+  // The abandoned folders of <registry>.work; `remove` takes them away and leaves an audit row. Other folders stay as they are.
+  Result<AbandonedWork> abandoned_work(bool remove);
 
   // Streams a blob's bytes in order, chunk by chunk, checking each chunk; the digest is checked at the end
   // (corrupt).

@@ -26,6 +26,11 @@ struct Registry::State {
   // Points name at the version and writes the audit row, unless it pointed there. What the policy on signatures refuses
   // (trust.h) does not move, but for `action` "add": who makes a version signs it under its name.
   Result<void> move_tag(const ModelRef& name, std::int64_t version, const Digest& digest, const char* action);
+  Result<std::optional<Digest>> named_version(const ModelRef& name);
+  // The version that a reference means (Registry::resolve), by its name or the beginning of its digest.
+  Result<std::optional<Digest>> find_version(std::string_view reference);
+  // Of a reference that means nothing: it names what there is.
+  Error unknown_model(std::string_view reference);
   Result<std::optional<std::int64_t>> find_blob(const Digest& digest);
   // The chunks of a blob, each decoded and checked, in order; read_blob() checks the digest as well. Call inside a
   // transaction.
@@ -39,6 +44,7 @@ struct Registry::State {
   // Forgets adds whose process has died (ingest.cpp); how many.
   // Those of interrupted imports stay for a week, for their next try, unless `interrupted_imports`.
   Result<std::int64_t> reap_dead_ingests(bool interrupted_imports);
+  Result<std::vector<std::int64_t>> reapable_ingests(bool interrupted_imports);
   Result<std::uint64_t> interrupted_imports();
   // As Registry::begin_ingest. resume: what a later ingest of the same things goes on by; this one's blobs then stay
   // pinned when it dies or fails, and it takes over those of the dead.

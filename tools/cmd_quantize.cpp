@@ -8,6 +8,7 @@
 #include "bench/shapes.h"
 #include "quantizer/forecast.h"
 #include "quantizer/quantize.h"
+#include "quantizer/work_folder.h"
 #include "runtime/parallel.h"
 #include "tools/command.h"
 #include "tools/report_output.h"
@@ -42,7 +43,7 @@ Options describe() {
       ("tokenizer", po::value<std::string>()->value_name("FILE"),
        "the tokenizer.json to take instead of its own")                                     //
       ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")  //
-      ("recipe", po::value<std::string>()->default_value("default")->value_name("NAME"),
+      ("recipe", po::value<std::string>()->default_value("default")->value_name("RECIPE"),
        "fast, default, best, or a file as --print-recipe writes it")    //
       ("print-recipe", "print the recipe as JSON and do nothing else")  //
       ("group", po::value<int>(),
@@ -259,6 +260,8 @@ Result<QuantizeResult> make_version(const Options& options, const ModelRef& name
                                     const std::filesystem::path& path) {
   if (options.has("merge")) {
     const auto& folders = options.get<std::vector<std::string>>("merge");
+    for (const std::string& folder : folders)
+      DGQ_CHECK(WorkFolder::read(folder));  // before a registry is made
     DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
     return merge_parts({folders.begin(), folders.end()}, registry, name);
   }

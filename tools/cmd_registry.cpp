@@ -1,6 +1,4 @@
-// tools/cmd_registry.cpp - `dgq registry`: init, list, show, tag, verify, remove, gc, export, import.
-#include <map>
-
+// tools/cmd_registry.cpp - `dgq registry`: the list of its commands, and init, list, verify, gc.
 #include "registry/layer_cache.h"
 #include "registry/registry.h"
 #include "tools/signature_output.h"
@@ -9,20 +7,6 @@ namespace dgq::tools {
 namespace {
 
 namespace po = boost::program_options;
-
-void add_argument(Options& options, const char* name, const char* help) {
-  options.named.add_options()(name, po::value<std::string>()->value_name("NAME"), help);
-  options.positional.add(name, 1);
-}
-
-Result<std::string> argument(const Options& options, const char* name) {
-  if (options.has(name)) return options.get<std::string>(name);
-  return Error{Errc::invalid, std::string("missing ") + name + "; usage: " + options.usage};
-}
-
-Result<Registry> open_registry(const Options& options, Registry::Mode mode) {
-  return Registry::open(registry_path(options), mode);
-}
 
 Result<int> init(const Arguments& arguments) {
   Options options =
@@ -43,33 +27,24 @@ Result<int> init(const Arguments& arguments) {
   return 0;
 }
 
-struct Sizes {
-  std::uint64_t raw = 0, stored = 0;
+// What `list` shows of one name.
+struct Listed {
+  TagInfo tag;
+  Verdict verdict;
+  bool has_signatures;
 };
 
-// Bytes of a version: raw, and what its blobs take in the registry (blobs may be shared with other versions).
-Sizes sizes_of(const Manifest& manifest, const std::map<Digest, std::uint64_t>& stored) {
-  Sizes sizes;
-  for (const BlobRef& blob : manifest.blobs) {
-    sizes.raw += blob.bytes;
-    if (const auto found = stored.find(blob.digest); found != stored.end()) sizes.stored += found->second;
-  }
-  return sizes;
-}
-
-void print_list(const std::vector<TagInfo>& tags, const std::vector<Sizes>& sizes,
-                const std::vector<std::string>& signers, const RegistryStats& stats,
-                const std::string& path) {
-  if (tags.empty()) {
+void print_list(const std::vector<Listed>& names, const RegistryStats& stats, const std::string& path) {
+  if (names.empty()) {
     std::cout << path << " is empty; add a model with: dgq quantize\n";
     return;
   }
   Table table({"MODEL", "VERSION", ">SIZE", ">STORED", "UPDATED", "SIGNED"});
-  for (std::size_t i = 0; i < tags.size(); ++i)
-    table.add({tags[i].model + ":" + tags[i].tag, tags[i].version.short_hex(),
-               human_bytes(static_cast<double>(sizes[i].raw)),
-               human_bytes(static_cast<double>(sizes[i].stored)), utc_time(tags[i].updated_unix_s),
-               signers[i]});
+  for (const auto& [tag, verdict, has_signatures] : names)
+    table.add({tag.model + ":" + tag.tag, tag.version.short_hex(),
+               human_bytes(static_cast<double>(tag.bytes)),
+               human_bytes(static_cast<double>(tag.stored_bytes)), utc_time(tag.updated_unix_s),
+               signed_cell(verdict, has_signatures)});
   table.print();
   std::cout << '\n'
             << stats.versions << (stats.versions == 1 ? " version, " : " versions, ") << stats.blobs
@@ -77,129 +52,85 @@ void print_list(const std::vector<TagInfo>& tags, const std::vector<Sizes>& size
             << human_bytes(static_cast<double>(stats.stored_bytes)) << " stored in " << path << '\n';
 }
 
+Json list_json(const std::vector<Listed>& names, const RegistryStats& stats, const std::string& path) {
+  Json models = Json::array();
+  for (const auto& [tag, verdict, has_signatures] : names)
+    models.push_back({{"name", tag.model + ":" + tag.tag},
+                      {"version", tag.version.hex()},
+                      {"bytes", tag.bytes},
+                      {"stored_bytes", tag.stored_bytes},
+                      {"updated", utc_time(tag.updated_unix_s)},
+                      {"signed", signed_json(verdict, has_signatures)}});
+  return {{"registry", path},     {"models", std::move(models)}, {"versions", stats.versions},
+          {"blobs", stats.blobs}, {"bytes", stats.raw_bytes},    {"stored_bytes", stats.stored_bytes}};
+}
+
 Result<int> list(const Arguments& arguments) {
   Options options =
       registry_options("dgq registry list [options]", "Lists the models of the registry.",
-                       "  dgq registry list\n  dgq registry list --json | jq -r '.models[].name'\n");
+                       "  dgq registry list\n"
+                       "  dgq registry list --names | grep ':old$' | xargs -n 1 dgq registry untag\n"
+                       "  dgq registry list --json | jq -r '.models[].name'\n");
+  options.named.add_options()("names", po::bool_switch(), "print only the names, one a line");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_only));
   DGQ_TRY(const std::vector<TagInfo> tags, registry.list());
-  DGQ_TRY(const RegistryStats stats, registry.stats());
-  DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
-  std::map<Digest, std::uint64_t> stored;
-  for (const BlobInfo& blob : blobs) stored[blob.digest] = blob.stored_bytes;
-  DGQ_TRY(const Trust trust, read_trust(registry));
-  DGQ_TRY(Signatures signatures, all_signatures(registry, trust));
-  std::vector<Sizes> sizes;
-  std::vector<std::string> signers;
-  Json models = Json::array();
-  for (const TagInfo& tag : tags) {
-    const std::string name = tag.model + ":" + tag.tag;
-    DGQ_TRY(const VersionInfo version, registry.resolve(name));
-    sizes.push_back(sizes_of(version.manifest, stored));
-    const std::vector<SignatureInfo>& by = signatures[tag.version];
-    const Verdict verdict = trust.judge(by, tag.model);
-    signers.push_back(signed_cell(verdict, !by.empty()));
-    models.push_back({{"name", name},
-                      {"version", tag.version.hex()},
-                      {"bytes", sizes.back().raw},
-                      {"stored_bytes", sizes.back().stored},
-                      {"updated", utc_time(tag.updated_unix_s)},
-                      {"signed", signed_json(verdict, !by.empty())}});
-  }
-  const std::string path = registry.path().string();
-  if (!options.get<bool>("json")) {
-    print_list(tags, sizes, signers, stats, path);
+  if (options.get<bool>("names")) {
+    if (options.get<bool>("json")) return Error{Errc::invalid, "give --names or --json, not both"};
+    for (const TagInfo& tag : tags) std::cout << tag.model << ':' << tag.tag << '\n';
     return 0;
   }
-  print_json({{"registry", path},
-              {"models", std::move(models)},
-              {"versions", stats.versions},
-              {"blobs", stats.blobs},
-              {"bytes", stats.raw_bytes},
-              {"stored_bytes", stats.stored_bytes}});
-  return 0;
-}
-
-// A whole digest may also name a version that has lost its last tag: that is how a remove is undone before
-// gc.
-Result<Digest> find_version(Registry& registry, const std::string& reference) {
-  if (const auto digest = Digest::parse(reference)) return *digest;
-  DGQ_TRY(const VersionInfo version, registry.resolve(reference));
-  return version.digest;
-}
-
-Result<int> tag(const Arguments& arguments) {
-  Options options =
-      registry_options("dgq registry tag SOURCE NAME[:TAG] [options]",
-                       "Gives a version another name, or moves a name to it. SOURCE is MODEL[:TAG] or a "
-                       "digest (8 or more digits).",
-                       "  dgq registry tag demo:latest demo:stable\n"
-                       "  dgq registry tag 3f7a90c1 demo:latest     (back to an earlier version)\n");
-  add_argument(options, "source", "the version, as the first argument or here");
-  add_argument(options, "name", "the name it gets, as the second argument or here");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
-  if (!go_on) return 0;
-  DGQ_TRY(const std::string source, argument(options, "source"));
-  DGQ_TRY(const std::string text, argument(options, "name"));
-  DGQ_TRY(const ModelRef name, ModelRef::parse(text));
-  DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_write));
-  DGQ_TRY(const Digest version, find_version(registry, source));
-  DGQ_CHECK(registry.tag(version, name));
+  DGQ_TRY(const Trust trust, read_trust(registry));
+  DGQ_TRY(Signatures signatures, all_signatures(registry, trust));
+  std::vector<Listed> names;
+  for (const TagInfo& tag : tags) {
+    const std::vector<SignatureInfo>& by = signatures[tag.version];
+    names.push_back({tag, trust.judge(by, tag.model), !by.empty()});
+  }
+  DGQ_TRY(const RegistryStats stats, registry.stats());
   if (options.get<bool>("json"))
-    print_json({{"registry", registry.path().string()}, {"name", name.text()}, {"version", version.hex()}});
+    print_json(list_json(names, stats, registry.path().string()));
   else
-    std::cout << name.text() << " is now version " << version.short_hex() << '\n';
-  return 0;
-}
-
-Result<int> remove(const Arguments& arguments) {
-  Options options =
-      registry_options("dgq registry remove MODEL[:TAG] [options]",
-                       "Removes a name. A version without a name is gone; `dgq registry gc` frees its "
-                       "bytes. Until then `dgq registry tag DIGEST NAME` brings it back.",
-                       "  dgq registry remove demo:old\n");
-  add_argument(options, "model", "the name, as the first argument or here");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
-  if (!go_on) return 0;
-  DGQ_TRY(const std::string text, argument(options, "model"));
-  DGQ_TRY(const ModelRef name, ModelRef::parse(text));
-  DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_write));
-  DGQ_TRY(const Digest version, registry.remove(name));
-  if (options.get<bool>("json"))
-    print_json({{"registry", registry.path().string()}, {"name", name.text()}, {"version", version.hex()}});
-  else
-    std::cout << name.text() << " removed; it was version " << version.hex() << '\n';
+    print_list(names, stats, registry.path().string());
   return 0;
 }
 
 Result<int> gc(const Arguments& arguments) {
-  Options options =
-      registry_options("dgq registry gc [options]",
-                       "Frees the bytes of versions without a name, of adds that were killed, and of "
-                       "layer files that nothing in the registry needs. Safe beside running adds and "
-                       "running models. What an interrupted import has brought is kept for a week.",
-                       "  dgq registry gc\n"
-                       "  dgq registry gc --interrupted     (frees interrupted imports as well)\n");
-  options.named.add_options()("interrupted", po::bool_switch(), "free what interrupted imports have brought");
+  Options options = registry_options(
+      "dgq registry gc [options]",
+      "Frees the bytes of versions without a name, of adds that were killed, and of "
+      "layer files that nothing in the registry needs. Safe beside running adds and "
+      "running models. What an interrupted import has brought is kept for a week.",
+      "  dgq registry gc\n"
+      "  dgq registry gc --interrupted     (frees interrupted imports as well)\n"
+      "  dgq registry gc --work            (and what killed runs of dgq quantize have left)\n");
+  options.named.add_options()                                                           //
+      ("interrupted", po::bool_switch(), "free what interrupted imports have brought")  //
+      ("work", po::bool_switch(),
+       "remove work folders beside the registry that no run holds and that are older than a week");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_write));
   DGQ_TRY(GcReport report, registry.gc(options.get<bool>("interrupted")));
   DGQ_TRY(report.files_removed, LayerCache(cache_folder(options)).remove_unused(registry));
+  const bool remove_work = options.get<bool>("work");
+  DGQ_TRY(const AbandonedWork work, registry.abandoned_work(remove_work));
   if (options.get<bool>("json"))
-    print_json({{"registry", registry.path().string()},
-                {"blobs_removed", report.blobs_removed},
-                {"bytes_freed", report.bytes_freed},
-                {"files_removed", report.files_removed},
-                {"interrupted_imports", report.interrupted_imports}});
+    print_json(
+        {{"registry", registry.path().string()},
+         {"blobs_removed", report.blobs_removed},
+         {"bytes_freed", report.bytes_freed},
+         {"files_removed", report.files_removed},
+         {"interrupted_imports", report.interrupted_imports},
+         {"abandoned_work", {{"folders", work.folders}, {"bytes", work.bytes}, {"removed", remove_work}}}});
   else {
     std::cout << report.blobs_removed << " blobs (" << human_bytes(static_cast<double>(report.bytes_freed))
               << ") and " << report.files_removed << " layer files removed\n";
     if (report.interrupted_imports > 0)
       std::cout << "kept: what " << report.interrupted_imports
                 << " interrupted imports have brought (import again to go on, or gc --interrupted)\n";
+    if (work.folders > 0) std::cout << (remove_work ? "removed: " : "kept: ") << abandoned_text(work) << '\n';
   }
   return 0;
 }
@@ -282,26 +213,34 @@ Result<int> verify(const Arguments& arguments) {
               << ") checked: " << (faults.empty() ? "all good" : std::to_string(faults.size()) + " faults")
               << '\n';
   }
-  return faults.empty() ? 0 : 1;
+  return faults.empty() ? 0 : kExitFindings;
 }
 
 constexpr Command kCommands[] = {
     {"init", "make an empty registry", init},
     {"list", "list the models", list},
-    {"show", "show a version: blobs, provenance, recipe, per-layer report", registry_show},
-    {"tag", "give a version another name, or move a name", tag},
+    {"show", "show a version: model card, blobs, provenance, recipe, per-layer report", registry_show},
+    {"cat", "write a manifest or a blob to standard output", registry_cat},
+    {"diff", "compare two versions", registry_diff},
+    {"log", "list who changed what, and when", registry_log},
+    {"stats", "tell where the bytes are, and what gc would free", registry_stats},
+    {"tag", "give a version another name, or move a name", registry_tag},
+    {"untag", "remove a tag", registry_untag},
+    {"copy", "give a version or a model a second name", registry_copy},
+    {"rename", "rename a model or a tag", registry_rename},
+    {"remove", "remove a name", registry_remove},
     {"sign", "sign a version", registry_sign},
     {"policy", "show or set what happens to versions that nobody trusted has signed", registry_policy},
     {"verify", "check the registry and the layer files against their digests", verify},
-    {"remove", "remove a name", remove},
     {"gc", "free what no name needs", gc},
     {"export", "write versions into one file, for another registry", registry_export},
     {"import", "add the versions of such a file", registry_import},
 };
 
-constexpr CommandGroup kRegistry = {"dgq registry", "Manages the registry of models: one SQLite file.",
-                                    "  dgq registry list\n  dgq registry show demo\n  dgq registry verify\n",
-                                    kCommands};
+constexpr CommandGroup kRegistry = {
+    "dgq registry", "Manages the registry of models: one SQLite file.",
+    "  dgq registry list\n  dgq registry show demo\n  dgq registry log demo\n  dgq registry verify\n",
+    kCommands};
 
 }  // namespace
 

@@ -147,10 +147,10 @@ Result<int> registry_export(const Arguments& arguments) {
       "  dgq registry export demo --oci demo.oci && skopeo copy oci:demo.oci "
       "docker://registry.local/demo:latest\n");
   options.named.add_options()  //
-      ("model", po::value<std::vector<std::string>>()->value_name("NAME"),
-       "what to export, as arguments or here")                                                           //
-      ("output,o", po::value<std::string>()->value_name("FILE"), "the file to write; - for stdout")      //
-      ("since", po::value<std::string>()->value_name("VERSION"), "leave out the blobs of this version")  //
+      ("model", po::value<std::vector<std::string>>()->value_name("NAME[:TAG]"),
+       "what to export, as arguments or here")                                                              //
+      ("output,o", po::value<std::string>()->value_name("FILE"), "the file to write; - for stdout")         //
+      ("since", po::value<std::string>()->value_name("NAME[:TAG]"), "leave out the blobs of this version")  //
       ("oci", po::value<std::string>()->value_name("FOLDER"),
        "write an OCI image layout here instead of a file");
   options.positional.add("model", -1);
@@ -178,7 +178,7 @@ Result<int> registry_import(const Arguments& arguments) {
       ("file", po::value<std::string>()->value_name("FILE"),
        "the bundle, as the first argument or here; - for stdin")                                     //
       ("oci", po::value<std::string>()->value_name("FOLDER"), "import an OCI image layout instead")  //
-      ("name", po::value<std::string>()->value_name("NAME"), "with --oci: the name of the version");
+      ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "with --oci: the name of the version");
   options.positional.add("file", 1);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;

@@ -1,4 +1,6 @@
 // tools/cmd_registry_show.cpp - `dgq registry show`: everything that a version says about itself.
+#include <algorithm>
+#include <iomanip>
 #include <map>
 
 #include "registry/registry.h"
@@ -15,17 +17,38 @@ std::string cell(const Json& object, const char* key) {
   if (!object.is_object() || found == object.end() || found->is_null()) return "-";
   if (found->is_string()) return found->get<std::string>();
   if (!found->is_number_float()) return found->dump(-1, ' ', false, Json::error_handler_t::replace);
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", found->get<double>());
-  return text;
+  return number("%.4g", found->get<double>());
 }
 
-std::string architecture(const Json& config) {
+// "LlamaForCausalLM".
+std::string family(const Json& config) {
   std::string name = cell(config, "architectures");
   std::erase_if(name, [](char c) { return c == '[' || c == ']' || c == '"'; });
-  return name + ", " + cell(config, "num_hidden_layers") + " layers, hidden " + cell(config, "hidden_size") +
-         ", ffn " + cell(config, "intermediate_size") + ", heads " + cell(config, "num_attention_heads") +
-         " (kv " + cell(config, "num_key_value_heads") + "), vocabulary " + cell(config, "vocab_size");
+  return name;
+}
+
+std::string count(std::size_t n) {
+  const double value = static_cast<double>(n);
+  return n >= 1'000'000'000 ? number("%.2f G", value / 1e9)
+         : n >= 1'000'000   ? number("%.2f M", value / 1e6)
+                            : std::to_string(n);
+}
+
+bool has_pass(const Json& recipe, const char* name) {
+  const auto passes = recipe.is_object() ? recipe.find("passes") : recipe.end();
+  if (!recipe.is_object() || passes == recipe.end() || !passes->is_array()) return false;
+  return std::any_of(passes->begin(), passes->end(),
+                     [&](const Json& pass) { return cell(pass, "pass") == name; });
+}
+
+std::string activations(const Manifest& manifest) {
+  const std::string found = manifest.activation_block == 0
+                                ? "one scale per row"
+                                : "one scale per " + std::to_string(manifest.activation_block) + " columns";
+  return has_pass(manifest.recipe, "static-activations")
+             ? "int8, static scales for the inputs that the recipe's pass static-activations chose, " +
+                   found + " for the others"
+             : "int8, " + found;
 }
 
 void print_object(const char* title, const Json& object) {
@@ -36,16 +59,76 @@ void print_object(const char* title, const Json& object) {
 struct Shown {
   std::string registry;
   VersionInfo version;
-  std::map<Digest, std::uint64_t> stored;  // bytes of each blob in the registry
-  std::vector<FileDigest> sources;         // files that it was made from
-  std::vector<StageCost> costs;            // of making it
+  std::map<Digest, BlobUse> blobs;
+  std::vector<FileDigest> sources;                  // files that it was made from
+  std::vector<StageCost> costs;                     // of making it
+  std::optional<std::vector<TensorReport>> report;  // nullopt: none, or one that is not understood
   std::vector<SignatureInfo> signatures;
   std::map<std::string, Verdict> verdicts;  // by model name
 };
 
 std::uint64_t stored_bytes(const Shown& shown, const BlobRef& blob) {
-  const auto found = shown.stored.find(blob.digest);
-  return found == shown.stored.end() ? 0 : found->second;
+  const auto found = shown.blobs.find(blob.digest);
+  return found == shown.blobs.end() ? 0 : found->second.stored_bytes;
+}
+
+struct Sizes {
+  std::uint64_t raw = 0, stored = 0, shared = 0,
+                shared_stored = 0;  // shared: with other versions that have a name
+};
+
+Sizes sizes_of(const Shown& shown) {
+  Sizes sizes;
+  for (const auto& [digest, blob] : shown.blobs) {
+    sizes.raw += blob.bytes, sizes.stored += blob.stored_bytes;
+    if (blob.other_versions > 0) sizes.shared += blob.bytes, sizes.shared_stored += blob.stored_bytes;
+  }
+  return sizes;
+}
+
+ReportTotal linears(const std::vector<TensorReport>& tensors) {
+  std::vector<TensorReport> found;
+  for (const TensorReport& tensor : tensors)
+    if (tensor.name.starts_with("layers.")) found.push_back(tensor);
+  return total(found);
+}
+
+void print_line(const char* title, const std::string& text) {
+  std::cout << std::left << std::setw(14) << title << one_line(text) << '\n';
+}
+
+// What a person asks first: what it is, how large, how it was made, what it is called.
+void print_card(const Shown& shown) {
+  const Manifest& manifest = shown.version.manifest;
+  const Json &config = manifest.config, &made_with = manifest.recipe;
+  print_line("version", shown.version.digest.hex());
+  std::string tags;
+  for (const std::string& tag : shown.version.tags) tags += (tags.empty() ? "" : ", ") + tag;
+  print_line("tags", tags);
+  print_line("created", utc_time(shown.version.created_unix_s));
+  print_line("architecture", family(config) + ", " + cell(config, "num_hidden_layers") + " layers, hidden " +
+                                 cell(config, "hidden_size") + ", ffn " + cell(config, "intermediate_size") +
+                                 ", heads " + cell(config, "num_attention_heads") + " (kv " +
+                                 cell(config, "num_key_value_heads") + "), vocabulary " +
+                                 cell(config, "vocab_size") + ", context " +
+                                 cell(config, "max_position_embeddings"));
+  if (shown.report) {
+    const ReportTotal all = total(*shown.report), inner = linears(*shown.report);
+    print_line("parameters",
+               count(all.weights) + " in matrices, " + count(inner.weights) + " of them in linears");
+    print_line("bits/weight", number("%.3f", inner.bits_per_weight()) + " of linears, " +
+                                  number("%.3f", all.bits_per_weight()) + " of all");
+  }
+  if (made_with.is_object())
+    print_line("recipe", cell(made_with, "method") + " " + cell(made_with, "name") + ", " +
+                             cell(made_with, "bits") + " bits, group " + cell(made_with, "group"));
+  print_line("activations", activations(manifest));
+  if (manifest.provenance.is_object()) print_line("calibration", cell(manifest.provenance, "calibration"));
+  const Sizes sizes = sizes_of(shown);
+  print_line("size", size_text(sizes.raw) + " in " + std::to_string(manifest.blobs.size()) + " blobs, " +
+                         size_text(sizes.stored) +
+                         " in the registry; shared with other versions: " + size_text(sizes.shared) + ", " +
+                         size_text(sizes.shared_stored) + " in the registry");
 }
 
 // Anyone's report: one that is not understood keeps nobody from seeing the rest.
@@ -81,19 +164,8 @@ Json sources_json(const std::vector<FileDigest>& sources) {
 
 void print_text(const Shown& shown) {
   const Manifest& manifest = shown.version.manifest;
-  std::uint64_t bytes = 0, stored = 0;
-  for (const BlobRef& blob : manifest.blobs) bytes += blob.bytes, stored += stored_bytes(shown, blob);
-  std::string tags;
-  for (const std::string& tag : shown.version.tags) tags += (tags.empty() ? "" : ", ") + tag;
-  const std::string activations =
-      manifest.activation_block == 0
-          ? "int8, one scale per row"
-          : "int8, one scale per " + std::to_string(manifest.activation_block) + " columns";
-  std::cout << "version       " << shown.version.digest.hex() << "\ntags          " << tags
-            << "\ncreated       " << utc_time(shown.version.created_unix_s) << "\narchitecture  "
-            << architecture(manifest.config) << "\nactivations   " << activations << "\nsize          "
-            << human_bytes(static_cast<double>(bytes)) << " in " << manifest.blobs.size() << " blobs, "
-            << human_bytes(static_cast<double>(stored)) << " in the registry\n\n";
+  print_card(shown);
+  std::cout << '\n';
   Table table({"BLOB", "MEDIA", "DIGEST", ">BYTES", ">STORED"});
   for (const BlobRef& blob : manifest.blobs)
     table.add({blob.name, blob.media, blob.digest.short_hex(), std::to_string(blob.bytes),
@@ -119,12 +191,26 @@ Json as_json(const Shown& shown) {
   Json verdicts = Json::object();
   for (const auto& [model, verdict] : shown.verdicts)
     verdicts[model] = signed_json(verdict, !shown.signatures.empty());
+  const Sizes sizes = sizes_of(shown);
+  Json card = {{"bytes", sizes.raw},
+               {"stored_bytes", sizes.stored},
+               {"shared_bytes", sizes.shared},
+               {"shared_stored_bytes", sizes.shared_stored}};
+  if (shown.report) {
+    const ReportTotal all = total(*shown.report), inner = linears(*shown.report);
+    card["weights"] = all.weights;
+    card["bits_per_weight"] = all.bits_per_weight();
+    card["linear_weights"] = inner.weights;
+    card["linear_bits_per_weight"] = inner.bits_per_weight();
+  }
   return {{"registry", shown.registry},
           {"version", shown.version.digest.hex()},
           {"tags", shown.version.tags},
           {"created", utc_time(shown.version.created_unix_s)},
           {"config", manifest.config},
           {"activation_block", manifest.activation_block},
+          {"activations", activations(manifest)},
+          {"card", std::move(card)},
           {"blobs", std::move(blobs)},
           {"recipe", manifest.recipe},
           {"provenance", manifest.provenance},
@@ -146,17 +232,20 @@ Result<void> write_html(const Shown& shown, const std::string& name, const std::
 Result<int> registry_show(const Arguments& arguments) {
   namespace po = boost::program_options;
   Options options;
-  options.usage = "dgq registry show MODEL[:TAG] | DIGEST [options]";
+  options.usage = "dgq registry show NAME[:TAG] | DIGEST [options]";
   options.about =
-      "Shows a version: its digest, tags, architecture, blobs, provenance, recipe and per-layer report.";
+      "Shows a version: its card (digest, tags, architecture, bits per weight, sizes), blobs, per-layer "
+      "report, recipe, "
+      "provenance.";
   options.examples =
       "  dgq registry show demo\n"
       "  dgq registry show demo:g64 --json | jq .provenance\n"
       "  dgq registry show demo --html demo.html\n"
       "  dgq registry show 3f7a90c1   (8 or more digits of a version's digest)\n";
   add_registry_options(options);
-  options.named.add_options()                                                                              //
-      ("model", po::value<std::string>()->value_name("NAME"), "the model, as the first argument or here")  //
+  options.named.add_options()  //
+      ("model", po::value<std::string>()->value_name("NAME[:TAG]"),
+       "the model, as the first argument or here")  //
       ("html", po::value<std::string>()->value_name("FILE"),
        "write a page with summary, plots, recipe and provenance, and print nothing")  //
       ("json", po::bool_switch(), "print one JSON object");
@@ -169,8 +258,10 @@ Result<int> registry_show(const Arguments& arguments) {
   Shown shown;
   shown.registry = registry.path().string();
   DGQ_TRY(shown.version, registry.resolve(options.get<std::string>("model")));
-  DGQ_TRY(const std::vector<BlobInfo> blobs, registry.blobs());
-  for (const BlobInfo& blob : blobs) shown.stored[blob.digest] = blob.stored_bytes;
+  DGQ_TRY(const std::vector<BlobUse> blobs, registry.blob_uses(shown.version.digest));
+  for (const BlobUse& blob : blobs) shown.blobs.emplace(blob.digest, blob);
+  if (auto report = report_from_json(shown.version.manifest.report, "report"))
+    shown.report = std::move(*report);
   DGQ_TRY(const Trust trust, read_trust(registry));
   DGQ_TRY(shown.signatures, signatures_of(registry, trust, shown.version.digest));
   for (const std::string& model : models_named(shown.version, shown.version.digest.hex()))

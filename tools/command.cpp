@@ -23,10 +23,16 @@ std::string command_words(const std::string& usage) {
   return usage.substr(0, usage.find_last_not_of(' ', end - 1) + 1);
 }
 
+thread_local CommandListener* listener = nullptr;
+
 }  // namespace
+
+ListeningCommands::ListeningCommands(CommandListener& to) : before_(std::exchange(listener, &to)) {}
+ListeningCommands::~ListeningCommands() { listener = before_; }
 
 Result<bool> Options::parse(const Arguments& arguments) {
   named.add_options()("help,h", "show this help");
+  if (listener) return listener->options(*this), false;
   try {
     po::store(po::command_line_parser(arguments)
                   .options(named)
@@ -47,9 +53,15 @@ Result<bool> Options::parse(const Arguments& arguments) {
 }
 
 Result<int> dispatch(const CommandGroup& group, const Arguments& arguments) {
+  if (listener) return listener->group(group), 0;
   const std::string name = arguments.empty() ? "" : arguments.front();
   for (const Command& command : group.commands)
     if (name == command.name) return command.run(Arguments(arguments.begin() + 1, arguments.end()));
+  if (name == "help" && arguments.size() > 1) {
+    Arguments asked(arguments.begin() + 1, arguments.end());
+    asked.push_back("--help");
+    return dispatch(group, asked);
+  }
   const bool help = name == "--help" || name == "-h" || name == "help";
   if (!help && !name.empty()) {
     std::cerr << group.name << ": no command '" << one_line(name) << "' (see " << group.name << " --help)\n";

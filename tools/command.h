@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "tools/exit_codes.h"
 
 namespace dgq::tools {
 
@@ -29,8 +30,8 @@ struct CommandGroup {
   std::span<const Command> commands;
 };
 
-// Runs the subcommand that the first argument names. --help lists them; no or an unknown name says so on stderr and gives
-// kExitUsage.
+// Runs the subcommand that the first argument names. --help lists them, `help COMMAND` is `COMMAND --help`; no or an unknown name
+// says so on stderr and gives kExitUsage.
 Result<int> dispatch(const CommandGroup& group, const Arguments& arguments);
 
 double now_s();  // seconds of a steady clock
@@ -41,8 +42,7 @@ std::string one_line(std::string text);
 // Each a line on stderr: "warning: ...".
 void print_warnings(const std::vector<std::string>& warnings);
 
-// Exit codes: 0 done; 1 failed (one line on stderr); 2 there is no such command.
-inline constexpr int kExitUsage = 2;
+const CommandGroup& dgq_commands();  // `dgq` itself (tools/main.cpp)
 
 // One subcommand's options. parse() handles --help (prints usage, options and `examples`) and returns true when the
 // command should go on, false when help was printed. Errors: Errc::invalid, pointing to --help.
@@ -60,6 +60,24 @@ struct Options {
   const T& get(const char* name) const {
     return values[name].as<T>();
   }
+};
+
+// Asks commands what they are instead of running them: while a ListeningCommands lives, dispatch() and Options::parse() of this
+// thread tell the listener, and the command ends there.
+class CommandListener {
+ public:
+  virtual ~CommandListener() = default;
+  virtual void group(const CommandGroup& group) = 0;
+  virtual void options(const Options& options) = 0;
+};
+class ListeningCommands {
+ public:
+  explicit ListeningCommands(CommandListener& listener);
+  ListeningCommands(const ListeningCommands&) = delete;
+  ~ListeningCommands();
+
+ private:
+  CommandListener* before_;
 };
 
 // --registry, and with it --cache where layer files are used: the same everywhere.

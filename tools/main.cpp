@@ -1,12 +1,17 @@
 // tools/main.cpp - the `dgq` command: one file per subcommand (cmd_*.cpp), listed here.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 
 #include "tools/command.h"
 
 namespace dgq::tools {
 
+Result<int> run_completion(const Arguments&);
 Result<int> run_bench(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
@@ -26,34 +31,55 @@ constexpr Command kCommands[] = {
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
-    {"registry", "manage the registry: list, show, tag, verify, gc, export, import, ...", run_registry},
+    {"registry", "manage the registry: list, show, log, diff, tag, verify, gc, export, import, ...",
+     run_registry},
     {"key", "keys that sign versions, and which of them a registry trusts", run_key},
     {"kernels", "list the kernels, what this CPU has, and which are chosen", run_kernels},
+    {"completion", "complete dgq commands in bash, zsh or fish", run_completion},
 };
 
-constexpr CommandGroup kDgq = {
-    "dgq", "4-bit language models on edge devices, straight out of a SQLite registry.",
-    "  dgq quantize models/demo --name demo\n  dgq run demo \"The old king\"\n  dgq --version\n", kCommands};
+constexpr CommandGroup kDgq = {"dgq",
+                               "4-bit language models on edge devices, straight out of a SQLite registry.",
+                               "  dgq quantize models/demo --name demo\n  dgq run demo \"The old king\"\n  "
+                               "dgq --version\n  dgq help exit-codes\n",
+                               kCommands};
 
-int main(const Arguments& arguments) {
+void print_exit_codes() {
+  for (const auto& [code, meaning] : exit_codes()) std::printf("%d  %s\n", code, meaning);
+}
+
+// What was printed and could not be written, as on a full disk. A pipe whose reader has left is no fault: it had enough.
+bool output_lost() {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return false;
+  struct stat info;
+  return ::fstat(STDOUT_FILENO, &info) != 0 || !(S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
+}
+
+int run(const Arguments& arguments) {
   if (!arguments.empty() && arguments.front() == "--version") return std::puts("dgq " DGQ_VERSION), 0;
-  const Result<int> code = dispatch(kDgq, arguments);
+  if (arguments == Arguments{"help", "exit-codes"}) return print_exit_codes(), 0;
+  Result<int> code = dispatch(kDgq, arguments);
+  if (code && output_lost()) code = Error{Errc::io, "cannot write to standard output"};
   if (code) return *code;
-  // Only a command that was found can fail.
-  std::fprintf(stderr, "dgq %s: %s\n", arguments.front().c_str(), one_line(code.error().what).c_str());
-  return 1;
+  std::fprintf(stderr, "dgq %s: %s\n", arguments.empty() ? "" : arguments.front().c_str(),
+               one_line(code.error().what).c_str());
+  return exit_code(code.error().code);
 }
 
 }  // namespace
+
+const CommandGroup& dgq_commands() { return kDgq; }
+
 }  // namespace dgq::tools
 
 int main(int argc, char** argv) {
   // A reader that left is a write error, not a death in the middle of something.
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    return dgq::tools::main({argv + 1, argv + argc});
+    return dgq::tools::run({argv + 1, argv + argc});
   } catch (const std::exception& error) {  // out of memory and the like
     std::fprintf(stderr, "dgq: %s\n", error.what());
-    return 1;
+    return dgq::tools::kExitInternal;
   }
 }

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/time.h"
+#include "registry/registry.h"
 #include "tools/command.h"
 
 namespace dgq::tools {
@@ -30,10 +32,13 @@ class Table {
   }
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
   void print() const {
+    std::vector<std::size_t> widths(right_.size());
+    for (const auto& row : rows_)
+      for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
     for (const auto& row : rows_) {
       std::string line;
       for (std::size_t c = 0; c < row.size(); ++c) {
-        const std::string pad(width(c) - row[c].size(), ' ');
+        const std::string pad(widths[c] - row[c].size(), ' ');
         line += (c == 0 ? "" : "  ") + (right_[c] ? pad + row[c] : row[c] + pad);
       }
       std::cout << line.substr(0, line.find_last_not_of(' ') + 1) << '\n';
@@ -41,11 +46,6 @@ class Table {
   }
 
  private:
-  std::size_t width(std::size_t column) const {
-    std::size_t widest = 0;
-    for (const auto& row : rows_) widest = std::max(widest, row[column].size());
-    return widest;
-  }
   std::vector<bool> right_;
   std::vector<std::vector<std::string>> rows_;
 };
@@ -61,8 +61,45 @@ inline Options registry_options(std::string usage, std::string about, std::strin
   return options;
 }
 
+// A number as printf writes it; bytes as people say them.
+inline std::string number(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+inline std::string size_text(std::uint64_t bytes) { return human_bytes(static_cast<double>(bytes)); }
+
+// An argument that is a name in the registry: shells complete what is called NAME[:TAG].
+inline void add_argument(Options& options, const char* name, const char* help) {
+  options.named.add_options()(name, boost::program_options::value<std::string>()->value_name("NAME[:TAG]"),
+                              help);
+  options.positional.add(name, 1);
+}
+inline Result<std::string> argument(const Options& options, const char* name) {
+  if (options.has(name)) return options.get<std::string>(name);
+  return Error{Errc::invalid, std::string("missing ") + name + "; usage: " + options.usage};
+}
+
+inline Result<Registry> open_registry(const Options& options, Registry::Mode mode) {
+  return Registry::open(registry_path(options), mode);
+}
+
+inline std::string abandoned_text(const AbandonedWork& work) {
+  return std::to_string(work.folders) + " abandoned work folders of dgq quantize, " + size_text(work.bytes) +
+         " (gc --work)";
+}
+
 Result<int> registry_show(const Arguments& arguments);    // tools/cmd_registry_show.cpp
 Result<int> registry_export(const Arguments& arguments);  // tools/cmd_registry_bundle.cpp
 Result<int> registry_import(const Arguments& arguments);
+Result<int> registry_tag(const Arguments& arguments);  // tools/cmd_registry_names.cpp
+Result<int> registry_untag(const Arguments& arguments);
+Result<int> registry_remove(const Arguments& arguments);
+Result<int> registry_copy(const Arguments& arguments);
+Result<int> registry_rename(const Arguments& arguments);
+Result<int> registry_cat(const Arguments& arguments);  // tools/cmd_registry_<name>.cpp, as the others
+Result<int> registry_log(const Arguments& arguments);
+Result<int> registry_stats(const Arguments& arguments);
+Result<int> registry_diff(const Arguments& arguments);
 
 }  // namespace dgq::tools

@@ -9,11 +9,6 @@
 namespace dgq::tools {
 namespace {
 
-std::string number(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
 std::string error_text(double error) { return number("%.4g", error); }
 
 void print_tensors(const std::vector<TensorReport>& tensors) {

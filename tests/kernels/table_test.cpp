@@ -145,7 +145,7 @@ TEST(KernelsCommand, ListsRowsAndRefusesUnknownNames) {
   EXPECT_EQ(json.out.find("{\n"), 0u);
   EXPECT_NE(json.out.find("\"isa\": \"" + select_kernels("")->isa + "\""), std::string::npos);
   const test::Outcome bad = test::run_shell("DGQ_ISA=avx3 " + test::dgq_command() + " kernels");
-  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_EQ(bad.exit_code, 2);
   EXPECT_TRUE(bad.out.empty());
   EXPECT_EQ(bad.err.find("dgq kernels: no kernel is called 'avx3'"), 0u) << bad.err;
 }

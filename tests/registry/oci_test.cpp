@@ -168,7 +168,7 @@ TEST_F(OciTest, Command) {
        {"import", "import x --oci y", "import x --name y", "export demo:one --oci a -o b",
         "export demo:one --oci a --since demo:one"}) {
     const Outcome outcome = run_shell(dgq + wrong + in("registry.db"));
-    EXPECT_EQ(outcome.exit_code, 1) << wrong;
+    EXPECT_EQ(outcome.exit_code, 2) << wrong;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
   }
 }

@@ -1,27 +1,8 @@
 // `dgq registry` as a user meets it.
-#include "tests/registry/fixture.h"
+#include "tests/registry/command_fixture.h"
 
 namespace dgq::test {
 namespace {
-
-class RegistryCommandTest : public RegistryFixture {
- protected:
-  Outcome run(const std::string& arguments) {
-    return run_dgq("registry " + arguments + " --registry " + path().string());
-  }
-  Json json(const std::string& arguments, int exit_code = 0) {
-    const Outcome outcome = run(arguments + " --json");
-    EXPECT_EQ(outcome.exit_code, exit_code) << arguments << ": " << outcome.err;
-    return Json::parse(outcome.out);
-  }
-  void expect_line(const std::string& arguments, const std::string& expected) {
-    const Outcome outcome = run(arguments);
-    EXPECT_NE(outcome.exit_code, 0) << arguments;
-    EXPECT_EQ(outcome.out, "") << arguments;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-    EXPECT_NE(outcome.err.find(expected), std::string::npos) << outcome.err;
-  }
-};
 
 TEST_F(RegistryCommandTest, LifeOfARegistry) {
   EXPECT_EQ(json("init").at("created"), true);
@@ -127,7 +108,8 @@ TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
 
 TEST_F(RegistryCommandTest, EveryCommandHasHelp) {
   for (const std::string command :
-       {"init", "list", "show", "tag", "verify", "remove", "gc", "export", "import"}) {
+       {"init", "list", "show", "cat", "diff", "log", "stats", "tag", "untag", "copy", "rename", "verify", "remove", "gc",
+        "export", "import"}) {
     const Outcome outcome = run_dgq("registry " + command + " --help");
     EXPECT_EQ(outcome.exit_code, 0);
     EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;

@@ -141,7 +141,7 @@ TEST(TokenizeCommand, BrokenTokenizerNamesTheFile) {
   const test::ScratchFolder scratch;
   std::ofstream(scratch / "t.json") << "{\"model\": {";
   const auto outcome = run_dgq("tokenize --tokenizer " + (scratch / "t.json").string() + " x");
-  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_NE(outcome.err.find("t.json: not valid JSON"), std::string::npos) << outcome.err;
 }
 

@@ -1,4 +1,4 @@
-// Bad input as a user meets it: the command says one line, exits with 1, and the registry is as it was before.
+// Bad input as a user meets it: the command says one line, exits with the code of its error, and the registry is as it was before.
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
@@ -9,6 +9,7 @@
 #include "tests/support/gguf_writer.h"
 #include "tests/support/not_covered.h"
 #include "tests/support/tiny_checkpoint.h"
+#include "tools/exit_codes.h"
 
 namespace dgq {
 namespace {
@@ -21,9 +22,10 @@ using test::TinyCheckpoint;
 
 constexpr const char* kQuick = " --calibration-tokens 128 --threads 1";
 
-// Refused: one line on stderr that starts with the command and holds `fragment`, nothing on stdout, exit code 1.
+// Refused: one line on stderr that starts with the command and holds `fragment`, nothing on stdout, an exit code of an Error.
 void expect_refused(const Outcome& outcome, const std::string& fragment) {
-  EXPECT_EQ(outcome.exit_code, 1) << outcome.err;
+  EXPECT_GE(outcome.exit_code, tools::kExitUsage) << outcome.err;
+  EXPECT_LT(outcome.exit_code, tools::kExitInternal) << outcome.err;
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
   EXPECT_TRUE(outcome.err.starts_with("dgq ")) << outcome.err;
@@ -234,7 +236,7 @@ TEST_F(BadInput, FlippedByteInStoredChunk) {
   EXPECT_EQ(verified.exit_code, 1) << verified.out;
   std::filesystem::remove_all(scratch_ / "r.db.layers");
   const Outcome run = run_dgq("run tiny the --tokens 2" + registry());
-  EXPECT_EQ(run.exit_code, 1) << run.out;
+  EXPECT_EQ(run.exit_code, 4) << run.out;
   EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
 }
 
@@ -338,7 +340,7 @@ TEST_F(BadInput, CommandLines) {
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1)
         << arguments << ": " << outcome.err;
   }
-  EXPECT_EQ(run_shell("DGQ_ISA=pentium " + test::dgq_command() + " kernels").exit_code, 1);
+  EXPECT_EQ(run_shell("DGQ_ISA=pentium " + test::dgq_command() + " kernels").exit_code, tools::kExitUsage);
   for (const char* command : {"quantize", "run", "eval", "registry", "tokenize", "kernels"}) {
     const Outcome help = run_dgq(std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
