@@ -124,6 +124,15 @@ Result<void> sync_folder(const std::filesystem::path& folder) {
   return {};
 }
 
+Result<void> make_folder(const std::filesystem::path& folder) {
+  std::error_code failed;
+  if (folder.empty() || std::filesystem::is_directory(folder, failed)) return {};
+  DGQ_CHECK(make_folder(folder.parent_path()));
+  std::filesystem::create_directory(folder, failed);
+  if (failed) return Error{Errc::io, "cannot create the folder " + folder.string() + ": " + failed.message()};
+  return sync_folder(folder.parent_path());
+}
+
 Result<AtomicFile> AtomicFile::create(const std::filesystem::path& path) {
   AtomicFile file;
   file.path_ = path;

@@ -67,6 +67,9 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::file
 // Makes names that were created, renamed or removed in `folder` durable.
 Result<void> sync_folder(const std::filesystem::path& folder);
 
+// Makes a folder and those above it that are missing, durably. One that is there stays as it is.
+Result<void> make_folder(const std::filesystem::path& folder);
+
 // A file that is written beside `path` and takes its name in commit(), after fsync: after a crash `path` is the
 // old file or the new one, whole. Destroyed without commit(), nothing is left.
 class AtomicFile {

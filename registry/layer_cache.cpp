@@ -104,14 +104,6 @@ class Temporary {
   std::string name_;
 };
 
-Result<void> make_folder(const fs::path& folder) {
-  std::error_code failed;
-  if (fs::is_directory(folder, failed)) return {};
-  fs::create_directories(folder, failed);
-  if (failed) return Error{Errc::io, "cannot create the folder " + folder.string() + ": " + failed.message()};
-  return sync_folder(folder.parent_path());
-}
-
 // read_blob() has checked the digest when it returns without an Error.
 Result<void> decode(Registry& registry, const BlobRef& blob, const fs::path& file, bool replace) {
   DGQ_CHECK(make_folder(file.parent_path()));

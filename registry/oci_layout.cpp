@@ -19,13 +19,13 @@ std::string blob_path(const Digest& digest) { return "blobs/sha256/" + digest.he
 // --- out
 
 Result<void> make_empty_layout(const fs::path& folder) {
+  DGQ_CHECK(make_folder(folder));
   std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (!failed && !fs::is_empty(folder, failed) && !failed)
+  const bool empty = fs::is_empty(folder, failed);
+  if (failed) return Error{Errc::io, "cannot list the folder " + folder.string() + ": " + failed.message()};
+  if (!empty)
     return Error{Errc::invalid, folder.string() + " is not empty: an OCI layout needs a folder of its own"};
-  if (!failed) fs::create_directories(folder / "blobs/sha256", failed);
-  if (failed) return Error{Errc::io, "cannot create the folder " + folder.string() + ": " + failed.message()};
-  return {};
+  return make_folder(folder / "blobs/sha256");
 }
 
 Result<OciDescriptor> write_document(const fs::path& folder, std::string_view text, std::string name) {

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <thread>
 
+#include "base/file.h"
 #include "registry/audit.h"
 
 namespace dgq {
@@ -193,6 +194,7 @@ Result<std::unique_ptr<Db>> open_writable(const std::filesystem::path& path, boo
     DGQ_CHECK(migrate(*db, path));
     db->checkpoint();  // the WAL is for what comes: where space is short, it must hold what cleans up after a failure
   }
+  if (*version == 0) DGQ_CHECK(sync_folder(path.parent_path()));  // SQLite syncs the file, not its name
   return db;
 }
 
@@ -244,13 +246,7 @@ Result<std::unique_ptr<Db>> open_database(const std::filesystem::path& path, boo
                                       "; make one with: dgq registry init --registry " + path.string()};
   if (!missing && !std::filesystem::is_regular_file(status)) return not_ours(path, "not a regular file");
   if (!writable) return open_readable(path);
-  if (missing && path.has_parent_path()) {
-    std::error_code failed;
-    std::filesystem::create_directories(path.parent_path(), failed);
-    if (failed)
-      return Error{Errc::io,
-                   "cannot create the folder " + path.parent_path().string() + ": " + failed.message()};
-  }
+  if (missing) DGQ_CHECK(make_folder(path.parent_path()));
   return open_writable(path, create);
 }
 

@@ -17,9 +17,11 @@ constexpr Command kCommands[] = {
     {"kernels", "every kernel on the linears of a model, beside what the machine can do at most",
      bench_kernels},
     {"model", "tokens per second of a synthetic model, in the columns of llama-bench", bench_model},
+    {"registry", "the registry, beside a plain copy and SHA-256 of the same bytes", bench_registry},
 };
-constexpr CommandGroup kBench = {"dgq bench", "Measures speed on this machine. Nothing is downloaded.",
-                                 "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n", kCommands};
+constexpr CommandGroup kBench = {
+    "dgq bench", "Measures speed on this machine. Nothing is downloaded.",
+    "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n  dgq bench registry\n", kCommands};
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// tools/cmd_bench.h - options that `dgq bench kernels` and `dgq bench model` share.
+// tools/cmd_bench.h - options that the commands of `dgq bench` share.
 #pragma once
 
 #include <string>
@@ -10,6 +10,7 @@ namespace dgq::tools {
 
 Result<int> bench_kernels(const Arguments& arguments);
 Result<int> bench_model(const Arguments& arguments);
+Result<int> bench_registry(const Arguments& arguments);
 
 // Of options that were added under these names. Errors name the option.
 Result<std::vector<std::size_t>> number_list(const Options& options, const char* name, std::size_t most);

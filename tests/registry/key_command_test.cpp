@@ -107,7 +107,7 @@ TEST_F(KeyCommandTest, MistakesGiveOneLine) {
   expect_line("registry sign demo --counter 0 --key " + key_, "counter must be");
   std::filesystem::permissions(key_, std::filesystem::perms(0644));
   expect_line("registry sign demo --key " + key_, "chmod 600");
-  EXPECT_EQ(run_dgq("key new " + key_).exit_code, 1);
+  EXPECT_EQ(run_dgq("key new " + key_).exit_code, 2);
   EXPECT_EQ(sql_integer("SELECT count(*) FROM signature"), 0u);
 }
 
