@@ -60,7 +60,7 @@ std::string what_gc_frees(const std::vector<std::int64_t>& reaped) {
 
 Result<void> add_codecs(sqlite::Db& db, RegistryUsage& usage) {
   DGQ_TRY(Statement rows,
-          db.query("SELECT CASE WHEN base IS NOT NULL THEN 2 ELSE codec END AS kind, count(*), "
+          db.query("SELECT CASE WHEN base IS NOT NULL THEN 2 ELSE codec = 1 END AS kind, count(*), "
                    "sum(raw_bytes), sum(length(data)) FROM chunk GROUP BY kind"));
   CodecUsage* const kinds[] = {&usage.raw, &usage.zstd, &usage.delta};
   while (true) {

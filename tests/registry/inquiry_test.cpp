@@ -87,6 +87,15 @@ TEST_F(InquiryTest, UsageCountsSharingAndCodecs) {
 }
 
 // The forecast is what gc then does: bases that are still needed, pins of adds that died, adds that live.
+// The schema forbids other numbers, but a registry may come from anywhere.
+TEST_F(InquiryTest, UnknownCodecsAreCountedAndNothingElse) {
+  ASSERT_TRUE(add(registry_, "demo", {{"layers.0", noise(5000, 1)}, {"layers.1", noise(5000, 2)}}));
+  const std::uint64_t chunks = registry_.usage()->raw.chunks;
+  auto db = std::move(*sqlite::Db::open(path(), sqlite::Db::Access::read_write, 1000));
+  ASSERT_TRUE(db->script("PRAGMA ignore_check_constraints = ON; UPDATE chunk SET codec = 1000000"));
+  EXPECT_EQ(registry_.usage()->raw.chunks, chunks);
+}
+
 TEST_F(InquiryTest, WhatGcWouldFreeIsWhatItFrees) {
   const auto expect_forecast = [&](const char* when) {
     const auto usage = registry_.usage();
