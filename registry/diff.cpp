@@ -62,7 +62,6 @@ std::vector<TensorDiff> compare_tensors(const LayerBlob& a, const LayerBlob& b) 
 Result<std::vector<TensorDiff>> compare_blobs(Registry::State& registry, const BlobRef& a, const BlobRef& b) {
   const auto read = [&](const BlobRef& blob) -> Result<std::vector<std::byte>> {
     std::vector<std::byte> bytes;
-    bytes.reserve(blob.bytes);
     DGQ_CHECK(registry.read_blob(blob.digest, [&](const StoredChunk&, auto raw) -> Result<void> {
       bytes.insert(bytes.end(), raw.begin(), raw.end());
       return {};
