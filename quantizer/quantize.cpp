@@ -186,16 +186,26 @@ Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry
                                 const QuantizeProgress& progress, const Note& note) {
   Job job(checkpoint, options, kernels, progress, note);
   DGQ_TRY(const Manifest description, job.describe());
+  const std::filesystem::path beside = registry.path().string() + ".work",
+                              own = beside / fingerprint(description).hex();
+  const auto remove_empty = [&] {
+    std::error_code not_empty;
+    std::filesystem::remove(beside, not_empty);
+  };
   if (!options.force) {
     Result<VersionInfo> there = registry.resolve(name.text());
     if (!there && there.error().code != Errc::not_found) return there.error();
-    if (there && same_job(there->manifest, description)) return reuse(registry, std::move(*there));
+    if (there && same_job(there->manifest, description)) {
+      // Killed when its version was there already, a run has left its folder.
+      if (std::filesystem::exists(own))
+        if (const auto left = WorkFolder::open(own, description, WorkFolder::Use::alone)) left->remove();
+      remove_empty();
+      return reuse(registry, std::move(*there));
+    }
   }
-  const std::filesystem::path beside = registry.path().string() + ".work";
   std::vector<WorkFolder> folder;
   DGQ_TRY(WorkFolder opened,
-          WorkFolder::open(options.work.empty() ? beside / fingerprint(description).hex() : options.work,
-                           description, WorkFolder::Use::alone));
+          WorkFolder::open(options.work.empty() ? own : options.work, description, WorkFolder::Use::alone));
   folder.push_back(std::move(opened));
   const auto make = [&]() -> Result<QuantizeResult> {
     DGQ_CHECK(job.make({}, folder.front()));
@@ -204,8 +214,7 @@ Result<QuantizeResult> quantize(const Checkpoint& checkpoint, Registry& registry
   Result<QuantizeResult> result = make();
   if (result || !goes_away(result.error().code)) {
     folder.front().remove();
-    std::error_code not_empty;
-    std::filesystem::remove(beside, not_empty);
+    remove_empty();
   }
   return result;
 }

@@ -170,6 +170,22 @@ TEST_F(Parts, WhatAKilledRunLeftIsUsedAndWhatIsDamagedMadeAgain) {
   EXPECT_FALSE(fs::exists(scratch_ / "work"));
 }
 
+TEST_F(Parts, WhatARunLeftThatWasKilledAtItsEndGoes) {
+  Registry to = registry("single.db");
+  ASSERT_TRUE(whole(to, options_));
+  QuantizeOptions aside = options_;
+  aside.work = scratch_ / "aside";
+  ASSERT_TRUE(part(1, 1, "aside"));  // all pieces, as a run has them before it removes them
+  const fs::path folder =
+      scratch_ / "single.db.work" / fingerprint(WorkFolder::read(aside.work)->job()).hex();
+  fs::create_directories(folder.parent_path());
+  fs::rename(aside.work, folder);
+  const auto again = whole(to, options_);
+  ASSERT_TRUE(again) << again.error().what;
+  EXPECT_TRUE(again->reused);
+  EXPECT_FALSE(fs::exists(scratch_ / "single.db.work"));
+}
+
 TEST_F(Parts, ADamagedPlanIsMadeAgain) {
   const Digest expected = single_run();
   ASSERT_TRUE(part(1, 2, "work"));
