@@ -27,15 +27,15 @@ struct ModelPlan {
   std::vector<InputScales> input_scales;         // per layer; empty: none is static
 };
 
-// What make_plan() works from. Borrowed.
+// What make_plan() works from. References and views are borrowed.
 struct PlanInputs {
   const Checkpoint& checkpoint;
   const Tokenizer& tokenizer;
   const Recipe& recipe;
   const Kernels& kernels;
-  std::string_view text,
-      text_name;       // calibration text and the file's name; no name: the model samples its own
-  std::uint64_t seed;  // of the sampling
+  std::string_view text;  // of the calibration file
+  std::string text_name;  // the file; empty: there is none, the model samples its own text
+  std::uint64_t seed;     // of the sampling
   int threads;
   std::uint64_t memory;  // bytes that sampling may take
 };
