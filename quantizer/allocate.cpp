@@ -7,17 +7,6 @@
 namespace dgq {
 namespace {
 
-std::uint64_t bytes_of(const F32Matrix& w, const FineFormat& format) {
-  switch (format.bits) {
-    case 4:
-      return packed_w4_bytes(w.n, w.k, format.group, w.bias);
-    case 6:
-      return packed_w6_bytes(w.n, w.k, format.group, w.bias);
-    default:
-      return packed_w8_bytes(w.n, w.k, w.bias);
-  }
-}
-
 constexpr FineFormat kFormats[] = {{128, 4}, {64, 4}, {32, 4}, {128, 6}, {64, 6}, {32, 6}, {0, 8}};
 constexpr std::size_t kBlock = 32;  // columns: every group is some of them
 
@@ -99,11 +88,22 @@ double gain_per_byte(const Choice& from, const Choice& to) {
 
 }  // namespace
 
+std::uint64_t linear_bytes(std::size_t n, std::size_t k, bool bias, const FineFormat& format) {
+  switch (format.bits) {
+    case 4:
+      return packed_w4_bytes(n, k, format.group, bias);
+    case 6:
+      return packed_w6_bytes(n, k, format.group, bias);
+    default:
+      return packed_w8_bytes(n, k, bias);
+  }
+}
+
 std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity, int threads) {
   const auto costs = costs_of(w, sensitivity, threads);
   std::vector<Choice> all;
   for (std::size_t f = 0; f < std::size(kFormats); ++f)
-    all.push_back({kFormats[f], bytes_of(w, kFormats[f]), costs[f]});
+    all.push_back({kFormats[f], linear_bytes(w.n, w.k, w.bias, kFormats[f]), costs[f]});
   std::stable_sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) {
     return a.bytes != b.bytes ? a.bytes < b.bytes : a.cost < b.cost;
   });

@@ -19,6 +19,9 @@ struct Choice {
   double cost;  // expected KLD
 };
 
+// What a linear [n][k] takes in a format, scales and padding included.
+std::uint64_t linear_bytes(std::size_t n, std::size_t k, bool bias, const FineFormat& format);
+
 // What a linear can become, cheapest first in bytes; choices that cost more KLD at more bytes, or lie above the line between
 // two others, are left out.
 std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity, int threads);

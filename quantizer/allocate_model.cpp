@@ -14,6 +14,8 @@ std::uint64_t bytes_beside_linears(const ModelConfig& c, Ends ends) {
   return end * (c.tied_head ? 1 : 2) + 4 * c.hidden * (2 * c.layers + 1);
 }
 
+}  // namespace
+
 std::uint64_t budget_of(const AllocateOptions& options, std::uint64_t weights, std::uint64_t beside) {
   std::uint64_t budget = UINT64_MAX;
   if (options.bpw > 0) budget = static_cast<std::uint64_t>(options.bpw * static_cast<double>(weights) / 8);
@@ -21,8 +23,6 @@ std::uint64_t budget_of(const AllocateOptions& options, std::uint64_t weights, s
     budget = std::min<std::uint64_t>(budget, options.max_bytes > beside ? options.max_bytes - beside : 0);
   return budget;
 }
-
-}  // namespace
 
 Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, const LayerReader& read_layer,
                                                const Kernels& kernels, const AllocateOptions& options,

@@ -13,4 +13,7 @@ Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, con
                                                Ends ends, const std::vector<Sequence>& sequences, int threads,
                                                const Fraction& progress);
 
+// Bytes that `weights` weights of linears may take: bpw, and max_bytes less what is `beside` them.
+std::uint64_t budget_of(const AllocateOptions& options, std::uint64_t weights, std::uint64_t beside);
+
 }  // namespace dgq

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "kernels/packed.h"
+#include "quantizer/allocate_model.h"
 #include "quantizer/forecast_time.h"
 #include "quantizer/linear_id.h"
 
@@ -26,25 +27,16 @@ std::array<Shape, kLinears> linear_shapes(const ModelConfig& c) {
            {c.hidden, c.ffn, c.mlp_bias}}};
 }
 
-std::uint64_t linear_bytes(const Shape& s, const FineFormat& format) {
-  if (format.bits == 8) return packed_w8_bytes(s.n, s.k, s.bias);
-  return format.bits == 4 ? packed_fine_bytes<4>(s.n, s.k, format.group, s.bias)
-                          : packed_fine_bytes<6>(s.n, s.k, format.group, s.bias);
-}
-
 std::uint64_t linears_bytes(const ModelConfig& c, const FineFormat& format) {
   std::uint64_t bytes = 0;
-  for (const Shape& shape : linear_shapes(c)) bytes += linear_bytes(shape, format);
+  for (const Shape& shape : linear_shapes(c)) bytes += linear_bytes(shape.n, shape.k, shape.bias, format);
   return bytes * c.layers;
 }
 
 std::uint64_t allocated_bytes(const ModelConfig& c, const AllocateOptions& o, std::uint64_t beside) {
-  std::uint64_t weights = 0, budget = UINT64_MAX;
+  std::uint64_t weights = 0;
   for (const Shape& shape : linear_shapes(c)) weights += shape.n * shape.k * c.layers;
-  if (o.bpw > 0) budget = static_cast<std::uint64_t>(o.bpw * static_cast<double>(weights) / 8);
-  if (o.max_bytes > 0)
-    budget = std::min<std::uint64_t>(budget, o.max_bytes > beside ? o.max_bytes - beside : 0);
-  return std::clamp(budget, linears_bytes(c, {128, 4}), linears_bytes(c, {0, 8}));
+  return std::clamp(budget_of(o, weights, beside), linears_bytes(c, {128, 4}), linears_bytes(c, {0, 8}));
 }
 
 }  // namespace
