@@ -14,6 +14,7 @@ target_include_directories(dgq_flags INTERFACE
 if(DGQ_SANITIZE)
   add_compile_options(-fsanitize=${DGQ_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${DGQ_SANITIZE})
+  add_compile_definitions(DGQ_SANITIZED)  # compilers differ in what they say of it
   if(DGQ_SANITIZE MATCHES undefined)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()

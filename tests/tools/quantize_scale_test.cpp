@@ -24,7 +24,7 @@ constexpr const char* kQuick = " --recipe fast --calibration-tokens 256 --thread
 
 // Memory of this build is that of a release build: no sanitizer, no emulator.
 bool memory_counts() {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef DGQ_SANITIZED
   return false;
 #else
   return test::dgq_command().find("qemu") == std::string::npos;
