@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,9 +16,9 @@ namespace dgq {
 
 struct Digest {
   std::array<std::uint8_t, 32> bytes{};
-  std::string hex() const;                                     // 64 lower-case digits
+  std::string hex() const;                                       // 64 lower-case digits
   std::string short_hex() const { return hex().substr(0, 12); }  // for people
-  static Result<Digest> parse(std::string_view hex);           // invalid: not 64 hex digits
+  static Result<Digest> parse(std::string_view hex);             // invalid: not 64 hex digits
   auto operator<=>(const Digest&) const = default;
 };
 
@@ -42,6 +43,10 @@ class Sha256 {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// hash.update(bytes) on a second thread, where that can be had, while the caller does something else with the same bytes;
+// both are over when it returns.
+void update_beside(Sha256& hash, std::span<const std::byte> bytes, const std::function<void()>& meanwhile);
 
 Digest sha256(std::span<const std::byte> bytes);
 Digest sha256(std::string_view text);

@@ -180,45 +180,68 @@ class Rows {
   std::vector<RegistryBenchRow>& rows_;
 };
 
-Result<void> run_once(const std::vector<Bytes>& layers, const fs::path& where, Rows rows) {
-  DGQ_TRY(const WorkFolder folder, WorkFolder::make(where));
-  const fs::path copies = folder / "copy", cache = folder / "cache", bundle = folder / "bench.dgqb";
-  DGQ_CHECK(make_folder(copies));
-  DGQ_TRY(const Time copy, time_of([&] { return plain_copy(copies, layers); }));
-  DGQ_TRY(const Time hash, time_of([&]() -> Result<void> {
-            for (const Bytes& bytes : layers) static_cast<void>(sha256(bytes));
-            return {};
-          }));
-  DGQ_TRY(const Zstd zstd, time_zstd(layers));
-  rows.limit("copy", copy);
-  rows.limit("sha256", hash);
-  rows.limit("zstd encode", zstd.encode);
-  rows.limit("zstd decode", zstd.decode);
+// One repetition. Each operation follows a measurement of its own of what it is compared with: how fast files can be written
+// changes with what was written before.
+class Repetition {
+ public:
+  Repetition(const std::vector<Bytes>& layers, const WorkFolder& folder, Rows rows)
+      : layers_(layers), folder_(folder), rows_(std::move(rows)) {}
 
-  DGQ_TRY(Registry registry, Registry::open(folder / "registry.db", Registry::Mode::read_write, true));
-  Manifest manifest;
-  DGQ_TRY(const Time added, time_of([&]() -> Result<void> {
-            DGQ_TRY(manifest, add(registry, layers));
-            return {};
-          }));
-  rows.ratio("add", added, "copy", copy, zstd.encode.seconds);
-  const auto materialise_all = [&] { return materialise(registry, cache, manifest); };
-  DGQ_TRY(const Time made, time_of(materialise_all));
-  rows.ratio("materialise", made, "copy", copy, zstd.decode.seconds);
-  DGQ_TRY(const Time made_again, time_of(materialise_all));
-  rows.ratio("materialise again", made_again, "copy", copy, 0);
-  DGQ_TRY(const Time verified, time_of([&]() -> Result<void> {
-            DGQ_TRY(const VerifyReport report, registry.verify());
-            return report.faults.empty() ? Result<void>() : Error{Errc::corrupt, report.faults.front()};
-          }));
-  rows.ratio("verify", verified, "sha256", hash, zstd.decode.seconds);
-  DGQ_TRY(const Time exported, time_of([&] { return export_file(registry, bundle); }));
-  rows.ratio("export", exported, "copy", copy, zstd.decode.seconds);
-  DGQ_TRY(Registry other, Registry::open(folder / "other.db", Registry::Mode::read_write, true));
-  DGQ_TRY(const Time imported, time_of([&] { return import_file(other, bundle); }));
-  rows.ratio("import", imported, "copy", copy, zstd.decode.seconds);
-  return {};
-}
+  Result<void> run() {
+    DGQ_TRY(zstd_, time_zstd(layers_));
+    rows_.limit("zstd encode", zstd_.encode);
+    rows_.limit("zstd decode", zstd_.decode);
+    const fs::path cache = folder_ / "cache", bundle = folder_ / "bench.dgqb";
+    DGQ_TRY(Registry registry, Registry::open(folder_ / "registry.db", Registry::Mode::read_write, true));
+    Manifest manifest;
+    DGQ_CHECK(beside_copy("add", zstd_.encode, [&]() -> Result<void> {
+      DGQ_TRY(manifest, add(registry, layers_));
+      return {};
+    }));
+    const auto materialise_all = [&] { return materialise(registry, cache, manifest); };
+    DGQ_CHECK(beside_copy("materialise", zstd_.decode, materialise_all));
+    DGQ_CHECK(beside_copy("materialise again", {}, materialise_all));
+    DGQ_CHECK(beside_hash("verify", zstd_.decode, [&]() -> Result<void> {
+      DGQ_TRY(const VerifyReport report, registry.verify());
+      return report.faults.empty() ? Result<void>() : Error{Errc::corrupt, report.faults.front()};
+    }));
+    DGQ_CHECK(beside_copy("export", zstd_.decode, [&] { return export_file(registry, bundle); }));
+    DGQ_TRY(Registry other, Registry::open(folder_ / "other.db", Registry::Mode::read_write, true));
+    return beside_copy("import", zstd_.decode, [&] { return import_file(other, bundle); });
+  }
+
+ private:
+  template <class Operation>
+  Result<void> beside_copy(const char* name, const Time& zstd, const Operation& operation) {
+    const fs::path copies = folder_ / "copy";
+    DGQ_CHECK(make_folder(copies));
+    DGQ_TRY(const Time copy, time_of([&] { return plain_copy(copies, layers_); }));
+    std::error_code ignored;
+    fs::remove_all(copies, ignored);
+    return compare(name, zstd, "copy", copy, operation);
+  }
+  template <class Operation>
+  Result<void> beside_hash(const char* name, const Time& zstd, const Operation& operation) {
+    DGQ_TRY(const Time hash, time_of([&]() -> Result<void> {
+              for (const Bytes& bytes : layers_) static_cast<void>(sha256(bytes));
+              return {};
+            }));
+    return compare(name, zstd, "sha256", hash, operation);
+  }
+  template <class Operation>
+  Result<void> compare(const char* name, const Time& zstd, const char* limit, const Time& of_limit,
+                       const Operation& operation) {
+    rows_.limit(limit, of_limit);
+    DGQ_TRY(const Time time, time_of(operation));
+    rows_.ratio(name, time, limit, of_limit, zstd.seconds);
+    return {};
+  }
+
+  const std::vector<Bytes>& layers_;
+  const WorkFolder& folder_;
+  Rows rows_;
+  Zstd zstd_;
+};
 
 }  // namespace
 
@@ -234,7 +257,8 @@ Result<RegistryBenchReport> bench_registry(const RegistryBenchOptions& options, 
     const char* data = weights ? "zstd" : "raw";
     for (int repetition = 0; repetition < options.repetitions; ++repetition) {
       progress(data, (static_cast<double>(repetition) / options.repetitions + weights) / 2);
-      DGQ_CHECK(run_once(layers, options.folder, Rows(data, report.rows)));
+      DGQ_TRY(const WorkFolder folder, WorkFolder::make(options.folder));
+      DGQ_CHECK(Repetition(layers, folder, Rows(data, report.rows)).run());
     }
   }
   return report;

@@ -1,6 +1,6 @@
 // bench/registry_bench.h - how fast the registry moves bytes, beside a plain copy and SHA-256 of the same bytes.
 //
-// Every repetition measures everything once, limits and operations one after the other, and ratios are made inside a repetition:
+// Every repetition measures everything once, each operation right after its limit, and ratios are made of such pairs:
 // on a shared machine speeds change by more than what is to be seen.
 #pragma once
 
@@ -25,7 +25,7 @@ struct RegistryBenchRow {
   std::string operation;  // "add"
   std::string
       limit;  // what it is compared with: "copy" (write and fsync of each layer) or "sha256" (one core)
-  std::vector<double> seconds, cpu_s;  // one per repetition
+  std::vector<double> seconds, cpu_s;  // one per repetition; of a limit, one per comparison
   std::vector<double> zstd_s;          // of it, the work of zstd alone, measured by itself
   std::vector<double> ratio;           // time of the limit / (time - zstd)
   std::vector<double> ratio_with_zstd;

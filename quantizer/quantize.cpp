@@ -127,7 +127,7 @@ Result<bool> take(const std::string& name, const std::vector<WorkFolder>& folder
     if (!piece && piece.error().code == Errc::not_found) continue;
     if (!piece) return piece.error();
     const BlobRef& blob = piece->blob();
-    DGQ_TRY(BlobRef stored, ingest.add_blob(name, blob.media, piece->bytes.bytes()));
+    DGQ_TRY(BlobRef stored, ingest.add_blob(name, blob.media, piece->bytes));
     result.manifest.blobs.push_back(std::move(stored));
     DGQ_TRY(const auto tensors, piece->tensors());
     result.tensors.insert(result.tensors.end(), tensors.begin(), tensors.end());

@@ -31,9 +31,10 @@ class Receiver {
  private:
   Result<bool> is_whole(const Digest& digest);
   Result<void> store(const BundleBlob& blob, const ChunkSource& source, std::optional<std::int64_t> damaged);
+  // The raw bytes, borrowed until the next call; they are hashed.
   Result<std::span<const std::byte>> store_chunk(std::int64_t blob, std::int64_t position,
                                                  const BundleChunk& chunk, std::optional<std::int64_t> base,
-                                                 bool plainly);
+                                                 bool plainly, Sha256& hash);
   void advance(std::uint64_t bytes);
 
   Ingest::State& ingest_;

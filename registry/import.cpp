@@ -127,11 +127,10 @@ Result<void> Receiver::store(const BundleBlob& blob, const ChunkSource& source,
   for (std::int64_t position = 0; left > 0; ++position) {
     DGQ_TRY(const BundleChunk chunk, source(left));
     // Others may be stored against a damaged one, so that one gets no base.
-    const auto raw = store_chunk(id, position, chunk, base, damaged.has_value());
+    const auto raw = store_chunk(id, position, chunk, base, damaged.has_value(), hash);
     if (!raw)
       return Error{raw.error().code,
                    where_ + ": " + name + ": chunk " + std::to_string(position) + " " + raw.error().what};
-    hash.update(*raw);
     left -= raw->size();
     advance(raw->size());
   }
@@ -141,10 +140,10 @@ Result<void> Receiver::store(const BundleBlob& blob, const ChunkSource& source,
   return ingest_.pin(id);
 }
 
-// The raw bytes, borrowed until the next call.
 Result<std::span<const std::byte>> Receiver::store_chunk(std::int64_t blob, std::int64_t position,
                                                          const BundleChunk& chunk,
-                                                         std::optional<std::int64_t> base, bool plainly) {
+                                                         std::optional<std::int64_t> base, bool plainly,
+                                                         Sha256& hash) {
   ChunkReader bases(*ingest_.registry->db);
   std::span<const std::byte> prefix;
   const bool based = chunk.codec == BundleCodec::zstd_with_base;
@@ -163,7 +162,11 @@ Result<std::span<const std::byte>> Receiver::store_chunk(std::int64_t blob, std:
   DGQ_TRY(const auto raw, decoder_.decode(stored.codec, stored.raw_bytes, stored.data, prefix));
   // Raw bytes come from bundles where zstd gained too little, and from OCI layouts, where it was not tried.
   const bool encode = chunk.codec == BundleCodec::raw || (based && plainly);
-  DGQ_CHECK(encode ? ingest_.encode_chunk(blob, position, raw) : ingest_.insert_chunk(blob, stored));
+  Result<void> put;
+  update_beside(hash, raw, [&] {
+    put = encode ? ingest_.encode_chunk(blob, position, raw) : ingest_.insert_chunk(blob, stored);
+  });
+  DGQ_CHECK(put);
   return raw;
 }
 

@@ -192,13 +192,14 @@ Result<std::int64_t> Ingest::State::empty_blob(std::optional<std::int64_t> damag
 // The id of the blob with these bytes. One that is there already is compared with them, so that adding a
 // model again repairs what has rotted in the store.
 Result<std::int64_t> Ingest::State::store(std::string_view name, const Digest& digest,
-                                          std::span<const std::byte> bytes) {
+                                          std::span<const std::byte> bytes, const Forget& forget) {
   DGQ_TRY(const auto found, registry->find_blob(digest));
   if (found) {
     auto rest = bytes;
     const auto compared = registry->read_chunks(*found, [&](const StoredChunk&, auto raw) -> Result<void> {
       if (raw.size() > rest.size() || std::memcmp(raw.data(), rest.data(), raw.size()) != 0)
         return Error{Errc::corrupt, "differs"};
+      forget(rest.first(raw.size()));
       rest = rest.subspan(raw.size());
       return {};
     });
@@ -210,22 +211,38 @@ Result<std::int64_t> Ingest::State::store(std::string_view name, const Digest& d
   for (std::int64_t position = 0; !bytes.empty(); ++position) {
     const auto raw = bytes.first(std::min(kChunkBytes, bytes.size()));
     DGQ_CHECK(encode_chunk(blob, position, raw));
+    forget(raw);
     bytes = bytes.subspan(raw.size());
   }
   DGQ_CHECK(add_up(blob));
   return blob;
 }
 
-Result<BlobRef> Ingest::add_blob(std::string_view name, std::string_view media,
-                                 std::span<const std::byte> bytes) {
-  if (state_->committed)
-    return Error{Errc::invalid, "blob " + std::string(name) + ": this add is already committed"};
-  const Digest digest = sha256(bytes);
-  DGQ_TRY(Transaction transaction, Transaction::begin(*state_->registry->db, Transaction::Kind::write));
-  DGQ_TRY(const std::int64_t blob, state_->store(name, digest, bytes));
-  DGQ_CHECK(state_->pin(blob));
+Result<BlobRef> Ingest::State::add_blob(std::string_view name, std::string_view media,
+                                        std::span<const std::byte> bytes, const Forget& forget) {
+  if (committed) return Error{Errc::invalid, "blob " + std::string(name) + ": this add is already committed"};
+  Sha256 hash;
+  for (auto rest = bytes; !rest.empty();) {
+    const auto raw = rest.first(std::min(kChunkBytes, rest.size()));
+    hash.update(raw);
+    forget(raw);
+    rest = rest.subspan(raw.size());
+  }
+  const Digest digest = hash.finish();
+  DGQ_TRY(Transaction transaction, Transaction::begin(*registry->db, Transaction::Kind::write));
+  DGQ_TRY(const std::int64_t blob, store(name, digest, bytes, forget));
+  DGQ_CHECK(pin(blob));
   DGQ_CHECK(transaction.commit());
   return BlobRef{std::string(name), std::string(media), digest, bytes.size()};
+}
+
+Result<BlobRef> Ingest::add_blob(std::string_view name, std::string_view media,
+                                 std::span<const std::byte> bytes) {
+  return state_->add_blob(name, media, bytes, [](auto) {});
+}
+
+Result<BlobRef> Ingest::add_blob(std::string_view name, std::string_view media, const MappedFile& file) {
+  return state_->add_blob(name, media, file.bytes(), forget_pages);
 }
 
 Result<Digest> Ingest::State::commit_version(const NewVersion& version, const char* action) {

@@ -80,7 +80,12 @@ class Temporary {
   ~Temporary() {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
-  Result<void> append(std::span<const std::byte> bytes) { return write_all(fd_.get(), bytes, name_); }
+  // Bytes start on their way to the disk at once, so that publish() has less to wait for.
+  Result<void> append(std::span<const std::byte> bytes) {
+    DGQ_CHECK(write_all(fd_.get(), bytes, name_));
+    static_cast<void>(::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE));
+    return {};
+  }
   // Gives the file its name, durably. false: the name is taken and `replace` does not say to take it over, so
   // that processes which decode the same blob at once end up mapping one file.
   Result<bool> publish(const fs::path& target, bool replace) {

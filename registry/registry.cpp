@@ -65,7 +65,7 @@ Result<void> Registry::State::read_chunks(std::int64_t blob, const ChunkSink& si
   });
 }
 
-Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& sink) {
+Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& sink, Work work) {
   const auto fault = [&](Errc code, const std::string& what) {
     return Error{code, "registry " + path.string() + ": blob " + digest.short_hex() + ": " + what};
   };
@@ -80,8 +80,12 @@ Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& s
   const auto read = read_chunks(row.integer(0), [&](const StoredChunk& chunk, auto raw) -> Result<void> {
     done += raw.size();
     if (done > bytes) return Error{Errc::corrupt, "holds more than its " + std::to_string(bytes) + " bytes"};
-    hash.update(raw);
-    auto taken = sink(chunk, raw);
+    Result<void> taken;
+    const auto give = [&] { taken = sink(chunk, raw); };
+    if (work == Work::slow)
+      update_beside(hash, raw, give);
+    else
+      hash.update(raw), give();
     sink_failed = !taken;
     return taken;
   });
@@ -258,7 +262,8 @@ Result<std::vector<BlobInfo>> Registry::blobs() {
 
 Result<void> Registry::read_blob(const Digest& digest, const ByteSink& sink) {
   DGQ_TRY(Transaction snapshot, Transaction::begin(*state_->db, Transaction::Kind::read));
-  return state_->read_blob(digest, [&](const StoredChunk&, auto raw) { return sink(raw); });
+  return state_->read_blob(
+      digest, [&](const StoredChunk&, auto raw) { return sink(raw); }, State::Work::slow);
 }
 
 }  // namespace dgq

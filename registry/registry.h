@@ -171,6 +171,8 @@ class Ingest {
   ~Ingest();
   // Stores the bytes (or finds them there: same digest) under this ingest. Durable when it returns.
   Result<BlobRef> add_blob(std::string_view name, std::string_view media, std::span<const std::byte> bytes);
+  // The same, giving the file's pages back behind itself: takes memory for a few chunks, however long the file.
+  Result<BlobRef> add_blob(std::string_view name, std::string_view media, const MappedFile& file);
   // One transaction: the version, its references, the tag (moved if it existed), the audit rows. All blobs of
   // the manifest must be there. Returns the version's digest; the same version again is fine.
   // For the audit log, since they differ where the version does not: sources, the files that it was made from; costs, the time

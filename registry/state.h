@@ -33,10 +33,11 @@ struct Registry::State {
   Error unknown_model(std::string_view reference);
   Result<std::optional<std::int64_t>> find_blob(const Digest& digest);
   // The chunks of a blob, each decoded and checked, in order; read_blob() checks the digest as well. Call inside a
-  // transaction.
+  // transaction. Work::slow: what the sink does takes about as long as hashing, which then runs beside it.
   using ChunkSink = std::function<Result<void>(const StoredChunk&, std::span<const std::byte> raw)>;
   Result<void> read_chunks(std::int64_t blob, const ChunkSink& sink);
-  Result<void> read_blob(const Digest& digest, const ChunkSink& sink);
+  enum class Work { quick, slow };
+  Result<void> read_blob(const Digest& digest, const ChunkSink& sink, Work work = Work::quick);
   // Frees blobs that no version and no running add needs.
   Result<GcReport> sweep_blobs();
   // Gives free pages back to the disk.
@@ -64,7 +65,12 @@ struct Ingest::State {
                                      const std::vector<FileDigest>& sources, const std::string& costs);
   Result<Digest> commit_version(const NewVersion& version, const char* action);
 
-  Result<std::int64_t> store(std::string_view name, const Digest& digest, std::span<const std::byte> bytes);
+  // Called with the bytes that have been read and are not needed for now.
+  using Forget = std::function<void(std::span<const std::byte>)>;
+  Result<BlobRef> add_blob(std::string_view name, std::string_view media, std::span<const std::byte> bytes,
+                           const Forget& forget);
+  Result<std::int64_t> store(std::string_view name, const Digest& digest, std::span<const std::byte> bytes,
+                             const Forget& forget);
   // The id of a blob that has no chunks: a new one, or `damaged` without those it had (leaves an audit row, with `name`).
   Result<std::int64_t> empty_blob(std::optional<std::int64_t> damaged, std::string_view name,
                                   const Digest& digest, std::uint64_t bytes);

@@ -59,6 +59,14 @@ inline Outcome run_shell(const std::string& line) {
 
 // How to start the built command (under qemu when cross-built).
 inline std::string dgq_command() { return DGQ_COMMAND; }
+// Memory of this build is that of a release build: no sanitizer, no emulator.
+inline bool memory_counts() {
+#ifdef DGQ_SANITIZED
+  return false;
+#else
+  return dgq_command().find("qemu") == std::string::npos;
+#endif
+}
 inline Outcome run_dgq(const std::string& arguments) { return run_shell(dgq_command() + " " + arguments); }
 
 }  // namespace dgq::test

@@ -17,19 +17,11 @@ namespace dgq {
 namespace {
 
 namespace fs = std::filesystem;
+using test::memory_counts;
 using test::Outcome;
 using test::run_dgq;
 
 constexpr const char* kQuick = " --recipe fast --calibration-tokens 256 --threads 1";
-
-// Memory of this build is that of a release build: no sanitizer, no emulator.
-bool memory_counts() {
-#ifdef DGQ_SANITIZED
-  return false;
-#else
-  return test::dgq_command().find("qemu") == std::string::npos;
-#endif
-}
 
 class Scale : public ::testing::Test {
  protected:
