@@ -36,7 +36,7 @@ class BenchCommand : public testing::Test {
 void expect_refused(const Outcome& outcome, const std::string& words) {
   EXPECT_NE(outcome.exit_code, 0);
   EXPECT_EQ(outcome.out, "");
-  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
   EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
 }
 

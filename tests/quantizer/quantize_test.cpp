@@ -533,7 +533,7 @@ TEST(QuantizeCommand, OneLinePerMistake) {
     EXPECT_NE(outcome.exit_code, 0) << arguments;
     EXPECT_LT(outcome.exit_code, 128) << arguments;
     EXPECT_NE(outcome.err.find(part), std::string::npos) << arguments << ": " << outcome.err;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
     EXPECT_EQ(outcome.out, "") << arguments;
   }
   const test::Outcome help = test::run_dgq("quantize --help");

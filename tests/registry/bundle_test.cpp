@@ -275,7 +275,7 @@ class BundleCommandTest : public BundleTest {
     const Outcome outcome = run_shell(line);
     EXPECT_GE(outcome.exit_code, 2) << line;
     EXPECT_EQ(outcome.out, "") << line;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
     EXPECT_NE(outcome.err.find(expected), std::string::npos) << outcome.err;
   }
   const std::string dgq_ = dgq_command() + " registry ";

@@ -21,7 +21,7 @@ class RegistryCommandTest : public RegistryFixture {
     const Outcome outcome = run(arguments);
     EXPECT_GE(outcome.exit_code, tools::kExitUsage) << arguments;
     EXPECT_EQ(outcome.out, "") << arguments;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
     EXPECT_NE(outcome.err.find(expected), std::string::npos) << outcome.err;
   }
 };

@@ -22,7 +22,7 @@ class KeyCommandTest : public RegistryFixture {
     const Outcome outcome = run(command);
     EXPECT_GE(outcome.exit_code, 2) << command;
     EXPECT_EQ(outcome.out, "") << command;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
     EXPECT_NE(outcome.err.find(expected), std::string::npos) << outcome.err;
   }
   const std::string key_ = (scratch_ / "release.key").string();

@@ -169,7 +169,7 @@ TEST_F(OciTest, Command) {
         "export demo:one --oci a --since demo:one"}) {
     const Outcome outcome = run_shell(dgq + wrong + in("registry.db"));
     EXPECT_EQ(outcome.exit_code, 2) << wrong;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
   }
 }
 

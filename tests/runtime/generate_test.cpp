@@ -116,7 +116,7 @@ TEST_F(RunCommand, OneClearLineForBadInput) {
     EXPECT_NE(outcome.exit_code, 0) << line;
     EXPECT_EQ(outcome.out, "") << line;
     EXPECT_NE(outcome.err.find(word), std::string::npos) << line << ": " << outcome.err;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
   }
 }
 

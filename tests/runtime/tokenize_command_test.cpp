@@ -133,7 +133,7 @@ TEST(TokenizeCommand, BadInputIsOneLine) {
     const auto outcome = run_shell(command);
     EXPECT_GT(outcome.exit_code, 0) << line;
     EXPECT_NE(outcome.err.find(message), std::string::npos) << line << ": " << outcome.err;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
   }
 }
 

@@ -35,6 +35,18 @@ class ScratchFolder {
 struct Outcome {
   int exit_code = -1;  // 128 + signal when killed
   std::string out, err;
+  // Of `err`. What is at work for seconds shows progress (" 40% layers.1, 9 s left"), so on a slow machine there is more.
+  std::size_t error_lines() const {
+    std::istringstream lines(err);
+    std::size_t count = 0;
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t percent = line.find('%');
+      const bool progress = percent != std::string::npos && percent <= 3 &&
+                            line.find_first_not_of(" 0123456789") == percent;
+      count += !progress;
+    }
+    return count;
+  }
 };
 
 inline std::string file_text(const std::filesystem::path& path) {

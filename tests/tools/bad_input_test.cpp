@@ -27,7 +27,7 @@ void expect_refused(const Outcome& outcome, const std::string& fragment) {
   EXPECT_GE(outcome.exit_code, tools::kExitUsage) << outcome.err;
   EXPECT_LT(outcome.exit_code, tools::kExitInternal) << outcome.err;
   EXPECT_EQ(outcome.out, "");
-  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
   EXPECT_TRUE(outcome.err.starts_with("dgq ")) << outcome.err;
   EXPECT_NE(outcome.err.find(fragment), std::string::npos) << outcome.err << "should mention: " << fragment;
 }

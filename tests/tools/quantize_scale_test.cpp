@@ -50,7 +50,7 @@ class Scale : public ::testing::Test {
   void expect_refused(const std::string& arguments, const std::string& fragment) {
     const Outcome outcome = run_dgq(arguments);
     EXPECT_GE(outcome.exit_code, 2) << arguments;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.error_lines(), 1u) << outcome.err;
     EXPECT_NE(outcome.err.find(fragment), std::string::npos) << outcome.err << "should mention: " << fragment;
   }
   std::uint64_t size_of(const fs::path& folder) {
@@ -131,7 +131,7 @@ TEST_F(Scale, TwoRunsOfTheSameJobEndWithOneVersion) {
   const Outcome after = run_dgq(add() + " --json");
   ASSERT_EQ(after.exit_code, 0) << after.err;
   EXPECT_EQ((*parse_json(after.out, "out"))["version"], expected_version());
-  EXPECT_TRUE(both.err.empty() || both.err.find("another dgq quantize is at work") != std::string::npos ||
+  EXPECT_TRUE(both.error_lines() == 0 || both.err.find("another dgq quantize is at work") != std::string::npos ||
               both.err.find("resuming") != std::string::npos)
       << both.err;
   EXPECT_EQ(run_dgq("registry verify --registry " + at("r.db")).exit_code, 0);
