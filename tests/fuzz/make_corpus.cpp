@@ -159,7 +159,7 @@ void bundles(const Corpus& corpus) {
   put("bomb_8_mib", bundle_of(kChunkBytes, {{BundleCodec::zstd, kChunkBytes, bomb}}, "demo:latest"));
   put("bomb_declared_1_tib",
       bundle_of(kChunkBytes, {{BundleCodec::zstd, kChunkBytes, tebibyte}}, "demo:latest"));
-  put("blob_1_eib", bundle_of(1ull << 60, {{BundleCodec::zstd, kChunkBytes, bomb}}, "demo:latest"));
+  put("blob_1_tib", bundle_of(1ull << 40, {{BundleCodec::zstd, kChunkBytes, bomb}}, "demo:latest"));
 }
 
 void layer_blobs(const Corpus& corpus) {
@@ -213,7 +213,7 @@ void ggufs(const Corpus& corpus) {
   constexpr std::size_t kVersion = 4, kTensors = 8, kEntries = 16, kFirstKey = 24;
   constexpr auto kHuge = std::uint64_t{1} << 60;
   put("good", good);
-  put("cut", good.substr(0, good.size() - 8));
+  put("cut", good.substr(0, good.size() - 24));
   put("version_9", with(good, kVersion, 9u));
   put("tensors_huge", with(good, kTensors, kHuge));
   put("entries_huge", with(good, kEntries, kHuge));
