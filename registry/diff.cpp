@@ -1,6 +1,9 @@
 // registry/diff.cpp - how two versions differ, blob by blob and tensor by tensor.
+#include <algorithm>
 #include <map>
 
+#include "registry/chunk_reader.h"
+#include "registry/layer_blob.h"
 #include "registry/state.h"
 
 namespace dgq {
@@ -33,47 +36,88 @@ Result<TransferBytes> transfer_bytes(sqlite::Db& db, const Digest& a, const Dige
   }
 }
 
-ByteDiff compare(std::span<const std::byte> a, std::span<const std::byte> b) {
-  ByteDiff diff{a.size(), 0};
-  for (std::size_t i = 0; i < a.size(); ++i) diff.differing += a[i] != b[i];
+// A stored layer blob: its tensors, and its bytes at any place with one chunk in memory.
+class StoredLayer {
+ public:
+  explicit StoredLayer(Registry::State& registry) : registry_(registry), chunks_(*registry.db) {}
+  Result<void> open(const BlobRef& blob) {
+    DGQ_TRY(const std::optional<std::int64_t> id, registry_.find_blob(blob.digest));
+    if (!id) return Error{Errc::not_found, "blob " + blob.digest.short_hex() + " is not there"};
+    id_ = *id;
+    if (blob.bytes == 0) return {};
+    static_assert(kMaxTableBytes <= kChunkBytes);
+    DGQ_TRY(const std::span<const std::byte> beginning, from(0));
+    if (auto table = parse_layer_table(beginning, blob.bytes, blob.name)) tensors_ = std::move(*table);
+    return {};
+  }
+  // None: the blob is anyone's; that it differs is all that is known.
+  const std::vector<TensorPlace>& tensors() const { return tensors_; }
+  const TensorPlace* find(const std::string& name) const {
+    const auto found = std::ranges::find(tensors_, name, &TensorPlace::name);
+    return found == tensors_.end() ? nullptr : &*found;
+  }
+  // From `offset` to the end of its chunk; borrowed until the next call.
+  Result<std::span<const std::byte>> from(std::uint64_t offset) {
+    const auto position = static_cast<std::int64_t>(offset / kChunkBytes);
+    if (position != position_) {
+      position_ = -1;
+      DGQ_TRY(const auto found, chunks_.find(id_, position));
+      chunk_ = found ? found->raw : std::span<const std::byte>();
+      position_ = position;
+    }
+    if (offset % kChunkBytes >= chunk_.size())
+      return Error{Errc::corrupt, "chunk " + std::to_string(position) + " is missing or too short"};
+    return chunk_.subspan(offset % kChunkBytes);
+  }
+
+ private:
+  Registry::State& registry_;
+  ChunkReader chunks_;
+  std::vector<TensorPlace> tensors_;
+  std::int64_t id_ = 0, position_ = -1;
+  std::span<const std::byte> chunk_;
+};
+
+Result<ByteDiff> compare(StoredLayer& a, const TensorPlace& in_a, StoredLayer& b, const TensorPlace& in_b) {
+  ByteDiff diff{in_a.bytes, 0};
+  for (std::uint64_t done = 0; done < in_a.bytes;) {
+    DGQ_TRY(const std::span<const std::byte> bytes_a, a.from(in_a.offset + done));
+    DGQ_TRY(const std::span<const std::byte> bytes_b, b.from(in_b.offset + done));
+    const std::size_t size = std::min({bytes_a.size(), bytes_b.size(), in_a.bytes - done});
+    for (std::size_t i = 0; i < size; ++i) diff.differing += bytes_a[i] != bytes_b[i];
+    done += size;
+  }
   return diff;
 }
 
-bool comparable(const TensorInfo& a, const TensorInfo& b) {
-  return a.kind == b.kind && a.n == b.n && a.k == b.k && a.group == b.group && a.bias == b.bias;
+bool comparable(const TensorPlace& a, const TensorPlace& b) {
+  return a.kind == b.kind && a.n == b.n && a.k == b.k && a.group == b.group && a.bias == b.bias &&
+         a.bytes == b.bytes;
 }
 
-std::vector<TensorDiff> compare_tensors(const LayerBlob& a, const LayerBlob& b) {
+Result<std::vector<TensorDiff>> compare_tensors(StoredLayer& a, StoredLayer& b) {
   std::vector<TensorDiff> diffs;
-  for (const Tensor& tensor : a.tensors()) {
+  for (const TensorPlace& tensor : a.tensors()) {
     TensorDiff diff{tensor.name, tensor, {}, {}};
-    if (const Tensor* other = b.find(tensor.name)) {
+    if (const TensorPlace* other = b.find(tensor.name)) {
       diff.b = *other;
-      if (comparable(tensor, *other) && tensor.section.size() == other->section.size())
-        diff.sections = compare(tensor.section, other->section);
+      if (comparable(tensor, *other)) {
+        DGQ_TRY(diff.sections, compare(a, tensor, b, *other));
+      }
     }
     if (!diff.sections || diff.sections->differing > 0) diffs.push_back(std::move(diff));
   }
-  for (const Tensor& tensor : b.tensors())
+  for (const TensorPlace& tensor : b.tensors())
     if (!a.find(tensor.name)) diffs.push_back({tensor.name, {}, tensor, {}});
   return diffs;
 }
 
 Result<std::vector<TensorDiff>> compare_blobs(Registry::State& registry, const BlobRef& a, const BlobRef& b) {
-  const auto read = [&](const BlobRef& blob) -> Result<std::vector<std::byte>> {
-    std::vector<std::byte> bytes;
-    DGQ_CHECK(registry.read_blob(blob.digest, [&](const StoredChunk&, auto raw) -> Result<void> {
-      bytes.insert(bytes.end(), raw.begin(), raw.end());
-      return {};
-    }));
-    return bytes;
-  };
-  DGQ_TRY(const std::vector<std::byte> bytes_a, read(a));
-  DGQ_TRY(const std::vector<std::byte> bytes_b, read(b));
-  const auto layer_a = LayerBlob::parse(bytes_a, a.name), layer_b = LayerBlob::parse(bytes_b, b.name);
-  if (!layer_a || !layer_b)
-    return std::vector<TensorDiff>();  // anyone's: that they differ is all that is known
-  return compare_tensors(*layer_a, *layer_b);
+  StoredLayer layer_a(registry), layer_b(registry);
+  DGQ_CHECK(layer_a.open(a));
+  DGQ_CHECK(layer_b.open(b));
+  if (layer_a.tensors().empty() || layer_b.tensors().empty()) return std::vector<TensorDiff>();
+  return compare_tensors(layer_a, layer_b);
 }
 
 }  // namespace
@@ -92,7 +136,11 @@ Result<VersionDiff> Registry::diff(std::string_view a, std::string_view b) {
       pair.b = *other;
       pair.transfer_bytes = cost(*other);
       if (!pair.same() && blob.media == "layer" && other->media == "layer") {
-        DGQ_TRY(pair.tensors, compare_blobs(*state_, blob, *other));
+        auto tensors = compare_blobs(*state_, blob, *other);
+        if (!tensors)
+          return Error{tensors.error().code,
+                       "registry " + path().string() + ": " + blob.name + ": " + tensors.error().what};
+        pair.tensors = std::move(*tensors);
       }
     }
     diff.blobs.push_back(std::move(pair));

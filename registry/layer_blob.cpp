@@ -51,6 +51,13 @@ std::uint32_t version_of(TensorKind kind) {
   return kind == TensorKind::w6_n16k8 ? 2 : 1;
 }
 
+constexpr std::size_t table_bytes(std::size_t tensors) { return sizeof(Header) + tensors * sizeof(Row); }
+static_assert(table_bytes(kMaxTensors) == kMaxTableBytes);
+
+Error corrupt(std::string_view where, const std::string& what) {
+  return {Errc::corrupt, std::string(where) + ": not a valid layer blob: " + what};
+}
+
 // What is wrong with one row of the table, or null; `name` is the row's name once that has been found good.
 const char* row_fault(const Row& row, std::string& name) {
   const std::size_t length = ::strnlen(row.name, sizeof row.name);
@@ -86,7 +93,7 @@ void LayerBlobBuilder::add(const TensorInfo& info, std::span<const std::byte> se
 
 std::vector<std::byte> LayerBlobBuilder::finish() {
   assert(!entries_.empty() && entries_.size() <= kMaxTensors);
-  const std::size_t first = aligned(sizeof(Header) + entries_.size() * sizeof(Row));
+  const std::size_t first = aligned(table_bytes(entries_.size()));
   std::size_t total = first;
   for (const Entry& entry : entries_) total = aligned(total + entry.section.size());
 
@@ -110,7 +117,7 @@ std::vector<std::byte> LayerBlobBuilder::finish() {
     row.group = entry.info.group;
     row.offset = offset;
     row.bytes = entry.section.size();
-    std::memcpy(blob.data() + sizeof(Header) + i * sizeof(Row), &row, sizeof row);
+    std::memcpy(blob.data() + table_bytes(i), &row, sizeof row);
     std::memcpy(blob.data() + offset, entry.section.data(), entry.section.size());
     offset = aligned(offset + entry.section.size());
     entry.section = {};  // an embedding is large: do not hold it twice longer than needed
@@ -119,58 +126,70 @@ std::vector<std::byte> LayerBlobBuilder::finish() {
   return blob;
 }
 
-Result<LayerBlob> LayerBlob::parse(std::span<const std::byte> bytes, std::string_view where) {
-  const auto corrupt = [&](const std::string& what) {
-    return Error{Errc::corrupt, std::string(where) + ": not a valid layer blob: " + what};
-  };
+Result<std::vector<TensorPlace>> parse_layer_table(std::span<const std::byte> beginning,
+                                                   std::uint64_t total_bytes, std::string_view where) {
   Header header;
-  if (bytes.size() < sizeof header) return corrupt("shorter than its header");
-  std::memcpy(&header, bytes.data(), sizeof header);
-  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) return corrupt("does not start with DGQLAYER");
+  if (beginning.size() < sizeof header) return corrupt(where, "shorter than its header");
+  std::memcpy(&header, beginning.data(), sizeof header);
+  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0)
+    return corrupt(where, "does not start with DGQLAYER");
   if (header.version > kNewestVersion)
     return Error{Errc::unsupported, std::string(where) + ": layer blob format " +
                                         std::to_string(header.version) + ", this dgq reads up to format " +
                                         std::to_string(kNewestVersion) + ": upgrade dgq"};
-  if (header.total != bytes.size() || header.total % kAlign != 0)
-    return corrupt("says " + std::to_string(header.total) + " bytes, has " + std::to_string(bytes.size()));
-  if (!all_zero(std::as_bytes(std::span(header.zero)))) return corrupt("a reserved field is not zero");
+  if (header.total != total_bytes || header.total % kAlign != 0)
+    return corrupt(where,
+                   "says " + std::to_string(header.total) + " bytes, has " + std::to_string(total_bytes));
+  if (!all_zero(std::as_bytes(std::span(header.zero)))) return corrupt(where, "a reserved field is not zero");
   if (header.count == 0 || header.count > kMaxTensors)
-    return corrupt(std::to_string(header.count) + " tensors (1.." + std::to_string(kMaxTensors) + ")");
-  std::size_t end = sizeof header + header.count * sizeof(Row);  // of what has been read so far
-  if (end > bytes.size()) return corrupt("shorter than its tensor table");
+    return corrupt(where, std::to_string(header.count) + " tensors (1.." + std::to_string(kMaxTensors) + ")");
+  std::uint64_t end = table_bytes(header.count);  // of what has been read so far
+  if (end > beginning.size()) return corrupt(where, "shorter than its tensor table");
 
-  LayerBlob blob;
-  blob.tensors_.reserve(header.count);
+  std::vector<TensorPlace> tensors;
+  tensors.reserve(header.count);
   std::unordered_set<std::string> names;
   std::uint32_t version = 0;  // that the kinds ask for
   for (std::uint32_t i = 0; i < header.count; ++i) {
     Row row;
-    std::memcpy(&row, bytes.data() + sizeof header + i * sizeof row, sizeof row);
-    std::string name;
-    if (const char* fault = row_fault(row, name))
-      return corrupt("tensor " + (name.empty() ? std::to_string(i) : name) + ": " + fault);
-    if (!names.insert(name).second) return corrupt("two tensors named " + name);
-    if (row.offset % kAlign != 0 || row.offset < end || row.offset > bytes.size() ||
-        row.bytes > bytes.size() - row.offset)
-      return corrupt("tensor " + name + ": its section is out of place");
-    if (!all_zero(bytes.subspan(end, row.offset - end)))
-      return corrupt("the gap before " + name + " is not zero");
+    std::memcpy(&row, beginning.data() + table_bytes(i), sizeof row);
+    TensorPlace tensor;
+    if (const char* fault = row_fault(row, tensor.name))
+      return corrupt(where,
+                     "tensor " + (tensor.name.empty() ? std::to_string(i) : tensor.name) + ": " + fault);
+    if (!names.insert(tensor.name).second) return corrupt(where, "two tensors named " + tensor.name);
+    if (row.offset % kAlign != 0 || row.offset < end || row.offset > total_bytes ||
+        row.bytes > total_bytes - row.offset)
+      return corrupt(where, "tensor " + tensor.name + ": its section is out of place");
     end = row.offset + row.bytes;
-    Tensor tensor;
-    tensor.name = std::move(name);
     tensor.kind = static_cast<TensorKind>(row.kind);
     version = std::max(version, version_of(tensor.kind));
     tensor.bias = (row.flags & kFlagBias) != 0;
     tensor.n = row.n;
     tensor.k = row.k;
     tensor.group = row.group;
-    tensor.section = bytes.subspan(row.offset, row.bytes);
-    blob.tensors_.push_back(std::move(tensor));
+    tensor.offset = row.offset;
+    tensor.bytes = row.bytes;
+    tensors.push_back(std::move(tensor));
   }
   if (version != header.version)
-    return corrupt("says format " + std::to_string(header.version) + ", its tensors are of format " +
-                   std::to_string(version));
-  if (!all_zero(bytes.subspan(end))) return corrupt("bytes after the last section are not zero");
+    return corrupt(where, "says format " + std::to_string(header.version) + ", its tensors are of format " +
+                              std::to_string(version));
+  return tensors;
+}
+
+Result<LayerBlob> LayerBlob::parse(std::span<const std::byte> bytes, std::string_view where) {
+  DGQ_TRY(const std::vector<TensorPlace> table, parse_layer_table(bytes, bytes.size(), where));
+  LayerBlob blob;
+  blob.tensors_.reserve(table.size());
+  std::uint64_t end = table_bytes(table.size());
+  for (const TensorPlace& place : table) {
+    if (!all_zero(bytes.subspan(end, place.offset - end)))
+      return corrupt(where, "the gap before " + place.name + " is not zero");
+    end = place.offset + place.bytes;
+    blob.tensors_.push_back({place, bytes.subspan(place.offset, place.bytes)});
+  }
+  if (!all_zero(bytes.subspan(end))) return corrupt(where, "bytes after the last section are not zero");
   return blob;
 }
 

@@ -47,6 +47,15 @@ struct Tensor : TensorInfo {
 };
 
 inline constexpr std::uint32_t kMaxTensors = 1024;
+inline constexpr std::size_t kMaxTableBytes = 64 + kMaxTensors * 96;  // where the table ends at the latest
+
+struct TensorPlace : TensorInfo {
+  std::uint64_t offset, bytes;  // of its section in the blob
+};
+// The tensors of a blob of total_bytes by its beginning: kMaxTableBytes, or all of it when it is shorter. Checks and Errors are
+// those of LayerBlob::parse, but for the gaps.
+Result<std::vector<TensorPlace>> parse_layer_table(std::span<const std::byte> beginning,
+                                                   std::uint64_t total_bytes, std::string_view where);
 
 class LayerBlobBuilder {
  public:

@@ -143,7 +143,7 @@ class Registry {
   Result<std::vector<AuditEntry>> log(const AuditQuery& query);
   // Reads the head of every chunk, not its bytes.
   Result<RegistryUsage> usage();
-  // a, b: as resolve() takes them. Takes memory for both blobs of a pair that differs.
+  // a, b: as resolve() takes them. Memory: two chunks of either side. Digests are for verify().
   Result<VersionDiff> diff(std::string_view a, std::string_view b);
   // The abandoned folders of <registry>.work; `remove` takes them away and leaves an audit row. Other folders stay as they are.
   Result<AbandonedWork> abandoned_work(bool remove);

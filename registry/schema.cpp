@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "registry/audit.h"
+#include "registry/file_system.h"
 
 namespace dgq {
 namespace {
@@ -203,36 +204,50 @@ bool has_bytes(const std::filesystem::path& path) {
   return ::stat(path.c_str(), &info) == 0 && info.st_size > 0;
 }
 
-// A reader of a WAL database needs its -wal and -shm files. Where they are not there and cannot be made
-// (read-only file system or folder), nobody has the registry open for writing, and the file is opened as
-// immutable: whole, without locks. That is exact on a read-only file system. In a folder that only this user
-// cannot write, someone else could start to write later; then a long-lived reader may see a mixture of old
-// and new pages. It cannot take such bytes for a model, since manifests and blobs are checked against their
-// digests: it gets an Error, and opening again helps. With a -wal file that holds changes the database file
-// alone may be half of the truth, so that is refused.
-Result<std::unique_ptr<Db>> open_readable(const std::filesystem::path& path) {
-  const auto open_as = [&](Db::Access access, int& code) -> Result<std::unique_ptr<Db>> {
-    DGQ_TRY(auto db, Db::open(path, access, kBusyTimeoutMs));
-    const auto version = recognise(*db, path, code);
-    if (!version) return version.error();
-    if (*version == 0) return not_ours(path, "it is empty");
-    if (*version < kSchemaVersion)
-      return Error{Errc::unsupported, "registry " + path.string() +
-                                          " was made by an older dgq; migrate it with: dgq " +
-                                          "registry init --registry " + path.string()};
-    return db;
-  };
-  int code = SQLITE_OK;
-  auto db = open_as(Db::Access::read_only, code);
-  const bool no_wal_here = code == SQLITE_CANTOPEN || code == SQLITE_READONLY || code == SQLITE_IOERR;
-  if (db || !no_wal_here) return db;
+// `code`: SQLite's result code when it fails.
+Result<std::unique_ptr<Db>> open_as(Db::Access access, const std::filesystem::path& path, int& code) {
+  DGQ_TRY(auto db, Db::open(path, access, kBusyTimeoutMs));
+  const auto version = recognise(*db, path, code);
+  if (!version) return version.error();
+  if (*version == 0) return not_ours(path, "it is empty");
+  if (*version < kSchemaVersion)
+    return Error{Errc::unsupported, "registry " + path.string() +
+                                        " was made by an older dgq; migrate it with: dgq " +
+                                        "registry init --registry " + path.string()};
+  return db;
+}
+
+// Whole, without locks. With a -wal file that holds changes the database file alone may be half of the truth.
+Result<std::unique_ptr<Db>> open_image(const std::filesystem::path& path) {
   if (has_bytes(path.string() + "-wal"))
     return Error{Errc::io,
                  "registry " + path.string() +
                      " has unfinished changes (its -wal file) and cannot be written here; open it once where "
                      "it can be: dgq registry init --registry " +
                      path.string()};
-  return open_as(Db::Access::immutable, code);
+  int code = SQLITE_OK;
+  return open_as(Db::Access::immutable, path, code);
+}
+
+// A reader of a WAL database needs its -wal and -shm files. Where they are not there and cannot be made
+// (read-only file system or folder), nobody has the registry open for writing, and the file is opened as
+// an image. That is exact on a read-only file system. In a folder that only this user cannot write, someone
+// else could start to write later; then a long-lived reader may see a mixture of old and new pages. It cannot
+// take such bytes for a model, since manifests and blobs are checked against their digests: it gets an Error,
+// and opening again helps.
+Result<std::unique_ptr<Db>> open_readable(const std::filesystem::path& path) {
+  int code = SQLITE_OK;
+  auto db = open_as(Db::Access::read_only, path, code);
+  const bool no_wal_here = code == SQLITE_CANTOPEN || code == SQLITE_READONLY || code == SQLITE_IOERR;
+  return db || !no_wal_here ? std::move(db) : open_image(path);
+}
+
+Error on_shared(const std::filesystem::path& path, const std::string& file_system) {
+  return {Errc::unsupported,
+          "registry " + path.string() + " is on a file system that other machines may have as well (" +
+              file_system +
+              "), where SQLite's locks and shared memory do not hold: keep it on a local disk, " +
+              "and bring versions there with: dgq registry export, dgq registry import"};
 }
 
 }  // namespace
@@ -245,6 +260,10 @@ Result<std::unique_ptr<Db>> open_database(const std::filesystem::path& path, boo
     return Error{Errc::not_found, "no registry at " + path.string() +
                                       "; make one with: dgq registry init --registry " + path.string()};
   if (!missing && !std::filesystem::is_regular_file(status)) return not_ours(path, "not a regular file");
+  const FileSystem disk = file_system_of(path);
+  // Mounted read-only, it is an image that somebody published; that it changes meanwhile is found as in open_readable().
+  if (!disk.shared.empty())
+    return disk.read_only && !writable ? open_image(path) : on_shared(path, disk.shared);
   if (!writable) return open_readable(path);
   if (missing) DGQ_CHECK(make_folder(path.parent_path()));
   return open_writable(path, create);

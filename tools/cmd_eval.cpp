@@ -140,11 +140,11 @@ Result<int> eval_compare(const Arguments& arguments) {
                   {},
                   {}};
   add_run_options(options);
-  options.named.add_options()                                                                           //
-      ("a", po::value<std::string>()->required()->value_name("A"), "the reference")                     //
-      ("b", po::value<std::string>()->required()->value_name("B"), "what is compared with it")          //
-      ("text", po::value<std::string>()->required()->value_name("FILE"), "the text")                    //
-      ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")  //
+  options.named.add_options()                                                                            //
+      ("a", po::value<std::string>()->required()->value_name("NAME[:TAG]"), "the reference")             //
+      ("b", po::value<std::string>()->required()->value_name("NAME[:TAG]"), "what is compared with it")  //
+      ("text", po::value<std::string>()->required()->value_name("FILE"), "the text")                     //
+      ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")   //
       ("tokens", po::value<std::size_t>()->default_value(0)->value_name("N"),
        "tokens of the text at most, in whole windows; 0: all")  //
       ("plot", po::value<std::string>()->value_name("FILE.svg"),

@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/json.h"
 #include "kernels/table.h"
 #include "tests/support/command.h"
+#include "tests/support/not_covered.h"
 
 namespace dgq {
 namespace {
@@ -139,8 +141,67 @@ TEST_F(BenchCommand, ModelListsItsShapes) {
   EXPECT_NE(outcome.out.find("llama-3.2-1b\n"), std::string::npos) << outcome.out;
 }
 
+TEST_F(BenchCommand, RegistryMeasuresEveryOperation) {
+  std::filesystem::create_directory(path("disk"));
+  const Outcome outcome =
+      run_dgq("bench registry --json --mib 3 --layer-mib 2 --repetitions 2 --folder " + path("disk"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json report = Json::parse(outcome.out);
+  EXPECT_EQ(report["bytes"], 3 << 20);
+  std::map<std::string, std::string> limits;  // of each operation
+  for (const Json& row : report["rows"]) {
+    const std::string operation = row["operation"];
+    // Five of the operations have a copy of their own beside them.
+    EXPECT_EQ(row["samples_seconds"].size(), operation == "copy" ? 5u * 2 : 2u) << operation;
+    EXPECT_EQ(row["samples_cpu_seconds"].size(), row["samples_seconds"].size()) << operation;
+    limits[operation] = row.value("limit", "");
+    if (!limits[operation].empty()) {
+      EXPECT_GT(row["seconds"].get<double>(), 0) << operation;
+      EXPECT_GT(row["ratio_with_zstd"].get<double>(), 0) << operation;
+      EXPECT_GE(row["ratio"].get<double>(), row["ratio_with_zstd"].get<double>()) << operation;
+    }
+  }
+  EXPECT_EQ(report["rows"].size(), 2 * limits.size()) << "raw and zstd";
+  EXPECT_EQ(limits, (std::map<std::string, std::string>{{"copy", ""},
+                                                        {"sha256", ""},
+                                                        {"zstd encode", ""},
+                                                        {"zstd decode", ""},
+                                                        {"add", "copy"},
+                                                        {"materialise", "copy"},
+                                                        {"materialise again", "copy"},
+                                                        {"verify", "sha256"},
+                                                        {"export", "copy"},
+                                                        {"import", "copy"}}));
+  EXPECT_TRUE(std::filesystem::is_empty(path("disk")));
+}
+
+TEST_F(BenchCommand, RegistryTableHasALineForEachRow) {
+  const Outcome outcome =
+      run_dgq("bench registry --mib 1 --layer-mib 8 --repetitions 1 --folder " + path(""));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out.find("1 MiB, medians\n\ndata "), 0u) << outcome.out;
+  for (const char* line : {"\nraw   copy ", "\nraw   import ", "\nzstd  copy ", "\nzstd  import "})
+    EXPECT_NE(outcome.out.find(line), std::string::npos) << line << " in " << outcome.out;
+  EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 3 + 2 * 10) << outcome.out;
+}
+
+TEST_F(BenchCommand, RegistryOnAFullDisk) {
+  std::filesystem::create_directory(path("disk"));
+  const auto on_small_disk = [&](const std::string& command) {
+    return test::run_shell("unshare -rm sh -c 'mount -t tmpfs -o size=2m none " + path("disk") + " && " +
+                           command + "'");
+  };
+  if (on_small_disk("true").exit_code != 0)
+    return test::not_covered("bench registry on a full disk: no mount here");
+  for (const char* mib : {"4", "1"})  // no room for the copy; for the registry
+    expect_refused(
+        on_small_disk(test::dgq_command() + " bench registry --repetitions 1 --mib " + mib + " --folder " +
+                      path("disk") + "; code=$?; ls -A " + path("disk") + "; exit $code"),
+        "no space left");
+}
+
 TEST_F(BenchCommand, HelpHasExamples) {
-  for (const char* command : {"bench", "bench kernels", "bench model"}) {
+  for (const char* command : {"bench", "bench kernels", "bench model", "bench registry"}) {
     const Outcome outcome = run_dgq(command + std::string(" --help"));
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << outcome.out;
@@ -168,6 +229,15 @@ TEST_F(BenchCommand, BadRequestsAreOneLine) {
   expect_refused(run_dgq("bench kernels --weights w5"), "--weights");
   expect_refused(run_dgq("bench kernels --isa pentium"), "pentium");
   expect_refused(run_dgq("bench kernels --min-time 0"), "--min-time");
+  for (const char* mib : {"0", "-1", "4097", "99999999999999999999", "many", "1.5", "''"}) {
+    expect_refused(run_dgq(std::string("bench registry --mib ") + mib), "--mib");
+    expect_refused(run_dgq(std::string("bench registry --layer-mib ") + mib), "--layer-mib");
+  }
+  expect_refused(run_dgq("bench registry --repetitions 0"), "--repetitions");
+  expect_refused(run_dgq("bench registry --mib 1 --folder /nonexistent"), "/nonexistent");
+  expect_refused(run_dgq("bench registry --mib 1 --folder " + path("tiny.json")), "tiny.json");
+  expect_refused(run_dgq("bench registry --mib 1 --folder /proc"), "cannot create a folder in /proc");
+  expect_refused(run_dgq("bench registry junk"), "too many positional options");
   expect_refused(run_dgq("bench nosuch"), "nosuch");
 }
 

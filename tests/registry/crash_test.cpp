@@ -315,6 +315,35 @@ TEST_F(StockedCrashTest, ExportOciLayout) {
          }});
 }
 
+// Over a bundle that is there: it is that one or the new one, whole.
+TEST_F(StockedCrashTest, ExportBundle) {
+  const fs::path file = root() / "demo.dgqb";
+  const auto write_bundle = [=](Registry& registry, const char* name) -> Result<void> {
+    DGQ_TRY(AtomicFile bundle, AtomicFile::create(file));
+    DGQ_CHECK(registry.export_bundle({name}, {}, [&](auto bytes) { return bundle.append(bytes); }));
+    return bundle.commit();
+  };
+  {
+    Registry registry = std::move(*open());
+    EXPECT_OK(write_bundle(registry, "base"));
+  }
+  crash({[&](const auto& done) -> Result<void> {
+           DGQ_TRY(Registry registry, open());
+           DGQ_CHECK(write_bundle(registry, "demo"));
+           done();
+           return {};
+         },
+         [&](bool done) {
+           auto target = Registry::open(scratch_ / "target.db", Registry::Mode::read_write, true);
+           ASSERT_TRUE(target);
+           const auto imported = import_text(*target, file_text(file));
+           ASSERT_TRUE(imported) << imported.error().what;
+           const bool moved = imported->versions[0].names == std::vector<std::string>{"demo:latest"};
+           EXPECT_TRUE(moved || !done) << "was reported as written";
+           expect_whole(*target, moved ? "demo" : "base", moved ? kOld : kBase);
+         }});
+}
+
 // The disk itself: without these the tests above could not fail.
 class UnreliableDiskTest : public CrashTest {
  protected:

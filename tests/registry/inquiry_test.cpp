@@ -212,6 +212,43 @@ TEST_F(InquiryTest, DiffSaysWhatIsDifferent) {
   EXPECT_EQ(registry_.diff("demo:a", "demo:c").error().code, Errc::not_found);
 }
 
+// Sections over several chunks, at other places in the two blobs, one of them stored as deltas.
+TEST_F(InquiryTest, DiffOfLargeTensors) {
+  constexpr std::size_t kBytes = 2 * kChunkBytes + 4096;
+  const Bytes weights = pseudo_weights(kBytes, 1);
+  Bytes changed = weights;
+  for (const std::size_t at : {std::size_t{0}, kChunkBytes - 1, kChunkBytes, kBytes - 1})
+    changed[at] ^= std::byte{1};
+  const auto blob = [](bool first_is_longer, const Bytes& large) {
+    LayerBlobBuilder builder;
+    const Bytes first(first_is_longer ? 128 : 64);
+    builder.add({.name = "first", .kind = TensorKind::f32, .n = 1, .k = first.size() / 4}, first);
+    builder.add({.name = "large", .kind = TensorKind::w8_n16k4, .n = 16, .k = 8}, large);
+    builder.add({.name = "last", .kind = TensorKind::f32, .n = 1, .k = 16}, Bytes(64));
+    return builder.finish();
+  };
+  ASSERT_TRUE(add(registry_, "demo:a", {{"layers.0", blob(false, weights)}}));
+  ASSERT_TRUE(registry_.copy("demo:a", "demo:b"));
+  ASSERT_TRUE(add(registry_, "demo:b", {{"layers.0", blob(false, changed)}}));
+  ASSERT_TRUE(add(registry_, "demo:c", {{"layers.0", blob(true, changed)}}));
+  ASSERT_GT(registry_.usage()->delta.chunks, 0u);
+  const auto tensors = [&](const char* a, const char* b) {
+    auto diff = registry_.diff(a, b);
+    EXPECT_OK(diff);
+    return std::move(diff->blobs[0].tensors);
+  };
+  for (const char* other : {"demo:b", "demo:c"}) {
+    const auto found = tensors("demo:a", other);
+    const TensorDiff& large = found[found.size() - 1];
+    EXPECT_EQ(found.size(), other == std::string("demo:b") ? 1u : 2u) << other;
+    EXPECT_EQ(large.name, "large");
+    EXPECT_EQ(large.sections->bytes, kBytes);
+    EXPECT_EQ(large.sections->differing, 4u);
+  }
+  sql("DELETE FROM chunk WHERE position = 1 AND base IS NOT NULL");
+  expect_clear(registry_.diff("demo:a", "demo:b").error(), Errc::corrupt, "layers.0: chunk 1");
+}
+
 // The chunks of a bundle for someone who has A are what diff said, when every base is on one of the two sides.
 TEST_F(InquiryTest, TransferIsWhatADeltaBundleHolds) {
   Model blobs = model(1, 4, 200'000);

@@ -341,13 +341,7 @@ int open(const char* path, int flags, ...) {
   va_end(rest);
   return open_at(path, flags, mode);
 }
-int open64(const char* path, int flags, ...) {
-  va_list rest;
-  va_start(rest, flags);
-  const mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
-  va_end(rest);
-  return open_at(path, flags, mode);
-}
+int open64(const char* path, int flags, ...) __attribute__((alias("open")));
 int mkostemp(char* pattern, int flags) {
   static unsigned number = 0;
   char* end = pattern + std::strlen(pattern) - 6;

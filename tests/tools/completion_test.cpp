@@ -111,6 +111,10 @@ TEST_F(CompletionTest, NamesOfTheRegistry) {
       << "it takes any number";
   EXPECT_EQ(candidates("run de"), (Words{"demo:latest", "demo:stable"}));
   EXPECT_EQ(candidates("eval perplexity --model o"), Words{"other/x:latest"});
+  EXPECT_EQ(candidates("eval compare demo:l"), Words{"demo:latest"});
+  EXPECT_EQ(candidates("eval compare demo:latest o"), Words{"other/x:latest"});
+  EXPECT_EQ(candidates("eval compare models/demo ''"), all);
+  EXPECT_EQ(candidates("eval compare demo:latest other/x ''"), Words{}) << "it takes two";
   EXPECT_EQ(candidates("eval perplexity --text ''"), Words{}) << "files are the shell's";
   EXPECT_EQ(candidates("registry show --registry " + (*folder_ / "none.db").string() + " ''"), Words{});
   EXPECT_EQ(candidates("registry show --registry=none.db ''"), Words{});
