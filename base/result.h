@@ -16,6 +16,7 @@ enum class Errc {
   invalid,        // an argument, flag or value out of range
   io,             // the operating system or the database refused
   busy,           // someone else holds it; trying again may work
+  untrusted,      // the registry's policy refuses it: no trusted key signed it, or not for now, or it is an older one
 };
 
 // `what` is one line for a person: what went wrong, where, and what to do, naming file, layer or flag.

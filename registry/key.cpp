@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <new>
 #include <span>
 
 #include "base/digest.h"
@@ -35,14 +34,16 @@ using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
 
 const unsigned char* raw(const std::byte* bytes) { return reinterpret_cast<const unsigned char*>(bytes); }
 
-template <class T>
-T* or_throw(T* made) {
-  if (!made) throw std::bad_alloc();
-  return made;
+Error openssl_failed(const char* what) {
+  ERR_clear_error();  // OpenSSL's own lines are for programmers
+  return {Errc::io, std::string("OpenSSL cannot ") + what +
+                        " (no memory, no random numbers, or a build without Ed25519)"};
 }
 
-Bio reader_of(std::string_view text) {
-  return Bio(or_throw(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))));
+Result<Bio> reader_of(std::string_view text) {
+  Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  if (!bio) return openssl_failed("read a key");
+  return bio;
 }
 
 std::string_view text_in(const Bio& bio) {
@@ -53,7 +54,7 @@ std::string_view text_in(const Bio& bio) {
 
 // What a PEM reader gave, if that is an Ed25519 key.
 Result<EvpKey> require_ed25519(EvpKey key, const std::string& where, const char* kind) {
-  ERR_clear_error();  // OpenSSL's own lines are for programmers
+  ERR_clear_error();
   if (!key)
     return Error{Errc::invalid, where + " is not a " + kind + " key in PEM form; make a pair: dgq key new"};
   if (EVP_PKEY_get_id(key.get()) != EVP_PKEY_ED25519)
@@ -61,17 +62,17 @@ Result<EvpKey> require_ed25519(EvpKey key, const std::string& where, const char*
   return key;
 }
 
-PublicKey public_part(const EvpKey& key) {
+Result<PublicKey> public_part(const EvpKey& key) {
   PublicKey out;
   std::size_t size = out.bytes.size();
   if (EVP_PKEY_get_raw_public_key(key.get(), reinterpret_cast<unsigned char*>(out.bytes.data()), &size) != 1)
-    throw std::bad_alloc();
+    return openssl_failed("take the public part of a key");
   return out;
 }
 
 EvpKey evp_key(const PublicKey& key) {
-  return EvpKey(or_throw(
-      EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, raw(key.bytes.data()), key.bytes.size())));
+  return EvpKey(
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, raw(key.bytes.data()), key.bytes.size()));
 }
 
 // The text of a file, wiped when it goes: it may be a private key.
@@ -124,18 +125,19 @@ void FreeEvpKey::operator()(evp_pkey_st* key) const noexcept { EVP_PKEY_free(key
 
 std::string PublicKey::id() const { return sha256(bytes).hex().substr(0, 16); }
 
-std::string PublicKey::pem() const {
+Result<std::string> PublicKey::pem() const {
   const EvpKey key = evp_key(*this);
-  const Bio bio(or_throw(BIO_new(BIO_s_mem())));
-  if (PEM_write_bio_PUBKEY(bio.get(), key.get()) != 1) throw std::bad_alloc();
+  const Bio bio(BIO_new(BIO_s_mem()));
+  if (!key || !bio || PEM_write_bio_PUBKEY(bio.get(), key.get()) != 1)
+    return openssl_failed("write a public key");
   return std::string(text_in(bio));
 }
 
 bool PublicKey::verify(std::string_view message, const SignatureBytes& signature) const {
   const EvpKey key = evp_key(*this);
-  const Context context(or_throw(EVP_MD_CTX_new()));
+  const Context context(EVP_MD_CTX_new());
   const bool good =
-      EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
+      key && context && EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
       EVP_DigestVerify(context.get(), raw(signature.data()), signature.size(),
                        reinterpret_cast<const unsigned char*>(message.data()), message.size()) == 1;
   ERR_clear_error();
@@ -147,7 +149,8 @@ Result<PublicKey> PublicKey::parse(std::string_view pem, const std::string& wher
     return Error{
         Errc::invalid,
         where + " holds a private key: it stays with its owner; give the public one, " + where + ".pub"};
-  EvpKey parsed(PEM_read_bio_PUBKEY(reader_of(pem).get(), nullptr, nullptr, nullptr));
+  DGQ_TRY(const Bio reader, reader_of(pem));
+  EvpKey parsed(PEM_read_bio_PUBKEY(reader.get(), nullptr, nullptr, nullptr));
   DGQ_TRY(const EvpKey key, require_ed25519(std::move(parsed), where, "public"));
   return public_part(key);
 }
@@ -157,13 +160,18 @@ Result<PublicKey> PublicKey::read(const fs::path& file) {
   return parse(key.text, file.string());
 }
 
-PrivateKey::PrivateKey(EvpKey key) : key_(std::move(key)), public_key_(public_part(key_)) {}
+PrivateKey::PrivateKey(EvpKey key, const PublicKey& public_key)
+    : key_(std::move(key)), public_key_(public_key) {}
+
+Result<PrivateKey> PrivateKey::from(EvpKey key) {
+  DGQ_TRY(const PublicKey public_key, public_part(key));
+  return PrivateKey(std::move(key), public_key);
+}
 
 Result<PrivateKey> PrivateKey::generate() {
   EvpKey key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
-  ERR_clear_error();
-  if (!key) return Error{Errc::io, "OpenSSL cannot make an Ed25519 key (no random numbers, or a FIPS build)"};
-  return PrivateKey(std::move(key));
+  if (!key) return openssl_failed("make a key");
+  return from(std::move(key));
 }
 
 Result<PrivateKey> PrivateKey::read(const fs::path& file) {
@@ -178,29 +186,32 @@ Result<PrivateKey> PrivateKey::read(const fs::path& file) {
     return Error{Errc::unsupported, where + " has a passphrase; take it off: openssl pkey -in " + where +
                                         " -out NEW (mode 0600)"};
   const auto no_passphrase = [](char*, int, int, void*) { return -1; };  // never asks the terminal
-  EvpKey parsed(PEM_read_bio_PrivateKey(reader_of(text.text).get(), nullptr, no_passphrase, nullptr));
+  DGQ_TRY(const Bio reader, reader_of(text.text));
+  EvpKey parsed(PEM_read_bio_PrivateKey(reader.get(), nullptr, no_passphrase, nullptr));
   DGQ_TRY(EvpKey key, require_ed25519(std::move(parsed), where, "private"));
-  return PrivateKey(std::move(key));
+  return from(std::move(key));
 }
 
-SignatureBytes PrivateKey::sign(std::string_view message) const {
+Result<SignatureBytes> PrivateKey::sign(std::string_view message) const {
   SignatureBytes signature;
   std::size_t size = signature.size();
-  const Context context(or_throw(EVP_MD_CTX_new()));
-  if (EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
+  const Context context(EVP_MD_CTX_new());
+  if (!context || EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
       EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
                      reinterpret_cast<const unsigned char*>(message.data()), message.size()) != 1)
-    throw std::bad_alloc();
+    return openssl_failed("sign");
   return signature;
 }
 
 Result<void> PrivateKey::write_new(const fs::path& file) const {
-  const Bio bio(or_throw(BIO_new(BIO_s_secmem())));  // wiped when it is freed
-  if (PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
-    throw std::bad_alloc();
+  const Bio bio(BIO_new(BIO_s_secmem()));  // wiped when it is freed
+  if (!bio ||
+      PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
+    return openssl_failed("write a private key");
+  DGQ_TRY(const std::string public_pem, public_key_.pem());
   // The public one first: a private key without it would be the one that is hard to tell from others.
   const fs::path beside = file.string() + ".pub";
-  DGQ_CHECK(write_new_file(beside, public_key_.pem(), 0644));
+  DGQ_CHECK(write_new_file(beside, public_pem, 0644));
   auto written = write_new_file(file, text_in(bio), 0600);
   if (!written) ::unlink(beside.c_str());
   DGQ_CHECK(written);

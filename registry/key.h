@@ -1,5 +1,5 @@
 // registry/key.h - Ed25519 keys (RFC 8032), as files that openssl reads and writes: a private key is PKCS#8 PEM, a public
-// one SubjectPublicKeyInfo PEM. Knows nothing of the registry.
+// one SubjectPublicKeyInfo PEM. Knows nothing of the registry. io: what OpenSSL cannot do here.
 #pragma once
 
 #include <array>
@@ -26,7 +26,8 @@ struct PublicKey {
   std::array<std::byte, 32> bytes{};
 
   std::string id() const;  // for people and statements: the first 16 hex digits of SHA-256 of the bytes
-  std::string pem() const;
+  Result<std::string> pem() const;
+  // false as well where OpenSSL cannot tell.
   bool verify(std::string_view message, const SignatureBytes& signature) const;
 
   // `where` starts every message. invalid: a private key, not PEM, not Ed25519.
@@ -42,13 +43,14 @@ class PrivateKey {
   static Result<PrivateKey> read(const std::filesystem::path& file);
 
   const PublicKey& public_key() const { return public_key_; }
-  SignatureBytes sign(std::string_view message) const;
+  Result<SignatureBytes> sign(std::string_view message) const;
   // The private key (mode 0600), and the public one beside it, with ".pub" appended. A file that is there is never written
   // over: then neither is made.
   Result<void> write_new(const std::filesystem::path& file) const;
 
  private:
-  explicit PrivateKey(EvpKey key);
+  PrivateKey(EvpKey key, const PublicKey& public_key);
+  static Result<PrivateKey> from(EvpKey key);
   EvpKey key_;
   PublicKey public_key_;
 };

@@ -1,6 +1,7 @@
 // registry/names.cpp - second and new names: copy and rename.
 #include "registry/audit.h"
 #include "registry/state.h"
+#include "registry/trust_rows.h"
 
 namespace dgq {
 
@@ -56,10 +57,11 @@ Result<std::vector<NameGiven>> Registry::copy(std::string_view from, std::string
   DGQ_CHECK(state_->require_writable());
   DGQ_TRY(const Names names, parse_names(from, to));
   DGQ_TRY(Transaction transaction, Transaction::begin(*state_->db, Transaction::Kind::write));
-  DGQ_TRY(const std::vector<Target> targets, targets_of(*state_->db, names));
+  DGQ_TRY(std::vector<Target> targets, targets_of(*state_->db, names));
   if (targets.empty()) return state_->unknown_model(from);
-  for (const auto& [name, version] : targets)
-    DGQ_CHECK(state_->move_tag(name.to, version, name.version, "tag"));
+  for (auto& [name, version] : targets) {
+    DGQ_TRY(name.warning, state_->move_tag(name.to, version, name.version, "tag"));
+  }
   DGQ_CHECK(transaction.commit());
   return given(targets);
 }
@@ -69,17 +71,20 @@ Result<std::vector<NameGiven>> Registry::rename(std::string_view from, std::stri
   sqlite::Db& db = *state_->db;
   DGQ_TRY(const Names names, parse_names(from, to));
   DGQ_TRY(Transaction transaction, Transaction::begin(db, Transaction::Kind::write));
-  DGQ_TRY(const std::vector<Target> targets, targets_of(db, names));
+  DGQ_TRY(std::vector<Target> targets, targets_of(db, names));
   if (targets.empty()) return state_->unknown_model(from);
-  for (const auto& [name, version] : targets) {
+  for (auto& [name, version] : targets) {
     DGQ_TRY(const std::optional<Digest> there, state_->named_version(name.to));
     if (there)
       return Error{Errc::invalid, "cannot rename " + name.from.text() + ": there is a " + name.to.text() +
                                       " already; remove it first, or choose another name"};
     DGQ_CHECK(db.run("DELETE FROM tag WHERE model = ? AND tag = ?", name.from.model, name.from.tag));
     DGQ_CHECK(write_audit(db, "rename", name.from.text(), name.version, std::nullopt));
-    DGQ_CHECK(state_->move_tag(name.to, version, name.version, "rename"));
+    DGQ_TRY(name.warning, state_->move_tag(name.to, version, name.version, "rename"));
   }
+  // A model that is gone under its old name takes its counter along: else a rename would be a way round it.
+  DGQ_TRY(const auto left, db.find_integer("SELECT 1 FROM tag WHERE model = ? LIMIT 1", names.from.model));
+  if (!left) DGQ_CHECK(carry_accepted(db, names.from.model, names.to.model));
   DGQ_CHECK(transaction.commit());
   return given(targets);
 }

@@ -41,16 +41,20 @@ Result<std::optional<Digest>> Registry::State::named_version(const ModelRef& nam
   return first_digest(row);
 }
 
-Result<void> Registry::State::move_tag(const ModelRef& name, std::int64_t version, const Digest& digest,
-                                       const char* action) {
+Result<std::string> Registry::State::move_tag(const ModelRef& name, std::int64_t version,
+                                              const Digest& digest, const char* action) {
   DGQ_TRY(const std::optional<Digest> from, named_version(name));
-  if (from == digest) return {};
-  if (std::string_view(action) != "add") DGQ_CHECK(require_trusted(*db, name, from, digest));
+  std::string warning;
+  if (from == digest) return warning;
+  if (std::string_view(action) != "add") {
+    DGQ_TRY(warning, require_trusted(*db, name, from, digest));
+  }
   DGQ_CHECK(
       db->run("INSERT INTO tag(model, tag, version, updated) VALUES (?, ?, ?, ?) ON CONFLICT(model, tag) "
               "DO UPDATE SET version = excluded.version, updated = excluded.updated",
               name.model, name.tag, version, unix_now_s()));
-  return write_audit(*db, action, name.text(), from, digest);
+  DGQ_CHECK(write_audit(*db, action, name.text(), from, digest));
+  return warning;
 }
 
 Result<std::optional<std::int64_t>> Registry::State::find_blob(const Digest& digest) {
@@ -201,8 +205,9 @@ Result<void> Registry::tag(const Digest& version, const ModelRef& name) {
   DGQ_TRY(Transaction transaction, Transaction::begin(*state_->db, Transaction::Kind::write));
   DGQ_TRY(const auto id, state_->db->find_integer("SELECT id FROM version WHERE digest = ?", version));
   if (!id) return Error{Errc::not_found, "no version " + version.hex() + " in registry " + path().string()};
-  DGQ_CHECK(state_->move_tag(name, *id, version, "tag"));
-  return transaction.commit();
+  DGQ_TRY(const std::string warning, state_->move_tag(name, *id, version, "tag"));
+  DGQ_CHECK(transaction.commit());
+  return warning;
 }
 
 Result<Digest> Registry::remove(const ModelRef& name) {

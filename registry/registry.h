@@ -77,6 +77,7 @@ struct NameGiven {
 };
 
 // Bytes of blobs: done, of all.
+  std::string warning = {};  // of the policy on signatures; may be empty
 using BlobProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 class Ingest;
@@ -97,8 +98,9 @@ class Registry {
   Result<std::vector<TagInfo>> list();
   // By "model[:tag]" or by a digest prefix of at least 8 hex digits. not_found names what there is.
   Result<VersionInfo> resolve(std::string_view reference);
-  // A version that has lost its last tag can still be tagged (an undo), until gc.
-  Result<void> tag(const Digest& version, const ModelRef& name);
+  // A version that has lost its last tag can still be tagged (an undo), until gc. Returns the warning of the policy on
+  // signatures, or nothing. untrusted: the policy refuses it, as in copy, rename and imports.
+  Result<std::string> tag(const Digest& version, const ModelRef& name);
   // Removes the tag and returns the version it named; a version without tags is gone for readers and its
   // blobs are freed by gc.
   Result<Digest> remove(const ModelRef& name);

@@ -95,10 +95,10 @@ Result<Claim> Claim::parse(std::string_view text, const std::string& where) {
   return claim;
 }
 
-Signature Signature::make(Claim claim, const PrivateKey& key) {
+Result<Signature> Signature::make(Claim claim, const PrivateKey& key) {
   claim.key = key.public_key().id();
-  const SignatureBytes bytes = key.sign(claim.text());
-  return {std::move(claim), bytes};
+  DGQ_TRY(const SignatureBytes bytes, key.sign(claim.text()));
+  return Signature{std::move(claim), bytes};
 }
 
 Json signatures_json(const std::vector<Signature>& signatures) {

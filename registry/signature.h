@@ -41,7 +41,7 @@ struct Signature {
   Claim claim;
   SignatureBytes bytes{};  // Ed25519 over claim.text()
 
-  static Signature make(Claim claim, const PrivateKey& key);  // sets claim.key
+  static Result<Signature> make(Claim claim, const PrivateKey& key);  // sets claim.key
 };
 
 // [{"statement": text, "signature": 128 hex digits}, ...] of one version, as bundles and OCI layouts have it.

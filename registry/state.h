@@ -24,8 +24,9 @@ struct Registry::State {
 
   Result<void> require_writable() const;
   // Points name at the version and writes the audit row, unless it pointed there. What the policy on signatures refuses
-  // (trust.h) does not move, but for `action` "add": who makes a version signs it under its name.
-  Result<void> move_tag(const ModelRef& name, std::int64_t version, const Digest& digest, const char* action);
+  // (trust.h) does not move, but for `action` "add": who makes a version signs it under its name. Returns its warning, or nothing.
+  Result<std::string> move_tag(const ModelRef& name, std::int64_t version, const Digest& digest,
+                               const char* action);
   Result<std::optional<Digest>> named_version(const ModelRef& name);
   // The version that a reference means (Registry::resolve), by its name or the beginning of its digest.
   Result<std::optional<Digest>> find_version(std::string_view reference);

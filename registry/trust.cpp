@@ -274,7 +274,7 @@ Result<Usable> resolve_to_use(Registry& registry, std::string_view reference) {
   const std::string what = std::string(reference) + " (" + used.version.digest.short_hex() +
                            ") is not signed as this registry wants it: " + verdict.why_not;
   if (trust.policy == Policy::enforce)
-    return Error{Errc::invalid, what + " (see dgq registry show, dgq key list; policy enforce)"};
+    return Error{Errc::untrusted, what + " (see dgq registry show, dgq key list; policy enforce)"};
   used.warnings.push_back(what + " (policy warn)");
   return used;
 }

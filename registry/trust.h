@@ -88,7 +88,7 @@ struct Usable {
   std::string model;                  // with `counter`: what remember() stores
   std::int64_t counter = 0;           // 0: nothing
 };
-// As Registry::resolve, for what is to be run. Every reader that runs a model comes through here.
+// As Registry::resolve, for what is to be run; untrusted: the policy refuses it. Every reader that runs a model comes through here.
 Result<Usable> resolve_to_use(Registry& registry, std::string_view reference);
 // Say when the version has loaded: lower counters of its model are refused from now on. Also with a registry that was opened
 // for reading; where its file cannot be written nothing is remembered.

@@ -26,8 +26,12 @@ std::string describe(const Claim& said) {
 }
 
 Error not_signed(const std::string& name, const Digest& version, const Verdict& verdict) {
-  return {Errc::invalid, name + " cannot become version " + version.short_hex() + ": " + verdict.why_not +
-                             " (policy enforce; sign it: dgq registry sign)"};
+  return {Errc::untrusted, name + " cannot become version " + version.short_hex() + ": " + verdict.why_not +
+                               " (policy enforce; sign it: dgq registry sign)"};
+}
+
+std::string warning_of(const ModelRef& name, const Digest& version, const Verdict& verdict) {
+  return name.text() + " (" + version.short_hex() + "): " + verdict.why_not + " (policy warn)";
 }
 
 Error forged(const Signature& signature) {
@@ -44,6 +48,15 @@ Result<std::vector<SignatureInfo>> with_stored(sqlite::Db& db, const Trust& trus
     if (all.back().standing == SignatureInfo::Standing::forged) return forged(signature);
   }
   return all;
+}
+
+Result<void> accept(sqlite::Db& db, const std::string& model, std::int64_t counter,
+                    const std::optional<Digest>& version) {
+  DGQ_CHECK(
+      db.run("INSERT INTO accepted(model, counter) VALUES (?, ?) ON CONFLICT(model) "
+             "DO UPDATE SET counter = max(counter, excluded.counter)",
+             model, counter));
+  return write_audit(db, "accept", model + ", counter " + std::to_string(counter), std::nullopt, version);
 }
 
 // Highest counter of a model, of signatures by keys that are known, and of what was run. Signatures by unknown keys may
@@ -125,10 +138,10 @@ Result<void> store_signatures(sqlite::Db& db, std::int64_t version, std::span<co
   return {};
 }
 
-Result<void> require_trusted(sqlite::Db& db, const ModelRef& name, const std::optional<Digest>& from,
-                             const Digest& to) {
+Result<std::string> require_trusted(sqlite::Db& db, const ModelRef& name, const std::optional<Digest>& from,
+                                    const Digest& to) {
   DGQ_TRY(const Trust trust, read_trust(db));
-  if (trust.policy != Policy::enforce) return {};
+  if (trust.policy == Policy::off) return std::string();
   std::int64_t floor = 0;  // also what the name has now, though it was never run
   if (from) {
     DGQ_TRY(const std::vector<SignatureInfo> before, stored_signatures(db, trust, *from));
@@ -136,7 +149,16 @@ Result<void> require_trusted(sqlite::Db& db, const ModelRef& name, const std::op
   }
   DGQ_TRY(const std::vector<SignatureInfo> signatures, stored_signatures(db, trust, to));
   const Verdict verdict = trust.judge(signatures, name.model, floor);
-  return verdict.trusted ? Result<void>() : not_signed(name.text(), to, verdict);
+  if (verdict.trusted) return std::string();
+  if (trust.policy == Policy::enforce) return not_signed(name.text(), to, verdict);
+  return warning_of(name, to, verdict);
+}
+
+Result<void> carry_accepted(sqlite::Db& db, const std::string& from, const std::string& to) {
+  DGQ_TRY(const auto counter, db.find_integer("SELECT counter FROM accepted WHERE model = ?1 AND counter > "
+                                              "coalesce((SELECT counter FROM accepted WHERE model = ?2), 0)",
+                                              from, to));
+  return counter ? accept(db, to, *counter, std::nullopt) : Result<void>();
 }
 
 Result<std::vector<std::string>> check_import(sqlite::Db& db, const BundleContents& contents) {
@@ -150,8 +172,7 @@ Result<std::vector<std::string>> check_import(sqlite::Db& db, const BundleConten
       const Verdict verdict = trust.judge(signatures, name.model);
       if (verdict.trusted) continue;
       if (trust.policy == Policy::enforce) return not_signed(name.text(), version.digest, verdict);
-      warnings.push_back(name.text() + " (" + version.digest.short_hex() + "): " + verdict.why_not +
-                         " (policy warn)");
+      warnings.push_back(warning_of(name, version.digest, verdict));
     }
   }
   if (trust.policy != Policy::off && !trust.clock_note.empty()) warnings.push_back(trust.clock_note);
@@ -230,7 +251,7 @@ Result<Claim> sign_version(Registry& registry, std::string_view reference, const
   DGQ_TRY(Claim claim, make_claim(registry, trust, version, reference, options));
   DGQ_TRY(const auto row, db.find_integer("SELECT id FROM version WHERE digest = ?", version.digest));
   if (!row) return Error{Errc::not_found, std::string(reference) + " was removed meanwhile"};
-  const Signature signature = Signature::make(std::move(claim), key);
+  DGQ_TRY(const Signature signature, Signature::make(std::move(claim), key));
   DGQ_CHECK(store_signatures(db, *row, std::span(&signature, 1), "sign"));
   DGQ_CHECK(transaction.commit());
   return signature.claim;
@@ -244,12 +265,7 @@ Result<void> remember_use(Registry& registry, const Usable& used) {
   if (::access(registry.path().c_str(), W_OK) != 0) return {};
   DGQ_TRY(const auto db, open_database(registry.path(), true, false));
   DGQ_TRY(Transaction transaction, Transaction::begin(*db, Transaction::Kind::write));
-  DGQ_CHECK(
-      db->run("INSERT INTO accepted(model, counter) VALUES (?, ?) ON CONFLICT(model) "
-              "DO UPDATE SET counter = max(counter, excluded.counter)",
-              used.model, used.counter));
-  DGQ_CHECK(write_audit(*db, "accept", used.model + ", counter " + std::to_string(used.counter), std::nullopt,
-                        used.version.digest));
+  DGQ_CHECK(accept(*db, used.model, used.counter, used.version.digest));
   return transaction.commit();
 }
 

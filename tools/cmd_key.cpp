@@ -7,17 +7,6 @@ namespace {
 
 namespace po = boost::program_options;
 
-// A command that takes one argument, called `name`.
-Result<bool> parse_one(Options& options, const char* name, const char* value, const char* help,
-                       const Arguments& arguments) {
-  options.named.add_options()(name, po::value<std::string>()->value_name(value), help);
-  options.positional.add(name, 1);
-  DGQ_TRY(const bool go_on, options.parse(arguments));
-  if (go_on && !options.has(name))
-    return Error{Errc::invalid, std::string("missing ") + value + "; usage: " + options.usage};
-  return go_on;
-}
-
 // For commands that use no registry.
 Options file_options(std::string usage, std::string about, std::string examples) {
   Options options;
@@ -28,7 +17,10 @@ Options file_options(std::string usage, std::string about, std::string examples)
   return options;
 }
 
-Json public_json(const PublicKey& key) { return {{"key", key.id()}, {"public_key", key.pem()}}; }
+Result<Json> public_json(const PublicKey& key) {
+  DGQ_TRY(const std::string pem, key.pem());
+  return Json{{"key", key.id()}, {"public_key", pem}};
+}
 
 Result<int> new_key(const Arguments& arguments) {
   Options options =
@@ -37,13 +29,13 @@ Result<int> new_key(const Arguments& arguments) {
                    "the public one in FILE.pub, for `dgq key trust`. Files that are there are never written "
                    "over.",
                    "  dgq key new release.key\n  openssl pkey -in release.key -noout -text\n");
-  DGQ_TRY(const bool go_on, parse_one(options, "file", "FILE", "the file to make", arguments));
+  DGQ_TRY(const bool go_on, parse_with(options, arguments, {{"file", "FILE", "the file to make"}}));
   if (!go_on) return 0;
   const std::string& file = options.get<std::string>("file");
   DGQ_TRY(const PrivateKey key, PrivateKey::generate());
   DGQ_CHECK(key.write_new(file));
   if (options.get<bool>("json")) {
-    Json shown = public_json(key.public_key());
+    DGQ_TRY(Json shown, public_json(key.public_key()));
     shown["private_file"] = file;
     shown["public_file"] = file + ".pub";
     print_json(shown);
@@ -58,7 +50,7 @@ Result<int> show_key(const Arguments& arguments) {
   Options options = file_options("dgq key show FILE [options]",
                                  "Shows the id of a key, private or public, and its public part.",
                                  "  dgq key show release.key.pub\n  dgq key show release.key --json\n");
-  DGQ_TRY(const bool go_on, parse_one(options, "file", "FILE", "the key", arguments));
+  DGQ_TRY(const bool go_on, parse_with(options, arguments, {{"file", "FILE", "the key"}}));
   if (!go_on) return 0;
   const std::string& file = options.get<std::string>("file");
   DGQ_TRY(const bool is_private, is_private_key_file(file));
@@ -70,12 +62,12 @@ Result<int> show_key(const Arguments& arguments) {
     DGQ_TRY(key, PublicKey::read(file));
   }
   if (options.get<bool>("json")) {
-    Json shown = public_json(key);
+    DGQ_TRY(Json shown, public_json(key));
     shown["private"] = is_private;
     print_json(shown);
   } else {
-    std::cout << "key   " << key.id() << "\nfile  " << (is_private ? "private" : "public") << '\n'
-              << key.pem();
+    DGQ_TRY(const std::string pem, key.pem());
+    std::cout << "key   " << key.id() << "\nfile  " << (is_private ? "private" : "public") << '\n' << pem;
   }
   return 0;
 }
@@ -88,7 +80,7 @@ Result<int> trust(const Arguments& arguments) {
       "  dgq key trust release.key.pub --name release\n");
   options.named.add_options()("name", po::value<std::string>()->default_value("")->value_name("WHO"),
                               "whose key it is, for people");
-  DGQ_TRY(const bool go_on, parse_one(options, "file", "FILE.pub", "the public key", arguments));
+  DGQ_TRY(const bool go_on, parse_with(options, arguments, {{"file", "FILE.pub", "the public key"}}));
   if (!go_on) return 0;
   DGQ_TRY(const PublicKey key, PublicKey::read(options.get<std::string>("file")));
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_write));
@@ -111,7 +103,7 @@ Result<int> list(const Arguments& arguments) {
   if (options.get<bool>("json")) {
     Json keys = Json::array();
     for (const TrustedKey& key : trust.keys) {
-      Json shown = public_json(key.key);
+      DGQ_TRY(Json shown, public_json(key.key));
       shown["name"] = key.name;
       shown["added"] = utc_time(key.added_unix_s);
       shown["revoked"] = key.revoked_unix_s ? Json(utc_time(*key.revoked_unix_s)) : Json();
@@ -135,7 +127,7 @@ Result<int> revoke(const Arguments& arguments) {
                                      "Believes no signature of this key any more, old ones included. That is "
                                      "for good: the registry never trusts it again.",
                                      "  dgq key revoke 90c1d2e3f4a5b6c7     (as dgq key list shows it)\n");
-  DGQ_TRY(const bool go_on, parse_one(options, "id", "ID", "the key's id", arguments));
+  DGQ_TRY(const bool go_on, parse_with(options, arguments, {{"id", "ID", "the key's id"}}));
   if (!go_on) return 0;
   const std::string& id = options.get<std::string>("id");
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_write));

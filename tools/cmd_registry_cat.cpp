@@ -47,15 +47,13 @@ Result<int> registry_cat(const Arguments& arguments) {
       "  dgq registry cat demo | sha256sum         (the version)\n"
       "  dgq registry cat demo tokenizer > tokenizer.json\n"
       "  dgq registry cat demo layers.0 | xxd | head\n");
-  add_argument(options, "model", "the version, as the first argument or here");
-  options.named.add_options()("blob", boost::program_options::value<std::string>()->value_name("BLOB"),
-                              "a name or digest of `show`, as the second argument or here");
-  options.positional.add("blob", 1);
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(
+      const bool go_on,
+      parse_with(options, arguments, {{"model", "NAME[:TAG]", "the version, as the first argument or here"}},
+                 {{"blob", "BLOB", "a name or digest of `show`, as the second argument or here"}}));
   if (!go_on) return 0;
-  DGQ_TRY(const std::string reference, argument(options, "model"));
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_only));
-  DGQ_TRY(const VersionInfo version, registry.resolve(reference));
+  DGQ_TRY(const VersionInfo version, registry.resolve(options.get<std::string>("model")));
   if (!options.has("blob")) return print_manifest(options, registry, version);
   if (options.get<bool>("json"))
     return Error{Errc::invalid, "--json is for the manifest: a blob goes out as it is"};

@@ -223,16 +223,15 @@ Result<int> registry_diff(const Arguments& arguments) {
       "  dgq registry diff demo:stable demo:next\n"
       "  dgq registry diff demo demo:next --json | jq .transfer_bytes\n"
       "  dgq registry diff demo demo:next --exit-code >/dev/null && echo the same\n");
-  add_argument(options, "a", "a version, as the first argument or here");
-  add_argument(options, "b", "the other, as the second argument or here");
   options.named.add_options()("exit-code", po::bool_switch(),
                               "exit with 1 when they are not the same version");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on, parse_with(options, arguments,
+                                       {{"a", "NAME[:TAG]", "a version, as the first argument or here"},
+                                        {"b", "NAME[:TAG]", "the other, as the second argument or here"}}));
   if (!go_on) return 0;
-  DGQ_TRY(const std::string a, argument(options, "a"));
-  DGQ_TRY(const std::string b, argument(options, "b"));
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_only));
-  DGQ_TRY(const VersionDiff diff, registry.diff(a, b));
+  DGQ_TRY(const VersionDiff diff,
+          registry.diff(options.get<std::string>("a"), options.get<std::string>("b")));
   if (options.get<bool>("json"))
     print_json(as_json(diff, registry.path().string()));
   else

@@ -91,12 +91,13 @@ Result<int> registry_log(const Arguments& arguments) {
       "  dgq registry log demo:stable --limit 5\n"
       "  dgq registry log --since 7d\n"
       "  dgq registry log demo --json | jq -r '.entries[] | select(.action == \"costs\") | .subject'\n");
-  add_argument(options, "name", "only what concerns it, as the first argument or here");
   options.named.add_options()  //
       ("since", po::value<std::string>()->value_name("TIME"),
        "from 2026-11-01, 2026-11-01T10:30:00Z (UTC), 7d or 24h ago on")  //
       ("limit", po::value<std::uint64_t>()->value_name("N"), "only the newest N");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on,
+          parse_with(options, arguments, {},
+                     {{"name", "NAME[:TAG]", "only what concerns it, as the first argument or here"}}));
   if (!go_on) return 0;
   AuditQuery query;
   if (options.has("name")) query.name = options.get<std::string>("name");

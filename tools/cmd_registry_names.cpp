@@ -24,21 +24,27 @@ Result<int> remove_name(const Options& options, const std::string& text) {
   return 0;
 }
 
+void print_warning(const std::string& warning) {
+  if (!warning.empty()) print_warnings({warning});
+}
+
 using Give = Result<std::vector<NameGiven>> (Registry::*)(std::string_view from, std::string_view to);
 
 // copy and rename: `options` are described, but for the two names.
 Result<int> give_names(Options options, const Arguments& arguments, Give give, const char* done) {
-  add_argument(options, "from", "the name that is there, as the first argument or here");
-  add_argument(options, "to", "the new one, as the second argument or here");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on,
+          parse_with(options, arguments,
+                     {{"from", "NAME[:TAG]", "the name that is there, as the first argument or here"},
+                      {"to", "NAME[:TAG]", "the new one, as the second argument or here"}}));
   if (!go_on) return 0;
-  DGQ_TRY(const std::string from, argument(options, "from"));
-  DGQ_TRY(const std::string to, argument(options, "to"));
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_write));
-  DGQ_TRY(const std::vector<NameGiven> names, (registry.*give)(from, to));
+  DGQ_TRY(const std::vector<NameGiven> names,
+          (registry.*give)(options.get<std::string>("from"), options.get<std::string>("to")));
   Json list = Json::array();
-  for (const NameGiven& name : names)
+  for (const NameGiven& name : names) {
+    print_warning(name.warning);
     list.push_back({{"from", name.from.text()}, {"to", name.to.text()}, {"version", name.version.hex()}});
+  }
   if (options.get<bool>("json")) {
     print_json({{"registry", registry.path().string()}, {"names", std::move(list)}});
     return 0;
@@ -58,16 +64,16 @@ Result<int> registry_tag(const Arguments& arguments) {
                        "digest (8 or more digits).",
                        "  dgq registry tag demo:latest demo:stable\n"
                        "  dgq registry tag 3f7a90c1 demo:latest     (back to an earlier version)\n");
-  add_argument(options, "source", "the version, as the first argument or here");
-  add_argument(options, "name", "the name it gets, as the second argument or here");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on,
+          parse_with(options, arguments,
+                     {{"source", "NAME[:TAG]", "the version, as the first argument or here"},
+                      {"name", "NAME[:TAG]", "the name it gets, as the second argument or here"}}));
   if (!go_on) return 0;
-  DGQ_TRY(const std::string source, argument(options, "source"));
-  DGQ_TRY(const std::string text, argument(options, "name"));
-  DGQ_TRY(const ModelRef name, ModelRef::parse(text));
+  DGQ_TRY(const ModelRef name, ModelRef::parse(options.get<std::string>("name")));
   DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_write));
-  DGQ_TRY(const Digest version, find_version(registry, source));
-  DGQ_CHECK(registry.tag(version, name));
+  DGQ_TRY(const Digest version, find_version(registry, options.get<std::string>("source")));
+  DGQ_TRY(const std::string warning, registry.tag(version, name));
+  print_warning(warning);
   if (options.get<bool>("json"))
     print_json({{"registry", registry.path().string()}, {"name", name.text()}, {"version", version.hex()}});
   else
@@ -81,11 +87,9 @@ Result<int> registry_remove(const Arguments& arguments) {
                        "Removes a name. A version without a name is gone; `dgq registry gc` frees its "
                        "bytes. Until then `dgq registry tag DIGEST NAME` brings it back.",
                        "  dgq registry remove demo:old\n");
-  add_argument(options, "model", "the name, as the first argument or here");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
-  if (!go_on) return 0;
-  DGQ_TRY(const std::string text, argument(options, "model"));
-  return remove_name(options, text);
+  DGQ_TRY(const bool go_on, parse_with(options, arguments,
+                                       {{"model", "NAME[:TAG]", "the name, as the first argument or here"}}));
+  return go_on ? remove_name(options, options.get<std::string>("model")) : 0;
 }
 
 Result<int> registry_untag(const Arguments& arguments) {
@@ -93,10 +97,11 @@ Result<int> registry_untag(const Arguments& arguments) {
                                      "Removes one tag, which has to be said: `remove`, without the default "
                                      "latest. `dgq registry tag DIGEST NAME:TAG` brings it back before gc.",
                                      "  dgq registry untag demo:old\n");
-  add_argument(options, "name", "the name with its tag, as the first argument or here");
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on,
+          parse_with(options, arguments,
+                     {{"name", "NAME[:TAG]", "the name with its tag, as the first argument or here"}}));
   if (!go_on) return 0;
-  DGQ_TRY(const std::string text, argument(options, "name"));
+  const std::string& text = options.get<std::string>("name");
   if (text.find(':') == text.npos)
     return Error{Errc::invalid, "which tag of '" + text + "'? usage: " + options.usage};
   return remove_name(options, text);

@@ -72,9 +72,7 @@ Result<int> registry_sign(const Arguments& arguments) {
       "  dgq registry sign demo --key release.key\n"
       "  dgq registry sign demo:stable --key release.key --expires-in 90d\n"
       "  dgq registry sign demo:old --key release.key --counter 12     (makes a rollback acceptable)\n");
-  options.named.add_options()  //
-      ("model", po::value<std::string>()->value_name("NAME"),
-       "the version, as the first argument or here")                            //
+  options.named.add_options()                                                   //
       ("key", po::value<std::string>()->value_name("FILE"), "the private key")  //
       ("counter", po::value<std::int64_t>()->value_name("N"),
        "number of this release (default: one above the highest known of the model)")  //
@@ -83,10 +81,10 @@ Result<int> registry_sign(const Arguments& arguments) {
       ("expires", po::value<std::string>()->value_name("DAY"),
        "when it is over: 2027-01-01 or 2027-01-01T12:00:00Z (default: never)")  //
       ("expires-in", po::value<std::string>()->value_name("TIME"), "the same as 12h, 90d or 8w");
-  options.positional.add("model", 1);
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on,
+          parse_with(options, arguments,
+                     {{"model", "NAME[:TAG]", "the version, as the first argument or here"}}));
   if (!go_on) return 0;
-  if (!options.has("model")) return Error{Errc::invalid, "which model? (see dgq registry sign --help)"};
   if (!options.has("key")) return Error{Errc::invalid, "--key FILE is missing: make one with dgq key new"};
   DGQ_TRY(const SignOptions sign, sign_options(options));
   DGQ_TRY(const PrivateKey key, PrivateKey::read(options.get<std::string>("key")));
@@ -117,10 +115,8 @@ Result<int> registry_policy(const Arguments& arguments) {
       "Shows or sets what happens to versions without a trusted signature when they are run, imported or "
       "tagged: nothing (off), a warning (warn), an error (enforce).",
       "  dgq registry policy\n  dgq registry policy enforce\n");
-  options.named.add_options()("policy", po::value<std::string>()->value_name("POLICY"),
-                              "the policy, as the first argument or here");
-  options.positional.add("policy", 1);
-  DGQ_TRY(const bool go_on, options.parse(arguments));
+  DGQ_TRY(const bool go_on, parse_with(options, arguments, {},
+                                       {{"policy", "POLICY", "the policy, as the first argument or here"}}));
   if (!go_on) return 0;
   const bool change = options.has("policy");
   DGQ_TRY(Registry registry, Registry::open(registry_path(options),

@@ -52,6 +52,22 @@ Result<bool> Options::parse(const Arguments& arguments) {
   return true;
 }
 
+Result<bool> parse_with(Options& options, const Arguments& arguments,
+                        std::initializer_list<Positional> required,
+                        std::initializer_list<Positional> optional) {
+  for (const auto& list : {required, optional})
+    for (const auto& [name, value, help] : list) {
+      options.named.add_options()(name, po::value<std::string>()->value_name(value), help);
+      options.positional.add(name, 1);
+    }
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return false;
+  for (const Positional& argument : required)
+    if (!options.has(argument.name))
+      return Error{Errc::invalid, std::string("missing ") + argument.name + "; usage: " + options.usage};
+  return true;
+}
+
 Result<int> dispatch(const CommandGroup& group, const Arguments& arguments) {
   if (listener) return listener->group(group), 0;
   const std::string name = arguments.empty() ? "" : arguments.front();

@@ -4,6 +4,7 @@
 #include <boost/program_options.hpp>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -61,6 +62,17 @@ struct Options {
     return values[name].as<T>();
   }
 };
+
+// An argument without a flag, which can be given as --name as well. Shells complete what is called NAME[:TAG].
+struct Positional {
+  const char* name;
+  const char* value;
+  const char* help;
+};
+// parse() of a command with such arguments, which it adds in this order. invalid: one that it cannot do without is missing.
+Result<bool> parse_with(Options& options, const Arguments& arguments,
+                        std::initializer_list<Positional> required,
+                        std::initializer_list<Positional> optional = {});
 
 // Asks commands what they are instead of running them: while a ListeningCommands lives, dispatch() and Options::parse() of this
 // thread tell the listener, and the command ends there.

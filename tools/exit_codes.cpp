@@ -13,6 +13,7 @@ constexpr ExitCode kExitCodes[] = {
     {6, "the system refused: no space, no permission, read-only, an I/O error"},
     {7, "busy: another process holds it; try again later"},
     {kExitInternal, "out of memory, or a defect of dgq"},
+    {9, "refused by policy: not signed by a trusted key, expired, or older than accepted"},
 };
 
 }  // namespace
@@ -33,6 +34,8 @@ int exit_code(Errc error) {
       return 6;
     case Errc::busy:
       return 7;
+    case Errc::untrusted:
+      return 9;
   }
   return kExitInternal;
 }

@@ -69,17 +69,6 @@ inline std::string number(const char* format, double value) {
 }
 inline std::string size_text(std::uint64_t bytes) { return human_bytes(static_cast<double>(bytes)); }
 
-// An argument that is a name in the registry: shells complete what is called NAME[:TAG].
-inline void add_argument(Options& options, const char* name, const char* help) {
-  options.named.add_options()(name, boost::program_options::value<std::string>()->value_name("NAME[:TAG]"),
-                              help);
-  options.positional.add(name, 1);
-}
-inline Result<std::string> argument(const Options& options, const char* name) {
-  if (options.has(name)) return options.get<std::string>(name);
-  return Error{Errc::invalid, std::string("missing ") + name + "; usage: " + options.usage};
-}
-
 inline Result<Registry> open_registry(const Options& options, Registry::Mode mode) {
   return Registry::open(registry_path(options), mode);
 }

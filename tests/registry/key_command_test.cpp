@@ -63,6 +63,7 @@ TEST_F(KeyCommandTest, FromAKeyToAnEnforcedPolicy) {
   EXPECT_EQ(run("registry verify --policy off").exit_code, 0);
 
   expect_line("registry tag demo:next demo:stable", "has no signature");
+  EXPECT_EQ(run("registry tag demo:next demo:stable").exit_code, 9);
   EXPECT_EQ(run("registry tag demo demo:stable").exit_code, 0);
   EXPECT_EQ(json("key revoke " + id).at("revoked"), true);
   EXPECT_NE(json("key list").at("keys").at(0).at("revoked"), nullptr);
@@ -78,6 +79,7 @@ TEST_F(KeyCommandTest, WhatLoadsAModelFollowsThePolicy) {
   for (const std::string& command : commands) {
     EXPECT_EQ(run("registry policy enforce").exit_code, 0);
     expect_line(command, "has no signature");
+    EXPECT_EQ(run(command).exit_code, 9);
     EXPECT_EQ(run("registry policy off").exit_code, 0);
     const Outcome outcome = run(command);  // the model is not one
     EXPECT_EQ(outcome.err.find("signature"), std::string::npos) << outcome.err;
@@ -85,6 +87,13 @@ TEST_F(KeyCommandTest, WhatLoadsAModelFollowsThePolicy) {
   EXPECT_EQ(run("registry policy warn").exit_code, 0);
   EXPECT_NE(run("tokenize x --model demo").err.find("warning: demo ("), std::string::npos);
   EXPECT_EQ(run("registry export demo -o " + (scratch_ / "x.dgqb").string()).exit_code, 0) << "nothing runs";
+  for (const char* names :
+       {"tag demo demo:stable", "copy demo:next demo:third", "rename demo:third demo:fourth"}) {
+    const Outcome outcome = run(std::string("registry ") + names);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_TRUE(outcome.err.starts_with("warning: demo:")) << names << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
 }
 
 TEST_F(KeyCommandTest, MistakesGiveOneLine) {

@@ -82,8 +82,8 @@ TEST_F(SignatureTest, KeysComeBackFromTheirFiles) {
   ASSERT_TRUE(known) << known.error().what;
   EXPECT_EQ(known->bytes, key->public_key().bytes);
   EXPECT_EQ(known->id(), sha256(known->bytes).hex().substr(0, 16));
-  EXPECT_TRUE(known->verify("text", key->sign("text")));
-  EXPECT_FALSE(known->verify("text", PrivateKey::generate()->sign("text")));
+  EXPECT_TRUE(known->verify("text", *key->sign("text")));
+  EXPECT_FALSE(known->verify("text", *PrivateKey::generate()->sign("text")));
 }
 
 TEST_F(SignatureTest, KeysAreNeverWrittenOver) {
@@ -143,7 +143,7 @@ TEST_F(SignatureTest, ReadsAndIsReadByOpenssl) {
   EXPECT_EQ(PublicKey::read(scratch_ / "theirs.pub")->bytes, theirs->public_key().bytes);
 
   // A signature of ours, checked by theirs over the text as stored.
-  const Signature signature = Signature::make(claim(), *PrivateKey::read(scratch_ / "ours.key"));
+  const Signature signature = *Signature::make(claim(), *PrivateKey::read(scratch_ / "ours.key"));
   write("text", signature.claim.text());
   write("signature", std::string(reinterpret_cast<const char*>(signature.bytes.data()), 64));
   shell("openssl pkeyutl -verify -rawin -pubin -inkey ours.key.pub -in text -sigfile signature");
@@ -208,7 +208,7 @@ TEST_F(SignatureTest, OtherSpellingsAreRefused) {
 
 TEST_F(SignatureTest, ListsOfSignatures) {
   const PrivateKey key = *PrivateKey::generate();
-  const Signature signature = Signature::make(claim(), key);
+  const Signature signature = *Signature::make(claim(), key);
   const Digest version = claim().version;
   const Json list = signatures_json({signature, signature});
   const auto parsed = parse_signatures(list, version, "test");

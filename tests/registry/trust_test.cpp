@@ -29,7 +29,7 @@ class TrustTest : public ExchangeFixture {
   }
   // What is wrong with using the name, as the device says it; and import, too.
   void expect_refused(const char* name, const std::string& why) {
-    expect_clear(resolve_to_use(device_, name).error(), Errc::invalid, why);
+    expect_clear(resolve_to_use(device_, name).error(), Errc::untrusted, why);
     EXPECT_OK(set_policy(device_, Policy::warn));
     const auto warned = resolve_to_use(device_, name);
     ASSERT_TRUE(warned) << warned.error().what;
@@ -90,7 +90,7 @@ TEST_F(TrustTest, AReaderRemembersAsWell) {
 }
 
 TEST_F(TrustTest, UnsignedIsRefusedBeforeAnythingIsVisible) {
-  expect_clear(bring("demo:one").error(), Errc::invalid, "has no signature");
+  expect_clear(bring("demo:one").error(), Errc::untrusted, "has no signature");
   EXPECT_TRUE(device_.list()->empty());
   EXPECT_EQ(device_.stats()->blobs, 0u);
   EXPECT_OK(set_policy(device_, Policy::warn));
@@ -100,7 +100,7 @@ TEST_F(TrustTest, UnsignedIsRefusedBeforeAnythingIsVisible) {
   EXPECT_NE(warned->warnings[0].find("has no signature"), std::string::npos);
   EXPECT_OK(set_policy(device_, Policy::enforce));
   expect_refused("demo:one", "has no signature");
-  expect_clear(device_.tag(one_, *ModelRef::parse("demo:new")).error(), Errc::invalid, "has no signature");
+  expect_clear(device_.tag(one_, *ModelRef::parse("demo:new")).error(), Errc::untrusted, "has no signature");
   // Who makes a version gives it its name first, and signs it then.
   EXPECT_OK(add(device_, "demo:made", model(7)));
   expect_refused("demo:made", "has no signature");
@@ -109,7 +109,8 @@ TEST_F(TrustTest, UnsignedIsRefusedBeforeAnythingIsVisible) {
 TEST_F(TrustTest, KeysThatAreNotTrusted) {
   const PrivateKey stranger = *PrivateKey::generate();
   EXPECT_OK(sign_version(builder_, "demo:one", stranger, {}));
-  expect_clear(bring("demo:one").error(), Errc::invalid, stranger.public_key().id() + " is not trusted here");
+  expect_clear(bring("demo:one").error(), Errc::untrusted,
+               stranger.public_key().id() + " is not trusted here");
   bring_anyway("demo:one");
   expect_refused("demo:one", "is not trusted here");
   const Trust trust = *read_trust(device_);
@@ -175,9 +176,10 @@ TEST_F(TrustTest, AClockThatWasSetBack) {
 TEST_F(TrustTest, OtherModelNames) {
   EXPECT_OK(sign("demo:one"));
   EXPECT_OK(builder_.tag(one_, *ModelRef::parse("trap:latest")));
-  expect_clear(bring("trap").error(), Errc::invalid, "as model demo, not trap");
+  expect_clear(bring("trap").error(), Errc::untrusted, "as model demo, not trap");
   EXPECT_OK(bring("demo:one"));
-  expect_clear(device_.tag(one_, *ModelRef::parse("trap")).error(), Errc::invalid, "as model demo, not trap");
+  expect_clear(device_.tag(one_, *ModelRef::parse("trap")).error(), Errc::untrusted,
+               "as model demo, not trap");
   EXPECT_OK(device_.tag(one_, *ModelRef::parse("demo:same")));
   EXPECT_OK(sign_version(builder_, "trap", key_, {}));  // several signatures, one per name
   EXPECT_OK(bring("trap"));
@@ -194,10 +196,10 @@ TEST_F(TrustTest, RollbackNeedsAHigherCounter) {
   EXPECT_OK(device_.tag(one_, stable));
   EXPECT_OK(device_.tag(next_, stable));
   // Not run yet, but the name has it.
-  expect_clear(device_.tag(one_, stable).error(), Errc::invalid, "older version");
+  expect_clear(device_.tag(one_, stable).error(), Errc::untrusted, "older version");
   EXPECT_OK(remember_use(device_, *resolve_to_use(device_, "demo:stable")));
-  expect_clear(device_.tag(one_, *ModelRef::parse("demo:new")).error(), Errc::invalid, "2 was accepted");
-  expect_clear(bring("demo:one").error(), Errc::invalid, "2 was accepted");
+  expect_clear(device_.tag(one_, *ModelRef::parse("demo:new")).error(), Errc::untrusted, "2 was accepted");
+  expect_clear(bring("demo:one").error(), Errc::untrusted, "2 was accepted");
   SignOptions low;
   low.counter = 1;
   expect_clear(sign("demo:one", low).error(), Errc::invalid, "below 2");
@@ -205,6 +207,52 @@ TEST_F(TrustTest, RollbackNeedsAHigherCounter) {
   EXPECT_OK(bring("demo:one"));
   EXPECT_OK(device_.tag(one_, stable));
   EXPECT_EQ(resolve_to_use(device_, "demo:stable")->counter, 3);
+}
+
+// A renamed model is as far as it was; a copy is another model, which wants signatures of its own.
+TEST_F(TrustTest, CountersGoWithARename) {
+  SignOptions seven;
+  seven.counter = 7;
+  EXPECT_OK(sign("demo:one", seven));
+  EXPECT_OK(bring("demo:one"));
+  EXPECT_OK(remember_use(device_, *resolve_to_use(device_, "demo:one")));
+  EXPECT_OK(set_policy(device_, Policy::off));
+  EXPECT_OK(device_.copy("demo:one", "demo:spare"));
+  EXPECT_OK(device_.copy("demo", "copied"));
+  EXPECT_EQ(read_trust(device_)->accepted.count("copied"), 0u);
+  EXPECT_OK(device_.rename("demo:spare", "part:spare"));
+  EXPECT_EQ(read_trust(device_)->accepted.count("part"), 0u) << "demo is still there";
+  EXPECT_OK(device_.rename("demo", "story"));
+  EXPECT_EQ(read_trust(device_)->accepted.at("story"), 7);
+  EXPECT_EQ(read_trust(device_)->accepted.at("demo"), 7) << "who comes again as demo is older as well";
+  EXPECT_EQ(device_count("SELECT count(*) FROM audit WHERE action = 'accept'"), 2);
+
+  // An old release under the new name, signed for it.
+  EXPECT_OK(builder_.tag(next_, *ModelRef::parse("story:old")));
+  EXPECT_OK(sign("story:old"));
+  EXPECT_OK(set_policy(device_, Policy::enforce));
+  expect_clear(bring("story:old").error(), Errc::untrusted, "counter 1, but 7 was accepted");
+
+  // The higher one of both stays.
+  device_sql("INSERT INTO accepted(model, counter) VALUES ('far', 9)");
+  EXPECT_OK(set_policy(device_, Policy::off));
+  EXPECT_OK(device_.rename("story", "far"));
+  EXPECT_EQ(read_trust(device_)->accepted.at("far"), 9);
+}
+
+TEST_F(TrustTest, NamesUnderThePolicyWarn) {
+  EXPECT_OK(sign("demo:one"));
+  EXPECT_OK(sign("demo:two"));
+  EXPECT_OK(bring("demo:one"));
+  EXPECT_OK(bring("demo:two"));
+  EXPECT_OK(set_policy(device_, Policy::warn));
+  EXPECT_EQ(*device_.tag(next_, *ModelRef::parse("demo:stable")), "");
+  EXPECT_NE(device_.tag(one_, *ModelRef::parse("demo:stable"))->find("an older version"), std::string::npos);
+  EXPECT_EQ(*device_.tag(one_, *ModelRef::parse("demo:stable")), "") << "it is that already";
+  EXPECT_NE(device_.copy("demo:one", "trap")->front().warning.find("not trap"), std::string::npos);
+  EXPECT_NE(device_.rename("trap", "trick")->front().warning.find("not trick"), std::string::npos);
+  EXPECT_OK(set_policy(device_, Policy::off));
+  EXPECT_EQ(device_.copy("demo:one", "trap")->front().warning, "");
 }
 
 TEST_F(TrustTest, CountersOfStrangersDoNotCount) {
@@ -239,7 +287,7 @@ TEST_F(TrustTest, SignaturesTravelInBundlesAndLayouts) {
   EXPECT_FALSE(resolve_to_use(third, "demo:one"));
   EXPECT_OK(trust_key(third, key_.public_key(), ""));
   EXPECT_OK(resolve_to_use(third, "demo:one"));
-  expect_clear(third.import_oci(scratch_ / "layout", *ModelRef::parse("other")).error(), Errc::invalid,
+  expect_clear(third.import_oci(scratch_ / "layout", *ModelRef::parse("other")).error(), Errc::untrusted,
                "as model demo, not other");
 
   // A signature alone, for a version that is there.

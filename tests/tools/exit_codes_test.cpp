@@ -19,13 +19,14 @@ using test::run_shell;
 
 TEST(ExitCodes, TableIsWhatItWas) {
   const std::map<Errc, int> expected = {{Errc::invalid, 2},     {Errc::not_found, 3}, {Errc::corrupt, 4},
-                                        {Errc::unsupported, 5}, {Errc::io, 6},        {Errc::busy, 7}};
+                                        {Errc::unsupported, 5}, {Errc::io, 6},        {Errc::busy, 7},
+                                        {Errc::untrusted, 9}};
   std::set<int> known;
   for (const auto& [code, meaning] : tools::exit_codes()) {
     EXPECT_TRUE(known.insert(code).second) << code;
     EXPECT_NE(std::string(meaning), "");
   }
-  EXPECT_EQ(known, (std::set{0, 1, 2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_EQ(known, (std::set{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
   for (const auto& [error, code] : expected) EXPECT_EQ(tools::exit_code(error), code);
 }
 
@@ -64,6 +65,9 @@ TEST(ExitCodes, EachIsReached) {
     ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
     EXPECT_EQ(code(quantize), 7);
   }
+  EXPECT_EQ(code(quantize), 0);
+  EXPECT_EQ(code("registry policy enforce"), 0);
+  EXPECT_EQ(code("run tiny x"), 9);
   tiny.config["architectures"] = {"TotallyDifferentForCausalLM"};
   tiny.write(checkpoint);
   EXPECT_EQ(code(quantize), 5);
