@@ -19,6 +19,28 @@ std::vector<BundleBlob> blobs_of(const std::vector<BundleVersion>& versions, std
 // Gives the chunks of a blob in order; `left` bytes are still to come. Borrowed until the next call.
 using ChunkSource = std::function<Result<BundleChunk>(std::uint64_t left)>;
 
+// Decodes the chunks of a bundle's blobs; their bases are in the registry. Call inside a transaction, and
+// let it go before the next one: it keeps a row open.
+class BundleChunkDecoder {
+ public:
+  explicit BundleChunkDecoder(sqlite::Db& db) : bases_(db) {}
+  struct Decoded {
+    std::span<const std::byte> raw;  // borrowed from the chunk or from this decoder until the next call
+    bool base_is_based;              // its base has a base itself here, so it cannot be stored as it is
+  };
+  // base: id of the blob's base, where it has one. Errors go on after "chunk N".
+  Result<Decoded> decode(const BundleChunk& chunk, std::int64_t position, std::optional<std::int64_t> base);
+
+ private:
+  ChunkReader bases_;
+  ChunkDecoder decoder_;
+};
+
+// The versions of an OCI image layout and their blobs; versions may have no names. Links are not followed.
+Result<BundleContents> read_oci_layout(const std::filesystem::path& folder);
+// The raw bytes of a blob's file in the layout.
+Result<ChunkSource> open_oci_blob(const std::filesystem::path& folder, const BundleBlob& blob);
+
 // Stores blobs for an import, each in a transaction of its own that ends only when its bytes match its digest.
 class Receiver {
  public:
@@ -32,9 +54,10 @@ class Receiver {
   Result<bool> is_whole(const Digest& digest);
   Result<void> store(const BundleBlob& blob, const ChunkSource& source, std::optional<std::int64_t> damaged);
   // The raw bytes, borrowed until the next call; they are hashed.
-  Result<std::span<const std::byte>> store_chunk(std::int64_t blob, std::int64_t position,
-                                                 const BundleChunk& chunk, std::optional<std::int64_t> base,
-                                                 bool plainly, Sha256& hash);
+  Result<std::span<const std::byte>> store_chunk(BundleChunkDecoder& decoder, std::int64_t blob,
+                                                 std::int64_t position, const BundleChunk& chunk,
+                                                 std::optional<std::int64_t> base, bool plainly,
+                                                 Sha256& hash);
   void advance(std::uint64_t bytes);
 
   Ingest::State& ingest_;
@@ -42,7 +65,6 @@ class Receiver {
   BlobProgress progress_;
   std::map<Digest, std::string> names_;
   std::uint64_t done_ = 0, total_, new_blobs_ = 0;
-  ChunkDecoder decoder_;
 };
 
 // Pins what the contents leave out, lets `fill` receive the rest, then makes all versions visible in one transaction. What was

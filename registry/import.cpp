@@ -122,12 +122,13 @@ Result<void> Receiver::store(const BundleBlob& blob, const ChunkSource& source,
   if (blob.base) {
     DGQ_TRY(base, ingest_.registry->find_blob(*blob.base));
   }
+  BundleChunkDecoder decoder(*ingest_.registry->db);
   Sha256 hash;
   std::uint64_t left = blob.bytes;
   for (std::int64_t position = 0; left > 0; ++position) {
     DGQ_TRY(const BundleChunk chunk, source(left));
     // Others may be stored against a damaged one, so that one gets no base.
-    const auto raw = store_chunk(id, position, chunk, base, damaged.has_value(), hash);
+    const auto raw = store_chunk(decoder, id, position, chunk, base, damaged.has_value(), hash);
     if (!raw)
       return Error{raw.error().code,
                    where_ + ": " + name + ": chunk " + std::to_string(position) + " " + raw.error().what};
@@ -140,34 +141,38 @@ Result<void> Receiver::store(const BundleBlob& blob, const ChunkSource& source,
   return ingest_.pin(id);
 }
 
-Result<std::span<const std::byte>> Receiver::store_chunk(std::int64_t blob, std::int64_t position,
-                                                         const BundleChunk& chunk,
+Result<std::span<const std::byte>> Receiver::store_chunk(BundleChunkDecoder& decoder, std::int64_t blob,
+                                                         std::int64_t position, const BundleChunk& chunk,
                                                          std::optional<std::int64_t> base, bool plainly,
                                                          Sha256& hash) {
-  ChunkReader bases(*ingest_.registry->db);
-  std::span<const std::byte> prefix;
+  DGQ_TRY(const auto decoded, decoder.decode(chunk, position, base));
   const bool based = chunk.codec == BundleCodec::zstd_with_base;
-  if (based) {
-    std::optional<ChunkReader::Found> found;
-    if (base) {
-      DGQ_TRY(found, bases.find(*base, position));
-    }
-    if (!found) return Error{Errc::corrupt, "needs a base that is not there"};
-    prefix = found->raw;
-    plainly = plainly || found->based;  // chains are one deep
-  }
-  const ChunkCodec codec = chunk.codec == BundleCodec::raw ? ChunkCodec::raw : ChunkCodec::zstd;
-  const StoredChunk stored{position, static_cast<std::int64_t>(codec), chunk.raw_bytes,
-                           based ? base : std::nullopt, chunk.data};
-  DGQ_TRY(const auto raw, decoder_.decode(stored.codec, stored.raw_bytes, stored.data, prefix));
   // Raw bytes come from bundles where zstd gained too little, and from OCI layouts, where it was not tried.
-  const bool encode = chunk.codec == BundleCodec::raw || (based && plainly);
+  const bool encode = chunk.codec == BundleCodec::raw || (based && (plainly || decoded.base_is_based));
+  const StoredChunk stored{position, static_cast<std::int64_t>(ChunkCodec::zstd), chunk.raw_bytes,
+                           based ? base : std::nullopt, chunk.data};
   Result<void> put;
-  update_beside(hash, raw, [&] {
-    put = encode ? ingest_.encode_chunk(blob, position, raw) : ingest_.insert_chunk(blob, stored);
+  update_beside(hash, decoded.raw, [&] {
+    put = encode ? ingest_.encode_chunk(blob, position, decoded.raw) : ingest_.insert_chunk(blob, stored);
   });
   DGQ_CHECK(put);
-  return raw;
+  return decoded.raw;
+}
+
+Result<BundleChunkDecoder::Decoded> BundleChunkDecoder::decode(const BundleChunk& chunk,
+                                                               std::int64_t position,
+                                                               std::optional<std::int64_t> base) {
+  std::optional<ChunkReader::Found> prefix;
+  if (chunk.codec == BundleCodec::zstd_with_base) {
+    if (base) {
+      DGQ_TRY(prefix, bases_.find(*base, position));
+    }
+    if (!prefix) return Error{Errc::corrupt, "needs a base that is not there"};
+  }
+  const ChunkCodec codec = chunk.codec == BundleCodec::raw ? ChunkCodec::raw : ChunkCodec::zstd;
+  DGQ_TRY(const auto raw, decoder_.decode(static_cast<std::int64_t>(codec), chunk.raw_bytes, chunk.data,
+                                          prefix ? prefix->raw : std::span<const std::byte>()));
+  return Decoded{raw, prefix && prefix->based};
 }
 
 Result<BundleSummary> import_contents(Registry::State& registry, const BundleContents& contents,

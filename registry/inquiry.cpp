@@ -47,7 +47,7 @@ ORDER BY id)sql";
 
 // The blobs that gc would leave: of versions with a name, of adds that are not among `reaped`, and their bases, which have
 // none themselves.
-std::string what_gc_frees(const std::vector<std::int64_t>& reaped) {
+std::string what_gc_frees(const std::string& columns, const std::vector<std::int64_t>& reaped) {
   std::string ids;
   for (const std::int64_t id : reaped) ids += (ids.empty() ? "" : ",") + std::to_string(id);
   return "WITH kept(id) AS (SELECT blob FROM version_blob WHERE version IN (SELECT version FROM tag) "
@@ -55,7 +55,8 @@ std::string what_gc_frees(const std::vector<std::int64_t>& reaped) {
          ids +
          ")), bases(id) AS (SELECT base FROM chunk INDEXED BY chunk_base WHERE base IS NOT NULL AND blob IN "
          "kept) "
-         "SELECT count(*), coalesce(sum(stored_bytes), 0) FROM blob WHERE id NOT IN kept AND id NOT IN bases";
+         "SELECT " +
+         columns + " FROM blob WHERE id NOT IN kept AND id NOT IN bases";
 }
 
 Result<void> add_codecs(sqlite::Db& db, RegistryUsage& usage) {
@@ -77,6 +78,16 @@ Result<void> add_file(sqlite::Db& db, RegistryUsage& usage) {
   usage.file_bytes = static_cast<std::uint64_t>(page * pages);
   usage.free_bytes = static_cast<std::uint64_t>(page * free);
   return {};
+}
+
+Result<std::vector<BlobInfo>> blob_infos(Statement rows) {
+  std::vector<BlobInfo> blobs;
+  while (true) {
+    DGQ_TRY(const bool row, rows.step());
+    if (!row) return blobs;
+    DGQ_TRY(const Digest digest, rows.digest(0));
+    blobs.push_back({digest, count(rows, 1), count(rows, 2)});
+  }
 }
 
 }  // namespace
@@ -121,11 +132,25 @@ FROM blob)sql"));
   DGQ_CHECK(add_codecs(db, usage));
   DGQ_CHECK(add_file(db, usage));
   DGQ_TRY(const std::vector<std::int64_t> reaped, state_->reapable_ingests(false));
-  DGQ_TRY(Statement freed, db.query(what_gc_frees(reaped).c_str()));
+  DGQ_TRY(Statement freed,
+          db.query(what_gc_frees("count(*), coalesce(sum(stored_bytes), 0)", reaped).c_str()));
   DGQ_CHECK(freed.step());
   usage.gc_blobs = count(freed, 0), usage.gc_bytes = count(freed, 1);
   DGQ_TRY(usage.interrupted_imports, state_->interrupted_imports());
   return usage;
+}
+
+Result<std::vector<BlobInfo>> Registry::blobs() {
+  DGQ_TRY(Statement rows, state_->db->query("SELECT digest, bytes, stored_bytes FROM blob ORDER BY id"));
+  return blob_infos(std::move(rows));
+}
+
+Result<std::vector<BlobInfo>> Registry::unneeded_blobs() {
+  sqlite::Db& db = *state_->db;
+  DGQ_TRY(Transaction snapshot, Transaction::begin(db, Transaction::Kind::read));
+  DGQ_TRY(const std::vector<std::int64_t> reaped, state_->reapable_ingests(false));
+  DGQ_TRY(Statement rows, db.query(what_gc_frees("digest, bytes, stored_bytes", reaped).c_str()));
+  return blob_infos(std::move(rows));
 }
 
 Result<std::vector<BlobUse>> Registry::blob_uses(const Digest& version) {

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <set>
 
 namespace dgq {
 namespace {
@@ -173,6 +172,8 @@ Result<bool> remove_if_unused(const CacheFile& file, const std::set<Digest>& use
 
 LayerCache::LayerCache(fs::path folder) : folder_(std::move(folder)) {}
 
+fs::path LayerCache::path_of(const Digest& blob) const { return file_path(folder_, blob); }
+
 Result<LayerCache::Entry> LayerCache::materialise(Registry& registry, const BlobRef& blob) {
   const fs::path file = file_path(folder_, blob.digest);
   Entry entry;
@@ -207,6 +208,7 @@ Result<VerifyReport> LayerCache::verify(const std::function<void(std::uint64_t, 
       report.faults.push_back("layer file: " + right.error().what);
     else if (!*right) {
       ::unlink(stamp_path(file.path).c_str());
+      report.damaged.push_back(file.digest);
       report.faults.push_back("layer file " + file.path.string() +
                               ": its bytes do not match its name (it is made again when it is next used)");
     }
@@ -215,6 +217,18 @@ Result<VerifyReport> LayerCache::verify(const std::function<void(std::uint64_t, 
     if (progress) progress(report.bytes_checked, total);
   }
   return report;
+}
+
+Result<LayerCache::Files> LayerCache::not_of(const std::set<Digest>& blobs) const {
+  DGQ_TRY(const std::vector<CacheFile> files, cache_files(folder_));
+  Files found;
+  std::error_code failed;
+  for (const CacheFile& file : files) {
+    if (file.kind != CacheFile::Kind::layer || blobs.contains(file.digest)) continue;
+    const std::uintmax_t bytes = fs::file_size(file.path, failed);
+    if (!failed) ++found.count, found.bytes += bytes;  // else gc was faster
+  }
+  return found;
 }
 
 Result<std::uint64_t> LayerCache::remove_unused(Registry& registry) {

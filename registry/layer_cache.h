@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 
 #include "base/file.h"
 #include "registry/registry.h"
@@ -13,6 +14,7 @@ class LayerCache {
   // folder: --cache, by default the registry's path with ".layers" appended. Created when needed.
   explicit LayerCache(std::filesystem::path folder);
   static std::filesystem::path default_folder(const std::filesystem::path& registry_path);
+  std::filesystem::path path_of(const Digest& blob) const;
 
   struct Entry {
     MappedFile file;
@@ -29,6 +31,12 @@ class LayerCache {
   // materialise() replaces it. Faults are findings, not Errors. A folder that is not there has none.
   Result<VerifyReport> verify(
       const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
+
+  // The layer files of other blobs than these: how many, and their bytes.
+  struct Files {
+    std::uint64_t count = 0, bytes = 0;
+  };
+  Result<Files> not_of(const std::set<Digest>& blobs) const;
 
   // Removes the files of blobs that the registry no longer has, and what dead processes left half-written.
   // Maps that are in use stay valid. Returns how many files. A folder belongs to one registry: others' files

@@ -29,13 +29,21 @@ Result<std::vector<Digest>> digests(sqlite::Db& db, const char* sql) {
 
 using Findings = std::vector<std::string>;
 
+// A row of integrity_check that is about what a column holds, not about pages or indexes.
+bool about_a_value(std::string_view line) {
+  return line.starts_with("CHECK constraint failed in ") || line.find(" value in ") != line.npos;
+}
+
 // The rows of a check pragma, one fault each but for "ok".
-Result<void> check_database(sqlite::Db& db, Findings& faults) {
+Result<void> check_database(sqlite::Db& db, VerifyReport& report) {
+  Findings& faults = report.faults;
   DGQ_TRY(Statement integrity, db.query("PRAGMA integrity_check(20)"));
   while (true) {
     DGQ_TRY(const bool row, integrity.step());
     if (!row) break;
-    if (integrity.text(0) != "ok") faults.push_back("database: " + std::string(integrity.text(0)));
+    if (integrity.text(0) == "ok") continue;
+    faults.push_back("database: " + std::string(integrity.text(0)));
+    report.database_damaged = report.database_damaged || !about_a_value(integrity.text(0));
   }
   DGQ_TRY(Statement keys, db.query("PRAGMA foreign_key_check"));
   while (true) {
@@ -58,7 +66,7 @@ Result<void> check_manifests(sqlite::Db& db, const std::map<Digest, std::uint64_
                              Users& users) {
   DGQ_TRY(Statement rows, db.query("SELECT v.digest, v.manifest, coalesce((SELECT min(model || ':' || tag) "
                                    "FROM tag WHERE version = v.id),"
-                                   " 'untagged') FROM version v"));
+                                   " 'untagged'), v.id FROM version v"));
   while (true) {
     DGQ_TRY(const bool row, rows.step());
     if (!row) return {};
@@ -76,9 +84,15 @@ Result<void> check_manifests(sqlite::Db& db, const std::map<Digest, std::uint64_
     for (const BlobRef& blob : manifest->blobs) {
       users.emplace(blob.digest, blob.name + " of " + std::string(rows.text(2)));
       const auto stored = blobs.find(blob.digest);
-      if (stored == blobs.end() || stored->second != blob.bytes)
-        faults.push_back(where + ": blob " + blob.name + " (" + blob.digest.short_hex() + ") " +
-                         (stored == blobs.end() ? "is missing" : "has another size"));
+      const std::string name = where + ": blob " + blob.name + " (" + blob.digest.short_hex() + ") ";
+      if (stored == blobs.end() || stored->second != blob.bytes) {
+        faults.push_back(name + (stored == blobs.end() ? "is missing" : "has another size"));
+        continue;
+      }
+      DGQ_TRY(const auto kept, db.find_integer("SELECT 1 FROM version_blob WHERE version = ? AND blob = "
+                                               "(SELECT id FROM blob WHERE digest = ?)",
+                                               rows.integer(3), blob.digest));
+      if (!kept) faults.push_back(name + "is not kept for it: gc would free it");
     }
   }
 }
@@ -150,7 +164,9 @@ Result<VerifyReport> Registry::verify(const BlobProgress& progress) {
   const auto note = [&](const Result<void>& checked) {
     if (!checked) report.faults.push_back(checked.error().what);
   };
-  note(check_database(db, report.faults));
+  const auto checked = check_database(db, report);
+  note(checked);
+  if (!checked && checked.error().code == Errc::corrupt) report.database_damaged = true;
   if (const auto all = this->blobs()) {
     for (const BlobInfo& blob : *all) blobs[blob.digest] = blob.bytes, total += blob.bytes;
   } else {
@@ -165,7 +181,9 @@ Result<VerifyReport> Registry::verify(const BlobProgress& progress) {
       return {};
     });
     ++report.blobs_checked;
-    if (!read) report.faults.push_back(read.error().what + " (" + describe(users, digest) + ")");
+    if (read) continue;
+    report.faults.push_back(read.error().what + " (" + describe(users, digest) + ")");
+    if (read.error().code != Errc::io) report.damaged.push_back(digest);  // else it may be whole
   }
   return report;
 }

@@ -108,7 +108,24 @@ Result<BundleVersion> read_image(const fs::path& folder, const OciDescriptor& de
   return version;
 }
 
-Result<BundleContents> read_contents(const fs::path& folder, const std::optional<ModelRef>& name) {
+// With a name for every version: `name`, where it is given.
+Result<void> name_versions(BundleContents& contents, const std::optional<ModelRef>& name,
+                           const fs::path& folder) {
+  if (name && contents.versions.size() > 1)
+    return Error{Errc::invalid, folder.string() + " holds " + std::to_string(contents.versions.size()) +
+                                    " versions: one name cannot serve them all"};
+  for (BundleVersion& version : contents.versions) {
+    if (name) version.names = {*name};
+    if (version.names.empty())
+      return Error{Errc::invalid, folder.string() + ": version " + version.digest.short_hex() +
+                                      " has no name in the layout; give it one: --name MODEL[:TAG]"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<BundleContents> read_oci_layout(const fs::path& folder) {
   DGQ_TRY(const std::string layout, read_document(folder, "oci-layout"));
   DGQ_CHECK(check_oci_layout(layout, (folder / "oci-layout").string()));
   DGQ_TRY(const std::string index, read_document(folder, "index.json"));
@@ -116,40 +133,31 @@ Result<BundleContents> read_contents(const fs::path& folder, const std::optional
   BundleContents contents;
   for (const OciDescriptor& image : images) {
     DGQ_TRY(BundleVersion version, read_image(folder, image));
-    if (name) version.names = {*name};
-    if (version.names.empty())
-      return Error{Errc::invalid, folder.string() + ": version " + version.digest.short_hex() +
-                                      " has no name in the layout; give it one: --name MODEL[:TAG]"};
     contents.versions.push_back(std::move(version));
   }
-  if (name && contents.versions.size() > 1)
-    return Error{Errc::invalid, folder.string() + " holds " + std::to_string(contents.versions.size()) +
-                                    " versions: one name cannot serve them all"};
   contents.blobs = blobs_of(contents.versions);
   return contents;
 }
 
-// The file of a blob, in pieces, as raw chunks.
-Result<void> receive(const BundleBlob& blob, const fs::path& folder, Receiver& receiver) {
+Result<ChunkSource> open_oci_blob(const fs::path& folder, const BundleBlob& blob) {
   const std::string name = blob_path(blob.digest), path = (folder / name).string();
-  DGQ_TRY(const Fd file, open_in(folder, name));
+  DGQ_TRY(Fd opened, open_in(folder, name));
   struct stat info;
-  if (::fstat(file.get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) != blob.bytes)
+  if (::fstat(opened.get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) != blob.bytes)
     return Error{Errc::corrupt,
                  path + " does not have the " + std::to_string(blob.bytes) + " bytes of its descriptor"};
-  std::vector<std::byte> buffer;
-  return receiver.receive(blob, [&](std::uint64_t left) -> Result<BundleChunk> {
+  // Shared, since a std::function is copied.
+  return ChunkSource([file = std::make_shared<Fd>(std::move(opened)), path,
+                      buffer = std::vector<std::byte>()](std::uint64_t left) mutable -> Result<BundleChunk> {
     buffer.resize(std::min<std::uint64_t>(left, kChunkBytes));
     for (std::size_t done = 0; done < buffer.size();) {
-      DGQ_TRY(const std::size_t got, read_some(file.get(), std::span(buffer).subspan(done), path));
+      DGQ_TRY(const std::size_t got, read_some(file->get(), std::span(buffer).subspan(done), path));
       if (got == 0) return Error{Errc::corrupt, path + " became shorter"};
       done += got;
     }
     return BundleChunk{BundleCodec::raw, static_cast<std::uint32_t>(buffer.size()), buffer};
   });
 }
-
-}  // namespace
 
 Result<BundleSummary> Registry::export_oci(const std::vector<std::string>& references, const fs::path& folder,
                                            const BlobProgress& progress) {
@@ -187,9 +195,13 @@ Result<BundleSummary> Registry::export_oci(const std::vector<std::string>& refer
 
 Result<BundleSummary> Registry::import_oci(const fs::path& folder, const std::optional<ModelRef>& name,
                                            const BlobProgress& progress) {
-  DGQ_TRY(const BundleContents contents, read_contents(folder, name));
+  DGQ_TRY(BundleContents contents, read_oci_layout(folder));
+  DGQ_CHECK(name_versions(contents, name, folder));
   const auto fill = [&](Receiver& receiver) -> Result<void> {
-    for (const BundleBlob& blob : contents.blobs) DGQ_CHECK(receive(blob, folder, receiver));
+    for (const BundleBlob& blob : contents.blobs) {
+      DGQ_TRY(const ChunkSource chunks, open_oci_blob(folder, blob));
+      DGQ_CHECK(receiver.receive(blob, chunks));
+    }
     return {};
   };
   return import_contents(*state_, contents, folder.string(), progress, fill);

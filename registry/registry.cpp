@@ -200,7 +200,7 @@ Result<VersionInfo> Registry::resolve(std::string_view reference) {
   }
 }
 
-Result<void> Registry::tag(const Digest& version, const ModelRef& name) {
+Result<std::string> Registry::tag(const Digest& version, const ModelRef& name) {
   DGQ_CHECK(state_->require_writable());
   DGQ_TRY(Transaction transaction, Transaction::begin(*state_->db, Transaction::Kind::write));
   DGQ_TRY(const auto id, state_->db->find_integer("SELECT id FROM version WHERE digest = ?", version));
@@ -251,18 +251,6 @@ Result<std::string> Registry::costs(const Digest& version) {
                             version));
   DGQ_TRY(const bool row, rows.step());
   return row ? std::string(rows.text(0)) : std::string();
-}
-
-Result<std::vector<BlobInfo>> Registry::blobs() {
-  DGQ_TRY(Statement rows, state_->db->query("SELECT digest, bytes, stored_bytes FROM blob ORDER BY id"));
-  std::vector<BlobInfo> blobs;
-  while (true) {
-    DGQ_TRY(const bool row, rows.step());
-    if (!row) return blobs;
-    DGQ_TRY(const Digest digest, rows.digest(0));
-    blobs.push_back(
-        {digest, static_cast<std::uint64_t>(rows.integer(1)), static_cast<std::uint64_t>(rows.integer(2))});
-  }
 }
 
 Result<void> Registry::read_blob(const Digest& digest, const ByteSink& sink) {

@@ -50,6 +50,9 @@ struct GcReport {
 struct VerifyReport {
   std::uint64_t blobs_checked = 0, bytes_checked = 0;
   std::vector<std::string> faults;
+  std::vector<Digest> damaged;  // of blobs (or layer files) that are there and do not match their digest
+  bool database_damaged =
+      false;  // SQLite's own pages or indexes contradict themselves: nothing may be written any more
 };
 struct BundleSummary {
   struct Version {
@@ -74,10 +77,10 @@ struct VersionDiff {
 struct NameGiven {
   ModelRef from, to;
   Digest version;
+  std::string warning = {};  // of the policy on signatures; may be empty
 };
 
 // Bytes of blobs: done, of all.
-  std::string warning = {};  // of the policy on signatures; may be empty
 using BlobProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 class Ingest;
@@ -113,6 +116,8 @@ class Registry {
   // Hashes every blob, checks the database and every manifest. Faults are findings, not Errors.
   Result<VerifyReport> verify(const BlobProgress& progress = {});
   Result<RegistryStats> stats();
+  // The blobs that gc would free now.
+  Result<std::vector<BlobInfo>> unneeded_blobs();
   // Writes the named versions (as resolve() takes them) with their blobs as one bundle; chunks go as they are stored. A
   // version named by its digest keeps all its names, else the one that was said. since: leaves out the blobs of that
   // version. Every blob is checked on its way: after an Error what was written is not a bundle.

@@ -1,4 +1,4 @@
-// tools/cmd_registry.cpp - `dgq registry`: the list of its commands, and init, list, verify, gc.
+// tools/cmd_registry.cpp - `dgq registry`: the list of its commands, and init, list, gc.
 #include "registry/layer_cache.h"
 #include "registry/registry.h"
 #include "tools/signature_output.h"
@@ -135,87 +135,6 @@ Result<int> gc(const Arguments& arguments) {
   return 0;
 }
 
-// Its blobs and its stored signatures; the manifest was checked when the name was found.
-Result<VerifyReport> verify_version(Registry& registry, const std::string& reference) {
-  DGQ_TRY(const VersionInfo version, registry.resolve(reference));
-  DGQ_TRY(const Trust trust, read_trust(registry));
-  VerifyReport report;
-  for (const BlobRef& blob : version.manifest.blobs) {
-    const auto read = registry.read_blob(blob.digest, [&](std::span<const std::byte> raw) -> Result<void> {
-      report.bytes_checked += raw.size();
-      return {};
-    });
-    ++report.blobs_checked;
-    if (!read) report.faults.push_back(read.error().what + " (" + blob.name + ")");
-  }
-  DGQ_TRY(const std::vector<SignatureInfo> signatures, signatures_of(registry, trust, version.digest));
-  for (const SignatureInfo& info : signatures)
-    if (info.standing == SignatureInfo::Standing::forged)
-      report.faults.push_back("a signature is not by key " + info.signature.claim.key + ", which it names");
-  return report;
-}
-
-Result<int> verify(const Arguments& arguments) {
-  Options options = registry_options(
-      "dgq registry verify [NAME] [options]",
-      "Checks everything: the database, every manifest, every blob against its digest, "
-      "every layer file against its name, every signature. With NAME only the blobs and signatures "
-      "of this version. Exits with 1 when something is wrong. A damaged "
-      "blob is repaired by adding its model again; a damaged layer file by running it.",
-      "  dgq registry verify\n  dgq registry verify --json | jq -r '.faults[]'\n"
-      "  dgq registry verify demo --policy enforce\n");
-  options.named.add_options()("model", po::value<std::string>()->value_name("NAME"),
-                              "the only version to check, as the first argument or here");
-  options.positional.add("model", 1);
-  add_policy_option(options);
-  DGQ_TRY(const bool go_on, options.parse(arguments));
-  if (!go_on) return 0;
-  const bool json = options.get<bool>("json");
-  DGQ_TRY(const std::optional<Policy> policy, policy_option(options));
-  DGQ_TRY(Registry registry, open_registry(options, Registry::Mode::read_only));
-  Progress progress(json);
-  const auto show = [&](const char* label) {
-    return [&progress, label](std::uint64_t done, std::uint64_t total) {
-      progress.update(label, total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total));
-    };
-  };
-  std::optional<std::string> only;
-  if (options.has("model")) only = options.get<std::string>("model");
-  VerifyReport blobs, files;
-  if (only) {
-    DGQ_TRY(blobs, verify_version(registry, *only));
-  } else {
-    DGQ_TRY(blobs, registry.verify(show("checking blobs")));
-    DGQ_TRY(files, LayerCache(cache_folder(options)).verify(show("checking layer files")));
-  }
-  progress.finish();
-  std::vector<std::string> faults = blobs.faults;
-  faults.insert(faults.end(), files.faults.begin(), files.faults.end());
-  // A damaged table is a finding as well.
-  const auto untrusted = policy_faults(policy, registry, only);
-  if (untrusted)
-    faults.insert(faults.end(), untrusted->begin(), untrusted->end());
-  else
-    faults.push_back(untrusted.error().what);
-  if (json) {
-    print_json({{"registry", registry.path().string()},
-                {"ok", faults.empty()},
-                {"blobs_checked", blobs.blobs_checked},
-                {"bytes_checked", blobs.bytes_checked},
-                {"files_checked", files.blobs_checked},
-                {"file_bytes_checked", files.bytes_checked},
-                {"faults", faults}});
-  } else {
-    for (const std::string& fault : faults) std::cout << "fault: " << fault << '\n';
-    std::cout << blobs.blobs_checked << " blobs (" << human_bytes(static_cast<double>(blobs.bytes_checked))
-              << ") and " << files.blobs_checked << " layer files ("
-              << human_bytes(static_cast<double>(files.bytes_checked))
-              << ") checked: " << (faults.empty() ? "all good" : std::to_string(faults.size()) + " faults")
-              << '\n';
-  }
-  return faults.empty() ? 0 : kExitFindings;
-}
-
 constexpr Command kCommands[] = {
     {"init", "make an empty registry", init},
     {"list", "list the models", list},
@@ -231,7 +150,8 @@ constexpr Command kCommands[] = {
     {"remove", "remove a name", registry_remove},
     {"sign", "sign a version", registry_sign},
     {"policy", "show or set what happens to versions that nobody trusted has signed", registry_policy},
-    {"verify", "check the registry and the layer files against their digests", verify},
+    {"verify", "check the registry and the layer files against their digests, and mend them",
+     registry_verify},
     {"gc", "free what no name needs", gc},
     {"export", "write versions into one file, for another registry", registry_export},
     {"import", "add the versions of such a file", registry_import},

@@ -90,5 +90,6 @@ Result<int> registry_cat(const Arguments& arguments);  // tools/cmd_registry_<na
 Result<int> registry_log(const Arguments& arguments);
 Result<int> registry_stats(const Arguments& arguments);
 Result<int> registry_diff(const Arguments& arguments);
+Result<int> registry_verify(const Arguments& arguments);
 
 }  // namespace dgq::tools

@@ -90,6 +90,104 @@ TEST_F(RegistryCommandTest, VerifyListsFaultsAndFails) {
   EXPECT_EQ(report.at("faults").size(), 1u);
 }
 
+TEST_F(RegistryCommandTest, VerifyRepairs) {
+  const std::string bundle = (scratch_ / "demo.dgqb").string();
+  Digest first, second;
+  {
+    Registry registry = open();
+    ASSERT_TRUE(add(registry, "demo", model(1)));
+    const Manifest manifest = registry.resolve("demo")->manifest;
+    first = manifest.blobs[0].digest, second = manifest.blobs[1].digest;
+    LayerCache cache(LayerCache::default_folder(path()));
+    EXPECT_OK(cache.materialise(registry, manifest.blobs[0]));
+  }
+  EXPECT_EQ(run("export demo -o " + bundle).exit_code, 0);
+  EXPECT_EQ(run("verify").out.find("--repair"), std::string::npos);
+  flip_stored_byte(first), flip_stored_byte(second);
+  const std::string found = run("verify").out, last = found.substr(found.rfind('\n', found.size() - 2) + 1);
+  EXPECT_NE(last.find("dgq registry verify --repair"), std::string::npos) << last;
+
+  const Json part = json("verify --repair", 1);
+  EXPECT_EQ(part.at("ok"), false);
+  ASSERT_EQ(part.at("restored").size(), 1u);
+  EXPECT_NE(part.at("restored")[0].at("from").get<std::string>().find("layer file"), std::string::npos);
+  ASSERT_EQ(part.at("lost").size(), 1u);
+  EXPECT_EQ(part.at("lost")[0].at("needed_by"), Json::array({"demo:latest"}));
+  const Outcome lost = run("verify --repair");
+  EXPECT_EQ(lost.exit_code, 1);
+  EXPECT_NE(
+      lost.out.find("lost: layers.1 of demo:latest (" + second.short_hex() + "), needed by demo:latest\n"),
+      std::string::npos)
+      << lost.out;
+
+  const Outcome mended = run("verify --repair --from " + bundle);
+  EXPECT_EQ(mended.exit_code, 0) << mended.out;
+  EXPECT_NE(
+      mended.out.find("restored: layers.1 of demo:latest (" + second.short_hex() + ") from " + bundle + "\n"),
+      std::string::npos)
+      << mended.out;
+  EXPECT_EQ(json("verify").at("ok"), true);
+  expect_line("verify --from " + bundle, "--repair");
+  expect_line("verify demo --repair", "whole registry");
+  expect_line("verify --repair --from " + (scratch_ / "none").string(), "none");
+}
+
+// The way that docs/REGISTRY.md tells.
+TEST_F(RegistryCommandTest, ANewFileOfWhatADamagedOneHas) {
+  if (run_shell("command -v sqlite3").exit_code != 0) {
+    not_covered("a new registry out of a damaged database: sqlite3 is not installed");
+    GTEST_SKIP();
+  }
+  const std::string bundle = (scratch_ / "demo.dgqb").string(), next = (scratch_ / "new.db").string();
+  {
+    Registry registry = open();
+    ASSERT_TRUE(add(registry, "demo", model(1)));
+  }
+  EXPECT_EQ(run("export demo -o " + bundle).exit_code, 0);
+  const std::uint64_t page = sql_integer("SELECT rootpage FROM sqlite_schema WHERE name = 'chunk'");
+  std::string text = file_text(path());
+  std::fill_n(text.begin() + static_cast<std::ptrdiff_t>((page - 1) * 65536), 200, '\0');
+  std::ofstream(path(), std::ios::binary) << text;
+  EXPECT_EQ(json("verify", 1).at("database_damaged"), true);
+  const Outcome refused = run("verify --repair --from " + bundle);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.out.find("docs/REGISTRY.md"), std::string::npos) << refused.out;
+  EXPECT_TRUE(file_text(path()) == text);
+  const std::string docs = file_text(std::filesystem::path(DGQ_SOURCE_DIR) / "docs/REGISTRY.md");
+  const std::size_t from = docs.find("    (echo \"PRAGMA page_size"),
+                    to = docs.find("    dgq registry verify --repair --reg");
+  ASSERT_TRUE(from < to && to != docs.npos);
+  EXPECT_EQ(run_shell("cd " + scratch_.path().string() + "\n" + docs.substr(from, to - from)).exit_code, 0);
+  const Outcome mended = run_dgq("registry verify --repair --registry " + next + " --from " + bundle);
+  EXPECT_EQ(mended.exit_code, 0) << mended.out << mended.err;
+  Registry registry = std::move(*Registry::open(next, Registry::Mode::read_write));
+  expect_whole(registry, "demo", model(1));
+}
+
+// What nothing needs is no fault.
+TEST_F(RegistryCommandTest, VerifyTellsWhatNothingNeeds) {
+  {
+    Registry registry = open();
+    ASSERT_TRUE(add(registry, "demo", model(1)));
+    ASSERT_TRUE(add(registry, "gone", model(2)));
+    LayerCache cache(LayerCache::default_folder(path()));
+    for (const char* name : {"demo", "gone"})
+      EXPECT_OK(cache.materialise(registry, registry.resolve(name)->manifest.blobs[0]));
+    EXPECT_EQ(json("verify").at("notes"), Json::array());
+    ASSERT_TRUE(registry.remove(*ModelRef::parse("gone")));
+  }
+  const Outcome outcome = run("verify");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_NE(outcome.out.find("note: 3 blobs that no version needs, "), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("note: 1 layer files that no version needs, 100.0 kB (dgq registry gc)\n"),
+            std::string::npos)
+      << outcome.out;
+  EXPECT_EQ(run("gc").exit_code, 0);
+  EXPECT_EQ(json("verify").at("notes"), Json::array());
+  sql("INSERT INTO ingest(started, who, resume) VALUES (unixepoch(), 'x', x'00')");
+  EXPECT_EQ(json("verify").at("notes").size(), 1u) << "an interrupted import";
+}
+
 TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
   expect_line("list", "dgq registry init");
   open();
@@ -107,9 +205,8 @@ TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
 }
 
 TEST_F(RegistryCommandTest, EveryCommandHasHelp) {
-  for (const std::string command :
-       {"init", "list", "show", "cat", "diff", "log", "stats", "tag", "untag", "copy", "rename", "verify", "remove", "gc",
-        "export", "import"}) {
+  for (const std::string command : {"init", "list", "show", "cat", "diff", "log", "stats", "tag", "untag",
+                                    "copy", "rename", "verify", "remove", "gc", "export", "import"}) {
     const Outcome outcome = run_dgq("registry " + command + " --help");
     EXPECT_EQ(outcome.exit_code, 0);
     EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;

@@ -5,8 +5,8 @@
 
 #include <csignal>
 
-#include "registry/chunk.h"
-#include "tests/registry/fixture.h"
+#include "registry/repair.h"
+#include "tests/registry/exchange.h"
 
 namespace dgq::test {
 namespace {
@@ -74,7 +74,7 @@ TEST_F(DamageTest, AddingAgainRepairs) {
   EXPECT_EQ(sql_integer("SELECT count(*) FROM audit WHERE action = 'repair'"), 2u);
 }
 
-TEST_F(DamageTest, EveryKindOfLieInTheTablesIsFound) {
+TEST_F(DamageTest, EveryKindOfLieInTheTablesIsFoundAndMended) {
   const char* lies[] = {
       "UPDATE blob SET bytes = bytes + 1 WHERE id = 1",
       "UPDATE blob SET bytes = bytes - 1 WHERE id = 1",
@@ -88,18 +88,37 @@ TEST_F(DamageTest, EveryKindOfLieInTheTablesIsFound) {
       "PRAGMA foreign_keys = OFF; DELETE FROM blob WHERE id = 1",
       "DROP TRIGGER version_is_fixed; UPDATE version SET manifest = replace(manifest, '64', '65')",
       "DROP TRIGGER version_is_fixed; UPDATE version SET manifest = '{'",
+      "DROP TRIGGER version_is_fixed; UPDATE version SET digest = zeroblob(32)",
+      "PRAGMA foreign_keys = OFF; DELETE FROM version",
+      "PRAGMA foreign_keys = OFF; DELETE FROM chunk WHERE blob = 3; DELETE FROM blob WHERE id = 3",
+      "DELETE FROM version_blob WHERE blob = 2",
+      "PRAGMA ignore_check_constraints = ON; UPDATE chunk SET codec = 7 WHERE blob = 1",
+      "PRAGMA ignore_check_constraints = ON; UPDATE blob SET digest = x'00' WHERE id = 1",
+      "INSERT INTO version_blob VALUES (1, 77)",
+      "UPDATE chunk SET data = (SELECT data FROM chunk WHERE blob = 2) WHERE blob = 1",
   };
+  const Model blobs = model(1, 3, 5000);
+  const fs::path bundle = scratch_ / "demo.dgqb";
   {
     Registry registry = open();
-    ASSERT_TRUE(add(registry, "demo", model(1, 3, 5000)));
+    ASSERT_TRUE(add(registry, "demo", blobs));
+    std::ofstream(bundle, std::ios::binary) << *export_text(registry, {"demo"});
   }
   fs::copy_file(path(), scratch_ / "good.db");
   for (const char* lie : lies) {
     fs::copy_file(scratch_ / "good.db", path(), fs::copy_options::overwrite_existing);
+    SCOPED_TRACE(lie);
     sql(lie);
-    const auto report = open().verify();
-    ASSERT_TRUE(report) << lie;
-    EXPECT_FALSE(report->faults.empty()) << lie;
+    Registry registry = open();
+    const auto report = registry.verify();
+    ASSERT_TRUE(report);
+    EXPECT_FALSE(report->faults.empty());
+    const auto mended = repair(registry, {scratch_ / "no layers", {bundle}});
+    ASSERT_TRUE(mended) << mended.error().what;
+    EXPECT_TRUE(mended->lost.empty()) << mended->lost.front().what;
+    expect_no_faults(registry);
+    expect_whole(registry, "demo", blobs);
+    EXPECT_EQ(sql_integer("SELECT count(*) FROM sqlite_schema WHERE name = 'version_is_fixed'"), 1u);
   }
 }
 

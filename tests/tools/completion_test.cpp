@@ -81,6 +81,8 @@ TEST_F(CompletionTest, CommandsAndTheirOptions) {
   EXPECT_EQ(candidates("registry log --s"), Words{"--since"});
   EXPECT_EQ(candidates("registry gc --"),
             (Words{"--cache", "--help", "--interrupted", "--json", "--registry", "--work"}));
+  EXPECT_EQ(candidates("registry verify --"), (Words{"--cache", "--from", "--help", "--json", "--model",
+                                                     "--policy", "--registry", "--repair"}));
   EXPECT_EQ(candidates("nosuch x"), candidates("x")) << "an unknown word changes nothing";
 }
 
@@ -106,6 +108,8 @@ TEST_F(CompletionTest, NamesOfTheRegistry) {
   EXPECT_EQ(candidates("registry show demo:s"), Words{"demo:stable"});
   EXPECT_EQ(candidates("registry diff demo:latest o"), Words{"other/x:latest"});
   EXPECT_EQ(candidates("registry show demo ''"), Words{}) << "it takes one";
+  EXPECT_EQ(candidates("registry verify --repair demo:s"), Words{"demo:stable"});
+  EXPECT_EQ(candidates("registry verify --repair --from ''"), Words{}) << "a file";
   EXPECT_EQ(candidates("registry export demo:latest --since o"), Words{"other/x:latest"});
   EXPECT_EQ(candidates("registry export demo:latest demo:stable o"), Words{"other/x:latest"})
       << "it takes any number";
