@@ -99,6 +99,12 @@ std::uint64_t linear_bytes(std::size_t n, std::size_t k, bool bias, const FineFo
   }
 }
 
+std::uint64_t least_linear_bytes(std::size_t n, std::size_t k, bool bias) {
+  std::uint64_t least = UINT64_MAX;
+  for (const FineFormat& format : kFormats) least = std::min(least, linear_bytes(n, k, bias, format));
+  return least;
+}
+
 std::vector<Choice> choices(const F32Matrix& w, const LinearSensitivity& sensitivity, int threads) {
   const auto costs = costs_of(w, sensitivity, threads);
   std::vector<Choice> all;

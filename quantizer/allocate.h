@@ -21,6 +21,7 @@ struct Choice {
 
 // What a linear [n][k] takes in a format, scales and padding included.
 std::uint64_t linear_bytes(std::size_t n, std::size_t k, bool bias, const FineFormat& format);
+std::uint64_t least_linear_bytes(std::size_t n, std::size_t k, bool bias);  // of all that it can become
 
 // What a linear can become, cheapest first in bytes; choices that cost more KLD at more bytes, or lie above the line between
 // two others, are left out.

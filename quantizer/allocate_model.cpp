@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "kernels/packed.h"
+#include "quantizer/linear_shapes.h"
 
 namespace dgq {
 namespace {
@@ -24,6 +25,20 @@ std::uint64_t budget_of(const AllocateOptions& options, std::uint64_t weights, s
   return budget;
 }
 
+Result<void> check_budget(const ModelConfig& config, const AllocateOptions& options, Ends ends) {
+  std::uint64_t least = 0;
+  for (const LinearShape& shape : linear_shapes(config))
+    least += least_linear_bytes(shape.n, shape.k, shape.bias) * config.layers;
+  const std::size_t weights = linear_weights(config);
+  const std::uint64_t beside = bytes_beside_linears(config, ends);
+  if (!options.strict || budget_of(options, weights, beside) >= least) return {};
+  char bpw[32];
+  std::snprintf(bpw, sizeof bpw, "%.3f", 8.0 * static_cast<double>(least) / static_cast<double>(weights));
+  return Error{Errc::invalid, std::string("the budget is too small for this model: it needs at least ") +
+                                  bpw + " bits per weight in its linears, " + std::to_string(least + beside) +
+                                  " bytes in all"};
+}
+
 Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, const LayerReader& read_layer,
                                                const Kernels& kernels, const AllocateOptions& options,
                                                Ends ends, const std::vector<Sequence>& sequences, int threads,
@@ -32,26 +47,16 @@ Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, con
           measure_sensitivity(checkpoint, read_layer, kernels, thin_out(sequences, options.tokens),
                               options.damping, kLabelSeed, threads, progress));
   std::vector<std::vector<Choice>> linears;
-  std::uint64_t weights = 0, least = 0;
   for (std::size_t i = 0; i < sensitivity.size(); ++i) {
     DGQ_TRY(const LayerF32 layer, read_layer(i));
     std::size_t id = 0;
     for (const Linear* linear : linears_of(layer.weights)) {
       const auto& matrix = std::get<F32Matrix>(*linear);
       linears.push_back(choices(matrix, sensitivity[i][id++], threads));
-      weights += matrix.n * matrix.k;
-      least += linears.back()[0].bytes;
     }
   }
-  const std::uint64_t beside = bytes_beside_linears(checkpoint.config(), ends);
-  const std::uint64_t budget = budget_of(options, weights, beside);
-  if (budget < least && options.strict) {
-    char bpw[32];
-    std::snprintf(bpw, sizeof bpw, "%.3f", 8.0 * static_cast<double>(least) / static_cast<double>(weights));
-    return Error{Errc::invalid, std::string("the budget is too small for this model: it needs at least ") +
-                                    bpw + " bits per weight in its linears, " +
-                                    std::to_string(least + beside) + " bytes in all"};
-  }
+  const ModelConfig& config = checkpoint.config();
+  const std::uint64_t budget = budget_of(options, linear_weights(config), bytes_beside_linears(config, ends));
   const std::vector<std::size_t> chosen = allocate(linears, budget);
   std::vector<FineFormat> formats;
   for (std::size_t i = 0; i < linears.size(); ++i) formats.push_back(linears[i][chosen[i]].format);

@@ -6,8 +6,12 @@
 
 namespace dgq {
 
+// invalid: options.strict, and the budget is below the smallest choice of every linear (says the least). Takes no time, so that
+// it is said before anything that does.
+Result<void> check_budget(const ModelConfig& config, const AllocateOptions& options, Ends ends);
+
 // One for each linear, layer by layer in the order of LinearId. Sensitivities are measured on options.tokens of the sequences.
-// invalid: options.strict, and the budget is below the smallest choice of every linear (says the least).
+// A budget that is too small gives every linear its smallest choice.
 Result<std::vector<FineFormat>> allocate_model(const Checkpoint& checkpoint, const LayerReader& read_layer,
                                                const Kernels& kernels, const AllocateOptions& options,
                                                Ends ends, const std::vector<Sequence>& sequences, int threads,

@@ -4,39 +4,23 @@
 #include "kernels/packed.h"
 #include "quantizer/allocate_model.h"
 #include "quantizer/forecast_time.h"
-#include "quantizer/linear_id.h"
+#include "quantizer/linear_shapes.h"
 
 namespace dgq {
 namespace {
 
 constexpr std::size_t kSampleTokens = 8192;
 
-struct Shape {
-  std::size_t n, k;
-  bool bias;
-};
-
-std::array<Shape, kLinears> linear_shapes(const ModelConfig& c) {
-  const std::size_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  return {{{q, c.hidden, c.qkv_bias},
-           {kv, c.hidden, c.qkv_bias},
-           {kv, c.hidden, c.qkv_bias},
-           {c.hidden, q, c.o_bias},
-           {c.ffn, c.hidden, c.mlp_bias},
-           {c.ffn, c.hidden, c.mlp_bias},
-           {c.hidden, c.ffn, c.mlp_bias}}};
-}
-
 std::uint64_t linears_bytes(const ModelConfig& c, const FineFormat& format) {
   std::uint64_t bytes = 0;
-  for (const Shape& shape : linear_shapes(c)) bytes += linear_bytes(shape.n, shape.k, shape.bias, format);
+  for (const LinearShape& shape : linear_shapes(c))
+    bytes += linear_bytes(shape.n, shape.k, shape.bias, format);
   return bytes * c.layers;
 }
 
 std::uint64_t allocated_bytes(const ModelConfig& c, const AllocateOptions& o, std::uint64_t beside) {
-  std::uint64_t weights = 0;
-  for (const Shape& shape : linear_shapes(c)) weights += shape.n * shape.k * c.layers;
-  return std::clamp(budget_of(o, weights, beside), linears_bytes(c, {128, 4}), linears_bytes(c, {0, 8}));
+  return std::clamp(budget_of(o, linear_weights(c), beside), linears_bytes(c, {128, 4}),
+                    linears_bytes(c, {0, 8}));
 }
 
 }  // namespace

@@ -202,8 +202,7 @@ class Measurement {
       asked.push_back(now());
       return checkpoint_.layer(i);
     };
-    AllocateOptions options = pass ? *pass : AllocateOptions{};
-    options.strict = false;
+    const AllocateOptions options = pass ? *pass : AllocateOptions{};
     DGQ_CHECK(allocate_model(one_layer_, reader, kernels_, options, options_.recipe.ends, one_sequence(),
                              options_.threads, [&](double) { reported.push_back(now()); }));
     const double end = now();

@@ -1,6 +1,7 @@
 #include "quantizer/quantize.h"
 
 #include "base/file.h"
+#include "quantizer/allocate_model.h"
 #include "quantizer/memory_plan.h"
 #include "quantizer/work_folder.h"
 
@@ -168,6 +169,8 @@ bool goes_away(Errc code) { return code == Errc::io || code == Errc::busy; }
 
 Result<Tokenizer> check_job(const Checkpoint& checkpoint, const QuantizeOptions& options) {
   DGQ_CHECK(check(options));
+  if (const auto* allocate = options.recipe.find<AllocateOptions>())
+    DGQ_CHECK(check_budget(checkpoint.config(), *allocate, options.recipe.ends));
   const std::string& where = checkpoint.tokenizer_where();
   DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(checkpoint.tokenizer_json(), where));
   if (tokenizer.vocabulary_size() > checkpoint.config().vocab)
