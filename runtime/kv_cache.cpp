@@ -33,11 +33,9 @@ KvCache::KvCache(const ModelConfig& config, std::size_t capacity, KvType type)
     key_bytes_ = stride_ * round_up(head_dim_, kColumnPad);
     value_bytes_ = stride_ * round_up(head_dim_, kRowBlock);
     scale_bytes_ = stride_ * sizeof(float);
-    bytes_ = heads * (key_bytes_ + value_bytes_ + 2 * scale_bytes_);
     ones_.assign(round_up(head_dim_, kRowBlock), 1.0f);
-  } else {
-    bytes_ = 2 * heads * capacity_ * head_dim_ * sizeof(float);
   }
+  bytes_ = heads * head_bytes();
   void* memory =
       ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -62,6 +60,25 @@ W8Matrix KvCache::values(std::size_t layer, std::size_t kv_head, std::size_t len
 
 const float* KvCache::value_scales(std::size_t layer, std::size_t kv_head) const {
   return reinterpret_cast<const float*>(packed(layer, kv_head) + key_bytes_ + value_bytes_ + scale_bytes_);
+}
+
+std::vector<std::span<std::byte>> KvCache::parts(std::size_t length) {
+  std::vector<std::span<std::byte>> parts;
+  if (length == 0) return parts;
+  for (std::byte* p = memory_.get(); p < memory_.get() + bytes_; p += head_bytes()) {
+    if (type_ == KvType::f32) {
+      parts.push_back({p, length * head_dim_ * sizeof(float)});
+      parts.push_back({p + capacity_ * head_dim_ * sizeof(float), length * head_dim_ * sizeof(float)});
+      continue;
+    }
+    const std::size_t rows = round_up(length, kRowBlock);  // <= stride_
+    parts.push_back({p, rows * round_up(head_dim_, kColumnPad)});
+    for (std::size_t at = 0; at < value_bytes_; at += stride_ * kRowBlock)
+      parts.push_back({p + key_bytes_ + at, rows * kRowBlock});
+    for (const std::size_t scales : {std::size_t{0}, scale_bytes_})
+      parts.push_back({p + key_bytes_ + value_bytes_ + scales, length * sizeof(float)});
+  }
+  return parts;
 }
 
 void KvCache::store(std::size_t layer, std::size_t kv_head, std::size_t position, const float* key,

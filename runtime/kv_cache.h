@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kernels/packed.h"
@@ -42,6 +43,10 @@ class KvCache {
   W8Matrix values(std::size_t layer, std::size_t kv_head, std::size_t length) const;
   const float* value_scales(std::size_t layer, std::size_t kv_head) const;
 
+  // The memory that holds the first `length` positions, in an order and of sizes that do not depend on the capacity; there may
+  // be bytes of later positions in it.
+  std::vector<std::span<std::byte>> parts(std::size_t length);
+
   // f32: [capacity][head_dim].
   float* key_rows(std::size_t layer, std::size_t kv_head) const { return rows_of(2 * head(layer, kv_head)); }
   float* value_rows(std::size_t layer, std::size_t kv_head) const {
@@ -50,12 +55,16 @@ class KvCache {
 
  private:
   std::size_t head(std::size_t layer, std::size_t kv_head) const { return layer * kv_heads_ + kv_head; }
+  std::size_t head_bytes() const {
+    return type_ == KvType::int8 ? key_bytes_ + value_bytes_ + 2 * scale_bytes_
+                                 : 2 * capacity_ * head_dim_ * sizeof(float);
+  }
   float* rows_of(std::size_t part) const {
     return reinterpret_cast<float*>(memory_.get()) + part * capacity_ * head_dim_;
   }
   // Of one layer and kv head: packed keys, packed values, key scales, value scales.
   std::byte* packed(std::size_t layer, std::size_t kv_head) const {
-    return memory_.get() + head(layer, kv_head) * (key_bytes_ + value_bytes_ + 2 * scale_bytes_);
+    return memory_.get() + head(layer, kv_head) * head_bytes();
   }
 
   struct Unmap {

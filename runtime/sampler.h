@@ -29,6 +29,7 @@ struct SamplerOptions {
   float repetition_penalty = 1;         // [0.01, 100]; 1: off
   std::int32_t repetition_window = 64;  // tokens; 0: the whole history
   std::uint64_t seed = 0;
+  bool operator==(const SamplerOptions&) const = default;
 };
 
 // invalid: names the option that is out of range, and the range.

@@ -40,6 +40,10 @@ Result<void> Session::append(std::span<const std::int32_t> tokens) {
   return {};
 }
 
+Result<void> Session::check(std::span<const std::int32_t> tokens) const {
+  return check_tokens(config_, tokens);
+}
+
 Result<std::size_t> check_context(const ModelConfig& config, std::size_t wanted) {
   if (wanted <= config.max_positions) return wanted == 0 ? config.max_positions : wanted;
   return Error{Errc::invalid, "a context of " + std::to_string(wanted) + " tokens is more than the model's " +

@@ -30,6 +30,13 @@ class Session {
   std::size_t kv_bytes() const { return cache_.bytes(); }
   void reset() { position_ = 0; }  // an empty sequence again
 
+  // For a sequence that was kept elsewhere (session_file.h): what the cache holds of it, and how many positions that is. Logits are
+  // there after the next append.
+  KvCache& cache() { return cache_; }
+  void resume(std::size_t position) { position_ = position; }
+  // As append() would judge them.
+  Result<void> check(std::span<const std::int32_t> tokens) const;
+
  private:
   const ModelConfig& config_;
   const ModelWeights& weights_;

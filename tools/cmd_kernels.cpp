@@ -4,27 +4,11 @@
 
 #include "kernels/cpu.h"
 #include "kernels/table.h"
+#include "runtime/kernel_report.h"
 #include "tools/command.h"
 
 namespace dgq::tools {
 namespace {
-
-void print_json(const Kernels& kernels) {
-  OrderedJson rows = OrderedJson::array();
-  for (const KernelListing& row : list_kernels(kernels))
-    rows.push_back({{"operation", row.operation},
-                    {"isa", row.isa},
-                    {"needs", feature_names(row.needs)},
-                    {"runnable", row.runnable},
-                    {"chosen", row.chosen},
-                    {"reason", row.reason}});
-  const OrderedJson report = {{"cpu", cpu_name()},
-                              {"architecture", kArchitecture},
-                              {"features", feature_names(cpu_features())},
-                              {"isa", kernels.isa},
-                              {"kernels", std::move(rows)}};
-  std::cout << report.dump(2) << "\n";
-}
 
 void print_table(const Kernels& kernels) {
   std::printf("CPU       %s (%s)\nfeatures  %s\n\n", cpu_name().c_str(), kArchitecture,
@@ -53,7 +37,10 @@ Result<int> run_kernels(const Arguments& arguments) {
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
-  options.has("json") ? print_json(kernels) : print_table(kernels);
+  if (options.has("json"))
+    std::cout << kernel_report(kernels).dump(2) << "\n";
+  else
+    print_table(kernels);
   return 0;
 }
 
