@@ -29,6 +29,8 @@ dgq_status status_of(Errc code) {
       return DGQ_IO;
     case Errc::busy:
       return DGQ_BUSY;
+    case Errc::untrusted:
+      return DGQ_UNTRUSTED;
   }
   return DGQ_INTERNAL;
 }
