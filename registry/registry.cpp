@@ -253,6 +253,27 @@ Result<std::string> Registry::costs(const Digest& version) {
   return row ? std::string(rows.text(0)) : std::string();
 }
 
+Result<std::vector<std::string>> Registry::measurements(const Digest& version) {
+  DGQ_TRY(Statement rows,
+          state_->db->query(
+              "SELECT subject FROM audit WHERE action = 'measure' AND to_digest = ? ORDER BY id", version));
+  std::vector<std::string> found;
+  while (true) {
+    DGQ_TRY(const bool row, rows.step());
+    if (!row) return found;
+    found.emplace_back(rows.text(0));
+  }
+}
+
+Result<void> Registry::add_measurement(const Digest& version, std::string_view measured) {
+  DGQ_CHECK(state_->require_writable());
+  DGQ_TRY(Transaction transaction, Transaction::begin(*state_->db, Transaction::Kind::write));
+  DGQ_TRY(const auto found, state_->db->find_integer("SELECT id FROM version WHERE digest = ?", version));
+  if (!found) return state_->unknown_model(version.hex());
+  DGQ_CHECK(write_audit(*state_->db, "measure", measured, std::nullopt, version));
+  return transaction.commit();
+}
+
 Result<void> Registry::read_blob(const Digest& digest, const ByteSink& sink) {
   DGQ_TRY(Transaction snapshot, Transaction::begin(*state_->db, Transaction::Kind::read));
   return state_->read_blob(

@@ -141,6 +141,9 @@ class Registry {
   Result<std::vector<FileDigest>> sources(const Digest& version);
   // What making the version took, as the last commit() of it was told; from the audit log. Empty: it was not told.
   Result<std::string> costs(const Digest& version);
+  // What was measured of a version, any text each, oldest first; from and into the audit log. not_found: there is no such version.
+  Result<std::vector<std::string>> measurements(const Digest& version);
+  Result<void> add_measurement(const Digest& version, std::string_view measured);
   Result<std::vector<BlobInfo>> blobs();  // all of them, in the order of their storing
   // The different blobs of a version.
   Result<std::vector<BlobUse>> blob_uses(const Digest& version);

@@ -17,6 +17,7 @@ constexpr std::size_t kMaxTextFile = std::size_t{1} << 30;
 
 constexpr const char* kExamples =
     "  dgq eval perplexity --model demo --text book.txt --windows 40\n"
+    "  dgq eval perplexity --model demo --text book.txt --store\n"
     "  dgq eval perplexity --checkpoint models/demo --text book.txt --json\n"
     "  dgq eval compare models/demo demo --text book.txt --tokens 20000 --plot demo.svg\n"
     "  dgq eval choices piqa.jsonl --model demo\n"
@@ -67,17 +68,32 @@ OrderedJson to_json(const PerplexityResult& result) {
           {"mean_nll", result.mean_nll}};
 }
 
+// Into the registry, where `dgq registry show` finds it.
+Result<void> store_measurement(const Options& options, const OrderedJson& model, OrderedJson measured,
+                               const std::string& path, std::string_view text) {
+  measured["text"] = std::filesystem::path(path).filename().string();
+  measured["text_sha256"] = sha256(text).hex();
+  for (const char* key : {"kernel", "kv"}) measured[key] = model[key];
+  DGQ_TRY(const Digest version, Digest::parse(model["version"].get<std::string>()));
+  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_write));
+  return registry.add_measurement(version,
+                                  measured.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
+}
+
 Result<int> eval_perplexity(const Arguments& arguments) {
   Evaluation evaluation(
       "dgq eval perplexity (--model NAME[:TAG] | --checkpoint DIR) --text FILE",
       "Perplexity over windows of a text. Documents in the file are separated by <|endoftext|>.");
   Options& options = evaluation.options;
-  options.named.add_options()                                                                           //
-      ("text", po::value<std::string>()->required()->value_name("FILE"), "the text")                    //
-      ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")  //
-      ("windows", po::value<std::size_t>()->default_value(0)->value_name("N"), "windows at most; 0: all");
+  options.named.add_options()                                                                              //
+      ("text", po::value<std::string>()->required()->value_name("FILE"), "the text")                       //
+      ("context", po::value<std::size_t>()->default_value(512)->value_name("N"), "tokens of a window")     //
+      ("windows", po::value<std::size_t>()->default_value(0)->value_name("N"), "windows at most; 0: all")  //
+      ("store", po::bool_switch(), "keep the result in the registry, for dgq registry show");
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
+  if (options.get<bool>("store") && !options.has("model"))
+    return Error{Errc::invalid, "--store keeps what was measured of a model of the registry: give --model"};
   const auto& path = options.get<std::string>("text");
   DGQ_TRY(const std::string text, read_file(path, kMaxTextFile));
   DGQ_TRY(const LoadedModel model, evaluation.load());
@@ -90,12 +106,13 @@ Result<int> eval_perplexity(const Arguments& arguments) {
           perplexity(model.config(), model.weights(), *decoder, model.kv_type(), encoded, context,
                      options.get<std::size_t>("windows"), show_count(progress, "window")));
   progress.finish();
+  OrderedJson measured = to_json(result), json = model.describe();
+  measured["context"] = context;
+  measured["windows"] = result.windows;
+  measured["tokens"] = result.tokens;
+  if (options.get<bool>("store")) DGQ_CHECK(store_measurement(options, json, measured, path, text));
   if (options.get<bool>("json")) {
-    OrderedJson json = model.describe();
-    json.update(to_json(result));
-    json["context"] = context;
-    json["windows"] = result.windows;
-    json["tokens"] = result.tokens;
+    json.update(measured);
     return finish(json.dump());
   }
   char line[160];

@@ -62,6 +62,7 @@ struct Shown {
   std::map<Digest, BlobUse> blobs;
   std::vector<FileDigest> sources;                  // files that it was made from
   std::vector<StageCost> costs;                     // of making it
+  std::vector<Json> measurements;                   // oldest first
   std::optional<std::vector<TensorReport>> report;  // nullopt: none, or one that is not understood
   std::vector<SignatureInfo> signatures;
   std::map<std::string, Verdict> verdicts;  // by model name
@@ -97,6 +98,18 @@ void print_line(const char* title, const std::string& text) {
   std::cout << std::left << std::setw(14) << title << one_line(text) << '\n';
 }
 
+// The latest for each text and context.
+void print_measurements(const std::vector<Json>& measurements) {
+  std::map<std::string, std::string> latest;
+  for (const Json& measured : measurements)
+    if (measured.is_object() && measured.contains("perplexity"))
+      latest[cell(measured, "text_sha256") + " " + cell(measured, "context")] =
+          cell(measured, "perplexity") + " +- " + cell(measured, "standard_error") + " on " +
+          cell(measured, "text") + ", " + cell(measured, "windows") + " windows of " +
+          cell(measured, "context");
+  for (const auto& [key, text] : latest) print_line("perplexity", text);
+}
+
 // What a person asks first: what it is, how large, how it was made, what it is called.
 void print_card(const Shown& shown) {
   const Manifest& manifest = shown.version.manifest;
@@ -129,6 +142,7 @@ void print_card(const Shown& shown) {
                          size_text(sizes.stored) +
                          " in the registry; shared with other versions: " + size_text(sizes.shared) + ", " +
                          size_text(sizes.shared_stored) + " in the registry");
+  print_measurements(shown.measurements);
 }
 
 // Anyone's report: one that is not understood keeps nobody from seeing the rest.
@@ -216,6 +230,7 @@ Json as_json(const Shown& shown) {
           {"provenance", manifest.provenance},
           {"report", manifest.report},
           {"costs", to_json(shown.costs)},
+          {"measurements", shown.measurements},
           {"sources", sources_json(shown.sources)},
           {"signatures", signatures_as_json(shown.signatures)},
           {"signed", std::move(verdicts)}};
@@ -269,6 +284,9 @@ Result<int> registry_show(const Arguments& arguments) {
   DGQ_TRY(shown.sources, registry.sources(shown.version.digest));
   DGQ_TRY(const std::string costs, registry.costs(shown.version.digest));
   DGQ_TRY(shown.costs, parse_costs(costs, "costs of version " + shown.version.digest.short_hex()));
+  DGQ_TRY(const std::vector<std::string> measurements, registry.measurements(shown.version.digest));
+  for (const std::string& text : measurements)
+    if (auto measured = parse_json(text, "a measurement")) shown.measurements.push_back(std::move(*measured));
   if (options.has("html")) {
     DGQ_CHECK(write_html(shown, options.get<std::string>("model"), options.get<std::string>("html")));
     return 0;

@@ -109,6 +109,7 @@ TEST_F(RunCommand, OneClearLineForBadInput) {
       {"eval perplexity " + demo + "--context 1 --text " + test::repository_file("LICENSE").string(),
        "2 tokens"},
       {"eval perplexity --text " + test::repository_file("LICENSE").string(), "--model"},
+      {"eval perplexity --store " + demo + "--text " + test::repository_file("LICENSE").string(), "--store"},
       {"eval hash " + demo + "--text ''", "empty"},
   };
   for (const auto& [line, word] : cases) {

@@ -131,7 +131,8 @@ TEST_F(Scale, TwoRunsOfTheSameJobEndWithOneVersion) {
   const Outcome after = run_dgq(add() + " --json");
   ASSERT_EQ(after.exit_code, 0) << after.err;
   EXPECT_EQ((*parse_json(after.out, "out"))["version"], expected_version());
-  EXPECT_TRUE(both.error_lines() == 0 || both.err.find("another dgq quantize is at work") != std::string::npos ||
+  EXPECT_TRUE(both.error_lines() == 0 ||
+              both.err.find("another dgq quantize is at work") != std::string::npos ||
               both.err.find("resuming") != std::string::npos)
       << both.err;
   EXPECT_EQ(run_dgq("registry verify --registry " + at("r.db")).exit_code, 0);
@@ -183,6 +184,24 @@ TEST_F(Scale, ADryRunIsRight) {
     }
   }
   EXPECT_FALSE(fs::exists(scratch_ / "r.db"));
+}
+
+TEST_F(Scale, AMeasuredPerplexityIsOnTheCard) {
+  ASSERT_EQ(run_dgq(add()).exit_code, 0);
+  const std::string measure = "eval perplexity --model tiny --context 32 --text " +
+                              std::string(DGQ_SOURCE_DIR "/LICENSE") + " --registry " + at("r.db");
+  EXPECT_EQ(run_dgq(measure + " --windows 1").exit_code, 0);
+  const std::string show = "registry show tiny --registry " + at("r.db");
+  EXPECT_TRUE(json_of(show)["measurements"].empty()) << "nobody asked for it";
+  EXPECT_EQ(run_dgq(measure + " --windows 1 --store").exit_code, 0);
+  const Json measured = json_of(measure + " --windows 2 --store");
+  const Json kept = json_of(show)["measurements"];
+  ASSERT_EQ(kept.size(), 2u);
+  EXPECT_EQ(kept[1]["perplexity"], measured["perplexity"]);
+  EXPECT_EQ(kept[1]["text"], "LICENSE");
+  const std::string card = run_dgq(show).out;
+  EXPECT_NE(card.find(" on LICENSE, 2 windows of 32"), std::string::npos) << card;
+  EXPECT_EQ(card.find("1 windows of 32"), std::string::npos) << "an older one of the same text";
 }
 
 TEST_F(Scale, WordsThatDoNotGoTogetherAreRefused) {
