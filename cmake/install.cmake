@@ -2,8 +2,8 @@
 # include/dgq. A host says find_package(dgq) and links dgq::runtime.
 include(CMakePackageConfigHelpers)
 install(TARGETS dgq RUNTIME)
-install(TARGETS dgq_flags dgq_base dgq_kernels dgq_registry dgq_report dgq_runtime dgq_quantizer EXPORT dgq ARCHIVE)
-foreach(folder base kernels registry report runtime quantizer)
+install(TARGETS dgq_flags dgq_base dgq_kernels dgq_registry dgq_report dgq_runtime dgq_quantizer dgq_agent EXPORT dgq ARCHIVE)
+foreach(folder base kernels registry report runtime quantizer agent)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dgq
           FILES_MATCHING PATTERN "*.h" PATTERN "*_loops.h" EXCLUDE PATTERN "*_tile.h" EXCLUDE
           PATTERN "ref" EXCLUDE PATTERN "x86" EXCLUDE PATTERN "arm" EXCLUDE)
