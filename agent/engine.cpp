@@ -53,6 +53,11 @@ GeneratedToken with_logprobs(std::int32_t id, std::span<const float> logits, std
 
 }  // namespace
 
+const char* to_text(Finish finish) {
+  constexpr const char* kNames[] = {"eos", "stop", "length", "cancelled", "failed"};
+  return kNames[static_cast<int>(finish)];
+}
+
 class Engine::Scheduler {
  public:
   Scheduler(const ModelConfig& config, const ModelWeights& weights, Decoder decoder,

@@ -9,6 +9,7 @@
 // What a sequence generates are the bits that it would generate alone (runtime/decoder.h).
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -49,6 +50,7 @@ enum class Finish {
   cancelled,  // by cancel(), or the engine shut down
   failed,     // `why` says what broke
 };
+const char* to_text(Finish finish);
 
 // Where the tokens of one request go. Called by the engine's thread only: must not block, nor call the engine.
 class TokenSink {
@@ -70,7 +72,7 @@ struct EngineStats {
   double prompt_s = 0, predicted_s = 0;     // time of steps, shared out by rows
   std::uint64_t steps = 0, busy_slots = 0;  // busy_slots: sum over the steps of sequences with a row in it
   std::uint64_t most_tokens = 0;            // of one sequence, prompt included
-  std::uint64_t finished[5] = {};           // by Finish
+  std::array<std::uint64_t, 5> finished{};  // by Finish
   std::uint64_t refused = 0;                // the queue was full
   std::size_t processing = 0, waiting = 0;  // now
 };

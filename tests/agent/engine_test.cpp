@@ -35,7 +35,7 @@ TEST(Engine, ManySequencesGetTheTokensThatEachGetsAlone) {
       requests.push_back(
           request_of(1 + static_cast<std::size_t>(i * 7 % 40), 5 + static_cast<std::size_t>(i % 5) * 6, i));
     for (const Generation& request : requests) {
-      sinks.push_back(submit(served.engine, request));
+      sinks.push_back(submit(*served.engine, request));
       if (sinks.size() % 4 == 0) sinks[sinks.size() - 4]->wait_for_tokens(3);
     }
     for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -43,8 +43,8 @@ TEST(Engine, ManySequencesGetTheTokensThatEachGetsAlone) {
       EXPECT_EQ(sinks[i]->ids(), served.expected(requests[i]))
           << "request " << i << ", " << threads << " threads";
     }
-    ASSERT_TRUE(served.engine.drain(kLong));
-    const EngineStats stats = served.engine.stats();
+    ASSERT_TRUE(served.engine->drain(kLong));
+    const EngineStats stats = served.engine->stats();
     std::size_t prompt = 0, predicted = 0;
     for (const Generation& request : requests)
       prompt += request.prompt.size(), predicted += request.max_tokens;
@@ -63,10 +63,10 @@ TEST(Engine, PromptsTakeTurnsBesideRunningSequences) {
   const auto running = std::make_shared<Recorder>(), short_prompt = std::make_shared<Recorder>();
   running->pause_at(1);
   short_prompt->pause_at(1);
-  ASSERT_TRUE(served.engine.submit(request_of(2, 100), running));
+  ASSERT_TRUE(served.engine->submit(request_of(2, 100), running));
   running->wait_for_tokens(1);
-  const auto long_prompt = submit(served.engine, request_of(80, 1, 1));
-  ASSERT_TRUE(served.engine.submit(request_of(8, 1, 2), short_prompt));
+  const auto long_prompt = submit(*served.engine, request_of(80, 1, 1));
+  ASSERT_TRUE(served.engine->submit(request_of(8, 1, 2), short_prompt));
   running->resume();
   short_prompt->wait_for_tokens(1);
   EXPECT_FALSE(long_prompt->ended());
@@ -77,24 +77,24 @@ TEST(Engine, PromptsTakeTurnsBesideRunningSequences) {
   EXPECT_EQ(running->ids(), served.expected(request_of(2, 100)));
   EXPECT_EQ(long_prompt->ids(), served.expected(request_of(80, 1, 1)));
   // 1 for the first prompt, then one token of it per step; 20 + 2 of them had a slice as well.
-  EXPECT_EQ(served.engine.stats().steps, 100u);
-  EXPECT_EQ(served.engine.stats().busy_slots, 100u + 20 + 2);
+  EXPECT_EQ(served.engine->stats().steps, 100u);
+  EXPECT_EQ(served.engine->stats().busy_slots, 100u + 20 + 2);
 }
 
 TEST(Engine, ACancelledSequenceFreesItsSlotForTheNext) {
   SyntheticEngine served(1);
   const auto first = std::make_shared<Recorder>(), third = std::make_shared<Recorder>();
   first->pause_at(1);
-  const auto first_id = served.engine.submit(request_of(3, 100), first);
+  const auto first_id = served.engine->submit(request_of(3, 100), first);
   ASSERT_TRUE(first_id);
   first->wait_for_tokens(1);
-  const auto second = submit(served.engine, request_of(3, 2, 1));
-  const auto third_id = served.engine.submit(request_of(3, 2, 2), third);
+  const auto second = submit(*served.engine, request_of(3, 2, 1));
+  const auto third_id = served.engine->submit(request_of(3, 2, 2), third);
   ASSERT_TRUE(third_id);
-  EXPECT_EQ(served.engine.stats().waiting, 2u);
-  served.engine.cancel(*third_id);  // while it waits
-  served.engine.cancel(*first_id);
-  served.engine.cancel(12345);  // nobody
+  EXPECT_EQ(served.engine->stats().waiting, 2u);
+  served.engine->cancel(*third_id);  // while it waits
+  served.engine->cancel(*first_id);
+  served.engine->cancel(12345);  // nobody
   first->resume();
   EXPECT_EQ(first->wait(), Finish::cancelled);
   EXPECT_EQ(first->ids().size(), 1u);
@@ -102,21 +102,21 @@ TEST(Engine, ACancelledSequenceFreesItsSlotForTheNext) {
   EXPECT_TRUE(third->ids().empty());
   EXPECT_EQ(second->wait(), Finish::length);
   EXPECT_EQ(second->ids(), served.expected(request_of(3, 2, 1)));
-  served.engine.cancel(*first_id);  // ended already
-  ASSERT_TRUE(served.engine.drain(kLong));
-  EXPECT_EQ(served.engine.stats().finished[static_cast<int>(Finish::cancelled)], 2u);
+  served.engine->cancel(*first_id);  // ended already
+  ASSERT_TRUE(served.engine->drain(kLong));
+  EXPECT_EQ(served.engine->stats().finished[static_cast<int>(Finish::cancelled)], 2u);
 }
 
 TEST(Engine, APromptCanBeCancelledBetweenItsSlices) {
   SyntheticEngine served(2);
   const auto running = std::make_shared<Recorder>(), prompt = std::make_shared<Recorder>();
   running->pause_at(1);
-  ASSERT_TRUE(served.engine.submit(request_of(2, 10), running));
+  ASSERT_TRUE(served.engine->submit(request_of(2, 10), running));
   running->wait_for_tokens(1);
-  const auto id = served.engine.submit(request_of(100, 5, 1), prompt);
+  const auto id = served.engine->submit(request_of(100, 5, 1), prompt);
   running->pause_at(3);
   running->wait_for_tokens(3);  // two of the prompt's 25 slices are done
-  served.engine.cancel(*id);
+  served.engine->cancel(*id);
   running->resume();
   EXPECT_EQ(prompt->wait(), Finish::cancelled);
   EXPECT_TRUE(prompt->ids().empty());
@@ -128,14 +128,14 @@ TEST(Engine, AFullQueueIsBusy) {
   SyntheticEngine served(1, 2);
   const auto running = std::make_shared<Recorder>();
   running->pause_at(1);
-  ASSERT_TRUE(served.engine.submit(request_of(2, 3), running));
+  ASSERT_TRUE(served.engine->submit(request_of(2, 3), running));
   running->wait_for_tokens(1);
-  const auto a = submit(served.engine, request_of(2, 3, 1)), b = submit(served.engine, request_of(2, 3, 2));
-  const auto refused = served.engine.submit(request_of(2, 3, 3), std::make_shared<Recorder>());
+  const auto a = submit(*served.engine, request_of(2, 3, 1)), b = submit(*served.engine, request_of(2, 3, 2));
+  const auto refused = served.engine->submit(request_of(2, 3, 3), std::make_shared<Recorder>());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::busy);
   EXPECT_NE(refused.error().what.find("2 requests wait"), std::string::npos) << refused.error().what;
-  EXPECT_EQ(served.engine.stats().refused, 1u);
+  EXPECT_EQ(served.engine->stats().refused, 1u);
   running->resume();
   EXPECT_EQ(a->wait(), Finish::length);
   EXPECT_EQ(b->wait(), Finish::length);
@@ -145,15 +145,15 @@ TEST(Engine, DrainEndsWhatIsThereAndTakesNothingNew) {
   SyntheticEngine served(1);
   const auto running = std::make_shared<Recorder>();
   running->pause_at(1);
-  ASSERT_TRUE(served.engine.submit(request_of(2, 3), running));
-  const auto waiting = submit(served.engine, request_of(2, 3, 1));
-  EXPECT_FALSE(served.engine.drain(1ms));
-  EXPECT_TRUE(served.engine.draining());
-  const auto refused = served.engine.submit(request_of(2, 3), std::make_shared<Recorder>());
+  ASSERT_TRUE(served.engine->submit(request_of(2, 3), running));
+  const auto waiting = submit(*served.engine, request_of(2, 3, 1));
+  EXPECT_FALSE(served.engine->drain(1ms));
+  EXPECT_TRUE(served.engine->draining());
+  const auto refused = served.engine->submit(request_of(2, 3), std::make_shared<Recorder>());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::busy);
   running->resume();
-  EXPECT_TRUE(served.engine.drain(kLong));
+  EXPECT_TRUE(served.engine->drain(kLong));
   EXPECT_TRUE(running->ended());
   EXPECT_TRUE(waiting->ended());
   EXPECT_EQ(waiting->wait(), Finish::length);
@@ -163,7 +163,7 @@ TEST(Engine, DestroyedItEndsWhatRunsAndWaits) {
   std::vector<std::shared_ptr<Recorder>> sinks;
   {
     SyntheticEngine served(1);
-    for (int i = 0; i < 5; ++i) sinks.push_back(submit(served.engine, request_of(2, 120, i)));
+    for (int i = 0; i < 5; ++i) sinks.push_back(submit(*served.engine, request_of(2, 120, i)));
     sinks[0]->wait_for_tokens(1);
   }
   for (const auto& sink : sinks) {
@@ -176,16 +176,16 @@ TEST(Engine, EndsAtTheEndTokenAtTheContextAndWhenTheSinkHasEnough) {
   ModelConfig config = dgq::test::small_config();
   SyntheticEngine plain(1, 64, 4, 20);
   const std::vector<std::int32_t> all = plain.expected(request_of(6, 15));
-  const auto full = submit(plain.engine, request_of(6, 100));
+  const auto full = submit(*plain.engine, request_of(6, 100));
   EXPECT_EQ(full->wait(), Finish::length);
   EXPECT_EQ(full->ids(), all);  // 6 + 15 tokens, of which the last needs no place among 20
-  const auto last_place = submit(plain.engine, request_of(20, 100));
+  const auto last_place = submit(*plain.engine, request_of(20, 100));
   EXPECT_EQ(last_place->wait(), Finish::length);
   EXPECT_EQ(last_place->ids().size(), 1u);
 
   const auto enough = std::make_shared<Recorder>();
   enough->stop_after(4);
-  ASSERT_TRUE(plain.engine.submit(request_of(6, 15), enough));
+  ASSERT_TRUE(plain.engine->submit(request_of(6, 15), enough));
   EXPECT_EQ(enough->wait(), Finish::enough);
   EXPECT_EQ(enough->ids(), std::vector(all.begin(), all.begin() + 4));
 
@@ -193,9 +193,9 @@ TEST(Engine, EndsAtTheEndTokenAtTheContextAndWhenTheSinkHasEnough) {
   const auto first = static_cast<std::size_t>(std::find(all.begin(), all.end(), all[5]) - all.begin());
   SyntheticEngine ending(1, 64, 4, 20, config);
   Generation request = request_of(6, 15);
-  const auto ignored = submit(ending.engine, request);
+  const auto ignored = submit(*ending.engine, request);
   request.stop_at_eos = true;
-  const auto ended = submit(ending.engine, request);
+  const auto ended = submit(*ending.engine, request);
   EXPECT_EQ(ignored->wait(), Finish::length);
   EXPECT_EQ(ignored->ids(), all);
   EXPECT_EQ(ended->wait(), Finish::eos);
@@ -206,7 +206,7 @@ TEST(Engine, LogprobsAreTheModelsAndComeSorted) {
   SyntheticEngine served(2);
   Generation request = request_of(5, 4);
   request.logprobs = 301;
-  const auto sink = submit(served.engine, request);
+  const auto sink = submit(*served.engine, request);
   EXPECT_EQ(sink->wait(), Finish::length);
   EXPECT_EQ(sink->ids(), served.expected(request));
   for (const GeneratedToken& token : sink->tokens()) {
@@ -224,7 +224,7 @@ TEST(Engine, LogprobsAreTheModelsAndComeSorted) {
 TEST(Engine, RequestsThatCannotRunAreRefused) {
   SyntheticEngine served(1, 64, 4, 20);
   const auto refused = [&](Generation request, const char* expected) {
-    const auto id = served.engine.submit(std::move(request), std::make_shared<Recorder>());
+    const auto id = served.engine->submit(std::move(request), std::make_shared<Recorder>());
     ASSERT_FALSE(id);
     EXPECT_EQ(id.error().code, Errc::invalid);
     EXPECT_NE(id.error().what.find(expected), std::string::npos) << id.error().what;
@@ -246,8 +246,8 @@ TEST(Engine, ASinkThatThrowsFailsAlone) {
   };
   SyntheticEngine served(2);
   const auto thrower = std::make_shared<Thrower>();
-  const auto other = submit(served.engine, request_of(4, 20, 1));
-  ASSERT_TRUE(served.engine.submit(request_of(4, 20), thrower));
+  const auto other = submit(*served.engine, request_of(4, 20, 1));
+  ASSERT_TRUE(served.engine->submit(request_of(4, 20), thrower));
   EXPECT_EQ(thrower->wait(), Finish::failed);
   EXPECT_FALSE(thrower->why().empty());
   EXPECT_EQ(other->wait(), Finish::length);
@@ -259,7 +259,7 @@ TEST(Engine, LogitsThatAreNoNumbersFailTheRequest) {
   // Of the borrowed weights, before anything runs.
   const std::vector<float> broken(served.model.config.hidden, std::numeric_limits<float>::quiet_NaN());
   served.model.weights.final_norm = broken.data();
-  const auto sink = submit(served.engine, request_of(3, 3));
+  const auto sink = submit(*served.engine, request_of(3, 3));
   EXPECT_EQ(sink->wait(), Finish::failed);
   EXPECT_NE(sink->why().find("logits"), std::string::npos) << sink->why();
 }

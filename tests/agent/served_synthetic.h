@@ -81,8 +81,10 @@ struct SyntheticEngine {
                            std::size_t context = 128, ModelConfig config = dgq::test::small_config(),
                            int threads = 1)
       : model(config, true),
-        engine(model.config, model.weights, Decoder(model.config, best_kernels(), threads),
-               {*plan_kv(model.config, KvType::int8, context, slots, UINT64_MAX), queue, prefill_rows}) {}
+        engine(std::make_unique<Engine>(
+            model.config, model.weights, Decoder(model.config, best_kernels(), threads),
+            EngineOptions{*plan_kv(model.config, KvType::int8, context, slots, UINT64_MAX), queue,
+                          prefill_rows})) {}
 
   // The request alone, token by token.
   std::vector<std::int32_t> expected(const Generation& request) {
@@ -99,7 +101,7 @@ struct SyntheticEngine {
   }
 
   dgq::test::SyntheticModel model;
-  Engine engine;
+  std::unique_ptr<Engine> engine;
 };
 
 inline Generation request_of(std::size_t prompt_tokens, std::size_t max_tokens, int salt = 0) {
