@@ -51,14 +51,17 @@ void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& r
 
 void Api::refuse(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply, const ApiError& error,
                  std::string_view headers) {
-  // A path that is none of ours may hold anything, and so may a message: of neither goes a word to the log.
+  // Paths and members that are none of ours may hold anything, and so may messages: of those goes no word to
+  // the log.
   const auto known = [&] {
     for (const Route& route : kRoutes)
       if (request.path == route.path) return route.path;
     return "other";
   };
-  log_.write(Log::Level::info, "refused",
-             {{"path", known()}, {"status", error.status}, {"param", error.param}, {"code", error.code}});
+  OrderedJson fields = {{"path", known()}, {"status", error.status}};
+  if (!error.param.empty() && error.code != kUnknownParameter) fields["param"] = error.param;
+  if (!error.code.empty()) fields["code"] = error.code;
+  log_.write(Log::Level::info, "refused", fields);
   reply->send(error.status, kJson, dump(to_json(error)), headers);
 }
 

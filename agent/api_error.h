@@ -14,6 +14,8 @@ struct ApiError {
   std::string param = {}, code = {};  // empty: null
 };
 
+inline constexpr const char* kUnknownParameter = "unknown_parameter";  // a code: param is the client's word
+
 inline Json to_json(const ApiError& error) {
   const auto or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
   return {{"error",

@@ -1,5 +1,5 @@
-// agent/completion_reply.h - tokens as they come, into the answer to POST /v1/completions: text, stop strings, logprobs, usage;
-// whole or as a stream.
+// agent/completion_reply.h - tokens as they come, into the answer to POST /v1/completions: text, stop
+// strings, logprobs, usage; whole or as a stream.
 #pragma once
 
 #include <functional>
@@ -21,8 +21,8 @@ struct CompletionSummary {
 
 class CompletionReply : public TokenSink {
  public:
-  // ended: called once, before the client has the end of its answer. The tokenizer is borrowed: the engine, which ends this, goes
-  // before it does.
+  // ended: called once, before the client has the end of its answer. The tokenizer is borrowed: the engine,
+  // which ends this, goes before it does.
   CompletionReply(const ServedModel& model, const CompletionRequest& request,
                   std::shared_ptr<HttpReply> reply, std::function<void(const CompletionSummary&)> ended);
 

@@ -1,8 +1,8 @@
 // agent/engine.h - continuous batching: many sequences of one model share every forward step.
 //
-// One thread owns decoder, KV caches and samplers. A step has one row of each sequence that is generating, and a slice of
-// one prompt; prompts take turns, slice by slice, so that a long one delays neither running streams nor short prompts by
-// much:
+// One thread owns decoder, KV caches and samplers. A step has one row of each sequence that is generating,
+// and a slice of one prompt; prompts take turns, slice by slice, so that a long one delays neither running
+// streams nor short prompts by much:
 //
 //   submit -> waiting (bounded, first come first served) -> slot: prompt, slice by slice -> one token per step -> end
 //
@@ -52,7 +52,8 @@ enum class Finish {
 };
 const char* to_text(Finish finish);
 
-// Where the tokens of one request go. Called by the engine's thread only: must not block, nor call the engine.
+// Where the tokens of one request go. Called by the engine's thread only: must not block, nor call the
+// engine.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
@@ -87,8 +88,8 @@ class Engine {
          const EngineOptions& options);
   ~Engine();
 
-  // The sink is let go after its end(). invalid: an empty prompt, a token outside the vocabulary, a prompt that leaves the
-  // context no room, sampling out of range; busy: the queue is full, or the engine drains.
+  // The sink is let go after its end(). invalid: an empty prompt, a token outside the vocabulary, a prompt
+  // that leaves the context no room, sampling out of range; busy: the queue is full, or the engine drains.
   Result<RequestId> submit(Generation request, std::shared_ptr<TokenSink> sink);
 
   // Its slot is free before the next step. Ignored when it has ended already.

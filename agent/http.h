@@ -14,8 +14,9 @@ struct HttpRequest {
   std::string body;
 };
 
-// The answer to one request: send(), or begin_events() and then events and end_events(). Every member is thread-safe and may be
-// called at any time, from any thread; none blocks. When the last reference goes without an answer, the client gets a 500.
+// The answer to one request: send(), or begin_events() and then events and end_events(). Every member is
+// thread-safe and may be called at any time, from any thread; none blocks. When the last reference goes
+// without an answer, the client gets a 500, or its connection ends in the middle of the stream.
 class HttpReply {
  public:
   virtual ~HttpReply() = default;

@@ -1,5 +1,5 @@
-// The only file that includes Boost.Beast and Boost.Asio. Beast reads requests; answers are few and simple enough to be written as
-// text. Every connection lives on a strand; other threads reach it by posting there.
+// The only file that includes Boost.Beast and Boost.Asio. Beast reads requests; answers are few and simple
+// enough to be written as text. Every connection lives on a strand; other threads reach it by posting there.
 #include "agent/http_server.h"
 
 #include <sys/socket.h>
@@ -80,6 +80,7 @@ class Reply : public HttpReply {
       : connection_(std::move(connection)), gate_(std::move(gate)), form_(form) {}
   ~Reply() override {
     if (!begun_) send(500, "text/plain", "the request was dropped\n", {});
+    if (!complete_) deliver({}, true, false);  // a stream without its end: the connection goes
   }
 
   void send(int status, std::string_view content_type, std::string_view body,
@@ -214,7 +215,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
  private:
-  template <class Member, class... Bound>
+  template <class Member>
   auto bind(Member member) {
     return
         [self = shared_from_this(), member](error_code error, std::size_t = 0) { ((*self).*member)(error); };
@@ -272,8 +273,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     server_.handler(std::move(request), reply);
   }
 
-  // While the handler works: has the client left? Once it has sent its next request that cannot be seen without reading it, so then
-  // only writing tells.
+  // While the handler works: has the client left? Once it has sent its next request that cannot be seen
+  // without reading it; then only writing tells.
   void watch() {
     stream_.socket().async_wait(asio::socket_base::wait_read, [self = shared_from_this(),
                                                                reply = reply_](error_code error) {

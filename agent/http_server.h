@@ -1,8 +1,9 @@
-// agent/http_server.h - HTTP/1.1 over TCP and Unix sockets, within limits: keep-alive, bodies with a length or in chunks,
-// `Expect: 100-continue`, streams of events.
+// agent/http_server.h - HTTP/1.1 over TCP and Unix sockets, within limits: keep-alive, bodies with a length
+// or in chunks, `Expect: 100-continue`, streams of events.
 //
-// Who sends too much or no HTTP is told (413, 431, 400; 503 over the limit of connections) and disconnected, who sends too
-// slowly, reads too slowly or stays idle is disconnected. A client that closes its side, even half of it, has left: its request is cancelled.
+// Who sends too much or no HTTP is told (413, 431, 400; 503 over the limit of connections) and disconnected,
+// who sends too slowly, reads too slowly or stays idle is disconnected. A client that closes its side, even
+// half of it, has left: its request is cancelled.
 #pragma once
 
 #include <chrono>
@@ -35,13 +36,15 @@ struct HttpStats {
 // Members are thread-safe unless they say otherwise.
 class HttpServer {
  public:
-  // Threads run the handler and carry bytes. The handler must not use the server after its destructor has begun.
+  // Threads run the handler and carry bytes. The handler must not use the server after its destructor has
+  // begun.
   HttpServer(const HttpLimits& limits, HttpHandler handler, int threads = 2);
   ~HttpServer();  // drops all connections; answers that come later go nowhere
 
   // address: numeric, IPv4 or IPv6. port 0: one that is free. Returns the port. io: not to be had.
   Result<std::uint16_t> listen_tcp(const std::string& address, std::uint16_t port);
-  // A socket that a dead process left there is replaced; a living one is busy. mode: permissions, 0600 say. Removed at the end.
+  // A socket that a dead process left there is replaced; a living one is busy. mode: permissions, 0600 say.
+  // Removed at the end.
   Result<void> listen_unix(const std::filesystem::path& path, unsigned mode);
 
   // Accepts no more, closes idle connections, and the others after their answer.

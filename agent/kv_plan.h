@@ -16,8 +16,8 @@ struct KvPlan {
   KvType type;
 };
 
-// As many slots of `context` positions as the budget holds, at most `most_slots` (>= 1). context is of check_context().
-// invalid: not even one fits; names the sums.
+// As many slots of `context` positions as the budget holds, at most `most_slots` (>= 1). context is of
+// check_context(). invalid: not even one fits; names the sums.
 Result<KvPlan> plan_kv(const ModelConfig& config, KvType type, std::size_t context, std::size_t most_slots,
                        std::uint64_t budget_bytes);
 

@@ -83,7 +83,7 @@ std::optional<ApiError> Members::error() {
       constexpr std::size_t kShown = 64;
       const std::string name = member.key().substr(0, kShown);
       error_ = ApiError{
-          .message = "\"" + name + "\" is not supported here", .param = name, .code = "unknown_parameter"};
+          .message = "\"" + name + "\" is not supported here", .param = name, .code = kUnknownParameter};
     }
   return error_;
 }

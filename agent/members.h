@@ -1,4 +1,5 @@
-// agent/members.h - reading the members of a request: each is asked for by name, and one that nobody asked for is refused.
+// agent/members.h - reading the members of a request: each is asked for by name, and one that nobody asked
+// for is refused.
 #pragma once
 
 #include <initializer_list>

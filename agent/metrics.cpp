@@ -8,6 +8,7 @@ namespace {
 
 class Page {
  public:
+  Page() { text_.precision(15); }  // counters keep counting
   Page& metric(const char* name, const char* type, const char* help) {
     text_ << "# HELP " << name << ' ' << help << "\n# TYPE " << name << ' ' << type << '\n';
     name_ = name;

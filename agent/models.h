@@ -12,8 +12,8 @@
 
 namespace dgq::agent {
 
-// One version, loaded. Whoever answers a request holds a reference until it has submitted it; sinks, which end on the engine's
-// thread, must not hold one.
+// One version, loaded. Whoever answers a request holds a reference until it has submitted it; sinks, which
+// end on the engine's thread, must not hold one.
 struct ServedModel {
   std::string name;     // as /v1/models lists it
   std::string version;  // the digest, in hex

@@ -11,11 +11,13 @@ namespace dgq::agent {
 
 class BearerTokens {
  public:
-  // One per line, 16 to 1024 printable characters without spaces; empty lines and lines that begin with # do not count. invalid:
-  // others than the owner may read or write the file, or it holds no token; the message names no token.
+  // One per line, 16 to 1024 printable characters without spaces; empty lines and lines that begin with # do
+  // not count. invalid: others than the owner may read or write the file, or it holds no token; the message
+  // names no token.
   static Result<BearerTokens> read(const std::filesystem::path& file);
 
-  // "Bearer TOKEN" with one of them? Takes the same time whichever differs, and wherever: digests are compared, all of them.
+  // "Bearer TOKEN" with one of them? Takes the same time whichever differs, and wherever: digests are
+  // compared, all of them.
   bool accept(std::string_view authorization) const;
 
  private:

@@ -165,18 +165,15 @@ Result<void> listen(agent::HttpServer& server, const Options& options, const Log
   return {};
 }
 
-// SIGTERM and SIGINT, for every thread that starts while it lives: they wait until they are asked for.
+// SIGTERM and SIGINT wait until they are asked for, from now on and in every thread that starts later.
 class StopSignals {
  public:
   StopSignals() {
     ::sigemptyset(&set_);
     ::sigaddset(&set_, SIGTERM);
     ::sigaddset(&set_, SIGINT);
-    ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
+    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   }
-  StopSignals(const StopSignals&) = delete;
-  ~StopSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
   void wait() const {
     int signal;
     while (::sigwait(&set_, &signal) != 0) {
@@ -188,7 +185,7 @@ class StopSignals {
   }
 
  private:
-  sigset_t set_, before_;
+  sigset_t set_;
 };
 
 // Running requests may end; a second signal, and they do not.

@@ -497,6 +497,7 @@ TEST(Api, PromptsAndAnswersAreNotLogged) {
   const std::string answer = outcome.json["choices"][0]["text"].get<std::string>();
   served.post("/v1/completions", std::string("{\"prompt\": \"a secret that is no JSON"));
   served.post("/v1/completions", Json{{"prompt", {"a secret", "in two"}}});
+  served.complete({{"prompt", "x"}, {"a secret", 1}});
   served.client().get("/secret");
   std::rewind(served.log_file);
   std::string log(65536, '\0');

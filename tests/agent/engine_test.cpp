@@ -25,7 +25,8 @@ std::shared_ptr<Recorder> submit(Engine& engine, const Generation& request) {
   return sink;
 }
 
-// Prompts of many lengths that come while others run: slices of prompts beside running sequences, slots that are used again.
+// Prompts of many lengths that come while others run: slices of prompts beside running sequences, slots that
+// are used again.
 TEST(Engine, ManySequencesGetTheTokensThatEachGetsAlone) {
   for (const int threads : {1, 2}) {
     SyntheticEngine served(3, 64, 4, 128, dgq::test::small_config(), threads);
@@ -57,7 +58,8 @@ TEST(Engine, ManySequencesGetTheTokensThatEachGetsAlone) {
   }
 }
 
-// While one sequence generates, the prompts of two others go on in turns of 4 rows, and every step has a row of the first.
+// While one sequence generates, the prompts of two others go on in turns of 4 rows, and every step has a row
+// of the first.
 TEST(Engine, PromptsTakeTurnsBesideRunningSequences) {
   SyntheticEngine served(3);
   const auto running = std::make_shared<Recorder>(), short_prompt = std::make_shared<Recorder>();

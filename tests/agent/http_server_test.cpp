@@ -294,6 +294,13 @@ TEST_F(HttpServerTest, ARequestThatIsDroppedOrThrowsIsA500) {
   start();
   EXPECT_EQ(client().get("/drop").status, 500);
   EXPECT_EQ(client().get("/throw").status, 500);
+  RawClient c = client();
+  c.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  wait_for_held()->begin_events();
+  held[0]->event("begun");
+  held.clear();
+  const std::string half = c.read_all();
+  EXPECT_TRUE(half.ends_with("data: begun\n\n\r\n")) << half;
   expect_alive();
 }
 

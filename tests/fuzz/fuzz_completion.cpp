@@ -1,5 +1,5 @@
-// Any bytes as the body of POST /v1/completions: read_completion must answer with a request that the engine takes, or with an error
-// that names what is wrong.
+// Any bytes as the body of POST /v1/completions: read_completion must answer with a request that the engine
+// takes, or with an error that names what is wrong.
 #include <cstdlib>
 
 #include "agent/completion_request.h"
