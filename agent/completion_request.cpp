@@ -2,6 +2,8 @@
 
 #include <random>
 
+#include "runtime/session.h"
+
 namespace dgq::agent {
 namespace {
 
@@ -116,11 +118,14 @@ std::optional<ApiError> read_completion(const Json& body, const ServedModel& mod
     request.generation.logprobs = static_cast<std::size_t>(*count);
   read_stream(members, request);
   refuse_the_rest(members);
-  request.generation.prompt = read_prompt(members, model);
+  const std::vector<std::int32_t>& prompt = request.generation.prompt = read_prompt(members, model);
+  if (prompt.empty()) members.fail("prompt", "is empty, and the model has no token to start with");
+  if (const auto known = check_tokens(*model.config, prompt); !known)
+    members.fail("prompt", "does not fit the model: " + known.error().what);
   if (auto error = members.error()) return error;
   const std::size_t context = model.engine->options().kv.context;
-  if (request.generation.prompt.size() <= context) return std::nullopt;
-  return ApiError{.message = "the prompt has " + std::to_string(request.generation.prompt.size()) +
+  if (prompt.size() <= context) return std::nullopt;
+  return ApiError{.message = "the prompt has " + std::to_string(prompt.size()) +
                              " tokens, the context holds " + std::to_string(context),
                   .param = "prompt",
                   .code = "context_length_exceeded"};

@@ -254,9 +254,10 @@ TEST(Api, WhatWouldChangeTheAnswerIsRefusedByName) {
   inner["stream_options"] = {{"other", 1}};
   EXPECT_EQ(served.complete(inner).json["error"]["param"], "stream_options");
   EXPECT_EQ(served.complete({{"max_tokens", 3}}).json["error"]["param"], "prompt");
-  EXPECT_EQ(served.complete({{"prompt", ""}}).status,
-            400);  // this tokenizer adds nothing, and the model has no start token
-  EXPECT_EQ(served.complete({{"prompt", {1, 400}}}).status, 400);
+  // This tokenizer adds nothing, and the model has no start token.
+  EXPECT_EQ(served.complete({{"prompt", ""}}).json["error"]["param"], "prompt");
+  EXPECT_EQ(served.complete({{"prompt", Json::array()}}).json["error"]["param"], "prompt");
+  EXPECT_EQ(served.complete({{"prompt", {1, 400}}}).json["error"]["param"], "prompt");
   // Clients send these, and nothing depends on them.
   Json neutral = body(5);
   neutral.update({{"n", 1},

@@ -39,7 +39,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   const dgq::agent::Generation& generation = request.generation;
-  if (!dgq::check(generation.sampling) || generation.max_tokens < 1 || generation.prompt.size() > 64)
+  const std::size_t tokens = generation.prompt.size();
+  if (!dgq::check(generation.sampling) || !check_tokens(fixture.weights.config, generation.prompt) ||
+      generation.max_tokens < 1 || tokens < 1 || tokens > 64)
     std::abort();
   for (const std::string& stop : request.stop)
     if (stop.empty()) std::abort();
