@@ -6,8 +6,8 @@ install(TARGETS dgq_c EXPORT dgq LIBRARY PUBLIC_HEADER DESTINATION ${CMAKE_INSTA
 file(RELATIVE_PATH dgq_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)  # so that the prefix can be moved
 configure_file(cmake/dgq.pc.in ${PROJECT_BINARY_DIR}/dgq.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/dgq.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-install(TARGETS dgq_flags dgq_base dgq_kernels dgq_registry dgq_report dgq_runtime dgq_quantizer EXPORT dgq ARCHIVE)
-foreach(folder base kernels registry report runtime quantizer)
+install(TARGETS dgq_flags dgq_base dgq_kernels dgq_registry dgq_report dgq_runtime dgq_quantizer dgq_agent EXPORT dgq ARCHIVE)
+foreach(folder base kernels registry report runtime quantizer agent)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dgq
           FILES_MATCHING PATTERN "*.h" PATTERN "*_loops.h" EXCLUDE PATTERN "*_tile.h" EXCLUDE
           PATTERN "ref" EXCLUDE PATTERN "x86" EXCLUDE PATTERN "arm" EXCLUDE)

@@ -11,6 +11,7 @@
 
 namespace dgq::tools {
 
+Result<int> run_agent(const Arguments&);
 Result<int> run_completion(const Arguments&);
 Result<int> run_bench(const Arguments&);
 Result<int> run_kernels(const Arguments&);
@@ -27,6 +28,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"quantize", "quantize a checkpoint and add it to a registry", run_quantize},
     {"run", "generate text with a model of the registry", run_generate},
+    {"agent", "serve a model over HTTP", run_agent},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
     {"tokenize", "text to token ids and back", run_tokenize},

@@ -5,4 +5,4 @@ cd "$1"
 export CXX=$2
 alone() { "$CXX" -std=c++20 -Wall -Wextra -fsyntax-only -I. -include "$1" -x c++ /dev/null || { echo "not self-contained: $1"; return 1; }; }
 export -f alone
-ls base/*.h kernels/*.h registry/*.h report/*.h runtime/*.h quantizer/*.h bench/*.h | xargs -P 2 -I{} bash -c 'alone {}'
+ls base/*.h kernels/*.h registry/*.h report/*.h runtime/*.h quantizer/*.h bench/*.h agent/*.h | xargs -P 2 -I{} bash -c 'alone {}'

@@ -1,0 +1,54 @@
+// agent/api.h - what is served at which path (docs/AGENT.md has the table).
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "agent/api_error.h"
+#include "agent/http_server.h"
+#include "agent/log.h"
+#include "agent/models.h"
+#include "agent/token_file.h"
+
+namespace dgq::agent {
+
+class Api {
+ public:
+  // Borrows models and log. tokens: what clients must come with, everywhere but at /health.
+  Api(Models& models, const Log& log, std::optional<BearerTokens> tokens)
+      : models_(models), log_(log), tokens_(std::move(tokens)) {}
+
+  // Whose counts /metrics shows; borrowed. Before the server listens.
+  void watch(const HttpServer& server) { server_ = &server; }
+
+  // An HttpHandler. Thread-safe.
+  void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+
+ private:
+  struct Route;
+  static const Route kRoutes[];
+
+  void health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
+  void metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
+  void list_models(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
+  void complete(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+  void chat(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+  void tokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+  void detokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+
+  // The body as an object and the model that it names; else the reply has its error.
+  struct Asked {
+    Json body;
+    std::shared_ptr<ServedModel> model;
+  };
+  std::optional<Asked> read(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+  void refuse(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply, const ApiError& error,
+              std::string_view headers = {});
+
+  Models& models_;
+  const Log& log_;
+  const std::optional<BearerTokens> tokens_;
+  const HttpServer* server_ = nullptr;
+};
+
+}  // namespace dgq::agent

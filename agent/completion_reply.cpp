@@ -1,0 +1,144 @@
+#include "agent/completion_reply.h"
+
+#include <algorithm>
+#include <atomic>
+#include <ctime>
+#include <random>
+
+namespace dgq::agent {
+namespace {
+
+std::string new_id() {
+  static const std::uint64_t process = std::random_device()();
+  static std::atomic<std::uint64_t> count = 0;
+  char text[40];
+  std::snprintf(text, sizeof text, "cmpl-%08llx%08llx", static_cast<unsigned long long>(process),
+                static_cast<unsigned long long>(++count));
+  return text;
+}
+
+std::size_t characters(std::string_view utf8) {
+  return static_cast<std::size_t>(std::count_if(
+      utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string text_of(const Tokenizer& tokenizer, std::int32_t id) {
+  const auto text = tokenizer.decode(std::span(&id, 1), false);
+  return text ? *text : "";
+}
+
+}  // namespace
+
+CompletionReply::CompletionReply(const ServedModel& model, const CompletionRequest& request,
+                                 std::shared_ptr<HttpReply> reply,
+                                 std::function<void(const CompletionSummary&)> ended)
+    : tokenizer_(model.tokenizer),
+      reply_(std::move(reply)),
+      ended_(std::move(ended)),
+      stream_(request.stream),
+      include_usage_(request.include_usage),
+      wants_logprobs_(request.generation.logprobs.has_value()),
+      prompt_tokens_(request.generation.prompt.size()),
+      head_({{"id", new_id()},
+             {"object", "text_completion"},
+             {"created", static_cast<std::int64_t>(std::time(nullptr))},
+             {"model", model.name},
+             {"system_fingerprint", "dgq-" + model.version.substr(0, 12)}}),
+      detokenizer_(model.tokenizer),
+      scanner_(request.stop) {
+  for (const std::int32_t token : request.generation.prompt)
+    detokenizer_.push(token);  // text depends on what stood before it
+}
+
+bool CompletionReply::token(const GeneratedToken& token) {
+  ++tokens_;
+  if (wants_logprobs_) logprobs_.push_back({token, seen_});
+  add(detokenizer_.push(token.id));
+  if (stream_ && !begun_) reply_->begin_events();
+  begun_ = stream_;
+  if (stream_ && !text_.empty()) {
+    reply_->event(dump(chunk(text_, take_logprobs(ready_), nullptr)));
+    text_.clear();
+  }
+  return !scanner_.found();
+}
+
+void CompletionReply::add(const std::string& text) {
+  seen_ += characters(text);
+  const std::string ready = scanner_.push(text);
+  ready_ += characters(ready);
+  text_ += ready;
+}
+
+// Of the tokens that begin before character `before`.
+Json CompletionReply::take_logprobs(std::size_t before) {
+  if (!wants_logprobs_) return nullptr;
+  Json taken = {{"tokens", Json::array()},
+                {"token_logprobs", Json::array()},
+                {"top_logprobs", Json::array()},
+                {"text_offset", Json::array()}};
+  const auto last =
+      std::find_if(logprobs_.begin(), logprobs_.end(), [&](const Logprob& l) { return l.offset >= before; });
+  for (auto it = logprobs_.begin(); it != last; ++it) {
+    Json top = Json::object();
+    for (const TokenProbability& other : it->token.top) top[text_of(tokenizer_, other.id)] = other.logprob;
+    taken["tokens"].push_back(text_of(tokenizer_, it->token.id));
+    taken["token_logprobs"].push_back(it->token.logprob);
+    taken["top_logprobs"].push_back(std::move(top));
+    taken["text_offset"].push_back(it->offset);
+  }
+  logprobs_.erase(logprobs_.begin(), last);
+  return taken;
+}
+
+Json CompletionReply::chunk(const std::string& text, const Json& logprobs, const char* finish) const {
+  Json chunk = head_;
+  chunk["choices"] = Json::array({{{"index", 0},
+                                   {"text", text},
+                                   {"logprobs", logprobs},
+                                   {"finish_reason", finish ? Json(finish) : Json()}}});
+  return chunk;
+}
+
+Json CompletionReply::usage() const {
+  return {{"prompt_tokens", prompt_tokens_},
+          {"completion_tokens", tokens_},
+          {"total_tokens", prompt_tokens_ + tokens_}};
+}
+
+void CompletionReply::send_error(const ApiError& error) {
+  if (!begun_) return reply_->send(error.status, "application/json", dump(to_json(error)));
+  reply_->event(dump(to_json(error)));
+  reply_->end_events();
+}
+
+void CompletionReply::end(Finish finish, const std::string& why) {
+  const bool failed = finish == Finish::failed || finish == Finish::cancelled;
+  const int status = finish == Finish::failed ? 500 : finish == Finish::cancelled ? 503 : 200;
+  ended_({status, finish, prompt_tokens_, tokens_, why});
+  if (failed)
+    return send_error({status, why.empty() ? "the request was cancelled: the server shuts down" : why,
+                       finish == Finish::failed ? "server_error" : "unavailable_error"});
+  if (!scanner_.found()) {
+    add(detokenizer_.finish());
+    if (!scanner_.found()) text_ += scanner_.finish();
+  }
+  const char* reason = finish == Finish::length && !scanner_.found() ? "length" : "stop";
+  Json last = chunk(text_, take_logprobs(scanner_.found() ? ready_ : SIZE_MAX), reason);
+  if (!stream_) {
+    last["usage"] = usage();
+    return reply_->send(200, "application/json", dump(last));
+  }
+  if (!begun_) reply_->begin_events();  // it ended before its first token
+  reply_->event(dump(last));
+  if (include_usage_) {
+    Json counts = head_;
+    counts["choices"] = Json::array();
+    counts["usage"] = usage();
+    reply_->event(dump(counts));
+  }
+  reply_->event("[DONE]");
+  reply_->end_events();
+}
+
+}  // namespace dgq::agent

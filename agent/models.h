@@ -1,0 +1,48 @@
+// agent/models.h - the models that are served, by the names that clients say.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/engine.h"
+#include "runtime/tokenizer.h"
+
+namespace dgq::agent {
+
+// One version, loaded. Whoever answers a request holds a reference until it has submitted it; sinks, which
+// end on the engine's thread, must not hold one.
+struct ServedModel {
+  std::string name;     // as /v1/models lists it
+  std::string version;  // the digest, in hex
+  std::int64_t created_unix_s = 0;
+  std::shared_ptr<const void> keeps;    // what config and weights of the engine are views of
+  const ModelConfig* config = nullptr;  // in there
+  Tokenizer tokenizer;
+  std::unique_ptr<Engine> engine;  // ends first
+};
+
+class Models {
+ public:
+  virtual ~Models() = default;
+  // Thread-safe. An empty name: the only one, or the first. Null: there is none of that name.
+  virtual std::shared_ptr<ServedModel> find(std::string_view name) = 0;
+  virtual std::vector<std::shared_ptr<ServedModel>> all() = 0;
+};
+
+// The same one for as long as it lives.
+class OneModel : public Models {
+ public:
+  explicit OneModel(std::shared_ptr<ServedModel> model) : model_(std::move(model)) {}
+  std::shared_ptr<ServedModel> find(std::string_view name) override {
+    return name.empty() || name == model_->name || name == model_->name + ":latest" ? model_ : nullptr;
+  }
+  std::vector<std::shared_ptr<ServedModel>> all() override { return {model_}; }
+
+ private:
+  const std::shared_ptr<ServedModel> model_;
+};
+
+}  // namespace dgq::agent

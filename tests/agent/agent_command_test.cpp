@@ -1,0 +1,183 @@
+// `dgq agent` as a process: where its settings come from, what it serves, how it stops.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "base/json.h"
+#include "tests/agent/raw_client.h"
+#include "tests/support/command.h"
+#include "tests/support/tiny_checkpoint.h"
+
+namespace dgq::agent {
+namespace {
+
+using dgq::test::Outcome;
+using dgq::test::run_shell;
+using test::RawClient;
+
+// A shell line that runs in the background; its stderr is read as it comes.
+class Process {
+ public:
+  explicit Process(const std::string& line) {
+    int ends[2];
+    EXPECT_EQ(::pipe(ends), 0);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(ends[1], STDERR_FILENO);
+      ::close(ends[0]);
+      ::close(ends[1]);
+      ::execl("/bin/sh", "sh", "-c", ("exec " + line).c_str(), nullptr);
+      ::_exit(127);
+    }
+    ::close(ends[1]);
+    err_ = ::fdopen(ends[0], "r");
+  }
+  Process(const Process&) = delete;
+  ~Process() {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+    wait();
+    std::fclose(err_);
+  }
+
+  // The next line of stderr with this event, as --log-json writes it; null: it ended first.
+  Json wait_for(const std::string& event) {
+    char line[4096];
+    while (std::fgets(line, sizeof line, err_)) {
+      const Json json = Json::parse(line, nullptr, false);
+      if (json.is_object() && json["event"] == event) return json;
+    }
+    return nullptr;
+  }
+  void signal(int number) { ::kill(pid_, number); }
+  int wait() {
+    if (pid_ > 0) ::waitpid(std::exchange(pid_, -1), &status_, 0);
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+  }
+
+ private:
+  pid_t pid_;
+  int status_ = 0;
+  std::FILE* err_;
+};
+
+class AgentCommandTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new dgq::test::ScratchFolder;
+    dgq::test::tiny_checkpoint().write(*folder_ / "tiny");
+    const Outcome made =
+        run_shell(dgq::test::dgq_command() + " quantize " + (*folder_ / "tiny").string() + registry() +
+                  " --name demo --calibration-tokens 128 --threads 1 --recipe fast");
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  static std::string registry() { return " --registry " + (*folder_ / "r.db").string(); }
+  static std::string file(const std::string& name) { return (*folder_ / name).string(); }
+  static std::string agent(const std::string& arguments) {
+    return dgq::test::dgq_command() + " agent --log-json --threads 1" + registry() + " " + arguments;
+  }
+
+  static dgq::test::ScratchFolder* folder_;
+};
+dgq::test::ScratchFolder* AgentCommandTest::folder_ = nullptr;
+
+TEST_F(AgentCommandTest, ServesOnTcpAndUnixAndDrainsOnSigterm) {
+  Process process(agent("demo --listen 127.0.0.1:0 --unix " + file("s") + " --unix-mode 0640 --slots 2"));
+  const Json loaded = process.wait_for("loaded");
+  EXPECT_EQ(loaded["model"], "demo");
+  EXPECT_EQ(loaded["slots"], 2);
+  EXPECT_EQ(process.wait_for("listening")["unix"], file("s"));
+  const Json listening = process.wait_for("listening");
+  ASSERT_TRUE(listening.is_object());
+  struct stat info;
+  ASSERT_EQ(::stat(file("s").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0640u);
+
+  RawClient tcp(listening["port"].get<std::uint16_t>()), local(std::filesystem::path(file("s")));
+  EXPECT_EQ(tcp.get("/health").status, 200);
+  const Json models = Json::parse(tcp.get("/v1/models").body);
+  EXPECT_EQ(models["data"][0]["meta"]["version"], loaded["version"]);
+  const std::string request =
+      R"({"model": "demo", "prompt": "ab ab", "max_tokens": 12, "seed": 4, "temperature": 0.8, "top_k": 40,
+      "top_p": 0.95, "repeat_penalty": 1.1, "ignore_eos": true})";
+  const Json completion = Json::parse(tcp.post("/v1/completions", request).body);
+  const Outcome run = run_shell(dgq::test::dgq_command() +
+                                " run demo 'ab ab' --json --tokens 12 --seed 4 --ignore-eos" + registry());
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(completion["choices"][0]["text"], Json::parse(run.out)["text"]) << completion;
+
+  const std::string stream = R"({"prompt": "ab", "n_predict": -1, "ignore_eos": true, "stream": true})";
+  local.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(stream.size()) +
+             "\r\n\r\n" + stream);
+  ASSERT_TRUE(local.read_until("data: {"));
+  process.signal(SIGTERM);
+  EXPECT_TRUE(local.read_until("data: [DONE]\n\n")) << local.received();
+  EXPECT_EQ(process.wait_for("stopped")["drained"], true);
+  EXPECT_EQ(process.wait(), 0);
+  EXPECT_FALSE(std::filesystem::exists(file("s")));
+}
+
+TEST_F(AgentCommandTest, SettingsComeFromCommandLineEnvironmentAndFile) {
+  dgq::test::write_text(file("agent.conf"),
+                        "# ours\nmodel = demo\nslots = 3\nqueue = 5\nlog-json = true\nkv-budget = 2G\n");
+  const Outcome shown = run_shell("DGQ_AGENT_QUEUE=6 DGQ_AGENT_KV_BUDGET=3G " + dgq::test::dgq_command() +
+                                  " agent --kv-budget 4G --config " + file("agent.conf") + " --print-config");
+  ASSERT_EQ(shown.exit_code, 0) << shown.err;
+  for (const std::string& line :
+       {"model = demo  # " + file("agent.conf"), "slots = 3  # " + file("agent.conf"),
+        std::string("queue = 6  # environment"), std::string("kv-budget = 4G  # command line"),
+        "log-json = true  # " + file("agent.conf"), std::string("unix-mode = 0600  # default")})
+    EXPECT_NE(("\n" + shown.out).find("\n" + line + "\n"), std::string::npos)
+        << line << " is not in " << shown.out;
+  // What it prints is a file that it reads.
+  dgq::test::write_text(file("again.conf"), shown.out);
+  const Outcome again =
+      run_shell(dgq::test::dgq_command() + " agent --print-config --config " + file("again.conf"));
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_NE(again.out.find("queue = 6  # " + file("again.conf")), std::string::npos) << again.out;
+}
+
+TEST_F(AgentCommandTest, OneClearLineForWhatCannotBeServed) {
+  dgq::test::write_text(file("exposed"), "0123456789abcdef\n");
+  dgq::test::write_text(file("bad.conf"), "slots = 2\ncolour = red\n");
+  const std::pair<std::string, const char*> cases[] = {
+      {"demo --slots 0", "--slots must be from 1 to 256"},
+      {"demo --slots -1", "--slots"},
+      {"demo --queue many", "queue"},
+      {"demo --kv int4", "--kv must be int8 or f32"},
+      {"demo --kv-budget 10", "budget is 10"},
+      {"demo --context 100000", "context of 100000"},
+      {"demo --listen nowhere", "--listen must be ADDRESS:PORT"},
+      {"demo --listen 127.0.0.1:99999", "--listen must be ADDRESS:PORT"},
+      {"demo --listen localhost:0", "numeric"},
+      {"demo --listen none", "give --unix"},
+      {"demo --listen none --unix " + file("u") + " --unix-mode 9", "--unix-mode"},
+      {"demo --listen none --unix " + std::string(200, 'a'), "Unix socket"},
+      {"demo --token-file " + file("exposed"), "chmod 600"},
+      {"demo --log-level loud", "log level"},
+      {"demo --config " + file("bad.conf"), "colour"},
+      {"demo --config " + file("none.conf"), "none.conf"},
+      {"nobody", "nobody"},
+      {"", "name a model"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    // Its log may come before the line; a mistake that is not noticed would serve for ever.
+    const Outcome outcome = run_shell(
+        "timeout 300 " +
+        agent(arguments + (arguments.find("--listen") == arguments.npos ? " --listen 127.0.0.1:0" : "")));
+    EXPECT_NE(outcome.exit_code, 0) << arguments;
+    EXPECT_NE(outcome.exit_code, 124) << arguments;
+    const std::size_t line = outcome.err.rfind("dgq agent: ");
+    ASSERT_NE(line, std::string::npos) << arguments << ": " << outcome.err;
+    EXPECT_NE(outcome.err.find(expected, line), std::string::npos) << arguments << ": " << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin() + static_cast<std::ptrdiff_t>(line), outcome.err.end(), '\n'), 1)
+        << outcome.err;
+  }
+  const Outcome unknown = run_shell("DGQ_AGENT_COLOUR=red " + agent("demo"));
+  EXPECT_NE(unknown.err.find("no setting 'colour'"), std::string::npos) << unknown.err;
+}
+
+}  // namespace
+}  // namespace dgq::agent

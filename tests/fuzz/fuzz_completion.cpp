@@ -1,0 +1,49 @@
+// Any bytes as the body of POST /v1/completions: read_completion must answer with a request that the engine
+// takes, or with an error that names what is wrong.
+#include <cstdlib>
+
+#include "agent/completion_request.h"
+#include "runtime/session.h"
+#include "tests/runtime/small_tokenizer.h"
+#include "tests/runtime/synthetic.h"
+
+namespace {
+
+struct Fixture {
+  dgq::test::SyntheticModel weights{dgq::test::small_config(), true};
+  dgq::Kernels kernels = *dgq::select_kernels("ref");
+  dgq::agent::ServedModel model{
+      "m",
+      std::string(64, '0'),
+      0,
+      nullptr,
+      &weights.config,
+      *dgq::test::parse(dgq::test::byte_level_json()),
+      std::make_unique<dgq::agent::Engine>(
+          weights.config, weights.weights, dgq::Decoder(weights.config, kernels, 1),
+          dgq::agent::EngineOptions{
+              *dgq::agent::plan_kv(weights.config, dgq::KvType::int8, 64, 1, UINT64_MAX), 1, 1})};
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const Fixture fixture;
+  const auto body = dgq::parse_json({reinterpret_cast<const char*>(data), size}, "the body");
+  if (!body || !body->is_object()) return 0;
+  dgq::agent::CompletionRequest request;
+  const auto error = dgq::agent::read_completion(*body, fixture.model, request);
+  if (error) {
+    if (error->status != 400 || error->message.empty() || error->param.empty()) std::abort();
+    if (dgq::agent::dump(to_json(*error)).empty()) std::abort();
+    return 0;
+  }
+  const dgq::agent::Generation& generation = request.generation;
+  const std::size_t tokens = generation.prompt.size();
+  if (!dgq::check(generation.sampling) || !check_tokens(fixture.weights.config, generation.prompt) ||
+      generation.max_tokens < 1 || tokens < 1 || tokens > 64)
+    std::abort();
+  for (const std::string& stop : request.stop)
+    if (stop.empty()) std::abort();
+  return 0;
+}
