@@ -34,7 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   dgq::agent::CompletionRequest request;
   const auto error = dgq::agent::read_completion(*body, fixture.model, request);
   if (error) {
-    if (error->status != 400 || error->message.empty() || error->param.empty()) std::abort();
+    const bool named = !error->param.empty() || error->code == dgq::agent::kUnknownParameter;  // "" is a name
+    if (error->status != 400 || error->message.empty() || !named) std::abort();
     if (dgq::agent::dump(to_json(*error)).empty()) std::abort();
     return 0;
   }
