@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tests/plugin/c_examples.sh BUILD_FOLDER SOURCE_FOLDER REGISTRY - the C examples build against an installed prefix with pkg-config
-# and strict warnings, and run, under valgrind where there is one; the library exports nothing but dgq_*.
+# and strict warnings, and run, under valgrind where there is one; the library exports nothing but dgq_*, and has what older hosts
+# count on.
 set -euo pipefail
 build=$1 source=$2 registry=$3
 work=$(mktemp -d)
@@ -15,6 +16,9 @@ for example in generate matmul; do
   # shellcheck disable=SC2046  # words of pkg-config
   gcc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/plugin/examples/$example.c" $(pkg-config --cflags --libs dgq) -o "$work/$example"
 done
+# shellcheck disable=SC2046
+gcc -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/tests/plugin/abi_1.c" $(pkg-config --cflags --libs dgq) -o "$work/abi"
+"$work/abi"
 echo '#include <dgq.h>
 int main() { return dgq_abi_version() == DGQ_ABI_VERSION ? 0 : 1; }' > "$work/cpp.cpp"
 # shellcheck disable=SC2046
