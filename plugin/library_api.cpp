@@ -38,7 +38,7 @@ dgq_status dgq_registry_open(const char* path, dgq_registry** registry) {
     not_null(registry, "registry");
     Registry opened = value_of(Registry::open(path ? std::filesystem::path(path) : default_registry_path(),
                                               Registry::Mode::read_only));
-    *registry = registries().add(std::make_shared<RegistryObject>(std::move(opened)));
+    *registry = registries().add(std::shared_ptr<RegistryObject>(new RegistryObject{std::move(opened), {}}));
   });
 }
 

@@ -52,10 +52,10 @@ dgq_status dgq_model_open(dgq_registry* registry, const char* reference, const d
     Model loaded = value_of(Model::load(from->registry, cache, reference));
     Tokenizer tokenizer =
         value_of(Tokenizer::parse(loaded.tokenizer_json(), std::string(reference) + ", blob tokenizer"));
-    auto object = std::make_shared<ModelObject>(std::move(loaded), std::move(tokenizer), std::move(kernels),
-                                                threads, std::vector<NamedLinear>());
+    const std::shared_ptr<ModelObject> object(
+        new ModelObject{std::move(loaded), std::move(tokenizer), std::move(kernels), threads, {}});
     object->linears = name_linears(object->model);
-    *model = models().add(std::move(object));
+    *model = models().add(object);
   });
 }
 
