@@ -160,7 +160,9 @@ TEST_F(Scale, ADryRunIsRight) {
   // Under an emulator every token is slow.
   const std::string job = "quantize --synthetic " + at("shape.json") + " --threads 1 --calibration-tokens " +
                           (memory_counts() ? "2048" : "512");
-  for (const char* recipe : {"fast", "default"}) {
+  const std::vector<const char*> recipes =
+      memory_counts() ? std::vector{"fast", "default"} : std::vector{"fast"};
+  for (const char* recipe : recipes) {
     const std::string with = job + " --recipe " + recipe;
     const fs::path folder = scratch_ / recipe;
     fs::create_directories(folder);
