@@ -15,11 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-// Above the sum of the limits that the formats declare: contents of 16 MiB, in JSON and as text, and a few chunks of 4 MiB.
-constexpr rlim_t kMemoryBytes = 128 << 20;
-
 void limit_memory() {
 #ifndef DGQ_SANITIZED
+  // Above the sum of the limits that the formats declare: contents of 16 MiB, in JSON and as text, and a few chunks of 4 MiB.
+  constexpr rlim_t kMemoryBytes = 128 << 20;
   unsigned long pages = 0;  // of data and stacks, shared libraries' threads included
   if (std::FILE* statm = std::fopen("/proc/self/statm", "r")) {
     if (std::fscanf(statm, "%*u %*u %*u %*u %*u %lu", &pages) != 1) pages = 0;
