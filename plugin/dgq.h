@@ -69,7 +69,7 @@ DGQ_API const char* dgq_version(void); /* "0.1.0"; static */
  * this thread. */
 DGQ_API const char* dgq_last_error(void);
 DGQ_API const char* dgq_status_name(dgq_status status); /* "DGQ_OK"; static, never NULL */
-/* Which kernel runs each operation on this CPU and why, as `dgq kernels` says it: a JSON array. Copies at most `capacity` bytes,
+/* Which kernel runs each operation on this CPU and why, as `dgq kernels --json` says it. Copies at most `capacity` bytes,
  * the zero byte included; *length gets the length without it. DGQ_TOO_SMALL: not all of it (text may be NULL with capacity 0). */
 DGQ_API dgq_status dgq_kernel_report(char* text, size_t capacity, size_t* length);
 
@@ -176,8 +176,8 @@ typedef struct dgq_sampling {
 } dgq_sampling;
 /* The defaults of `dgq run`: temperature 0.8, top_k 40, top_p 0.95, repetition_penalty 1.1 over 64, seed 1. */
 DGQ_API void dgq_sampling_defaults(dgq_sampling* sampling);
-/* The next token from the logits; it is not appended. sampling: NULL is greedy. Draws go on from call to call as long as the seed
- * stays the same. */
+/* The next token from the logits; it is not appended. sampling: NULL is greedy. Draws go on from call to call as long as the
+ * settings stay the same. */
 DGQ_API dgq_status dgq_session_sample(dgq_session* session, const dgq_sampling* sampling, int32_t* token);
 
 typedef struct dgq_generation {

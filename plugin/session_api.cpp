@@ -63,7 +63,6 @@ struct Sink {
 std::size_t generate(SessionObject& session, const dgq_generation& wanted, const Sink& sink) {
   const ModelObject& model = *session.model;
   const SamplerOptions options = options_of(&wanted.sampling);
-  must(check(options));
   Detokenizer detokenizer(model.tokenizer);
   for (const std::int32_t token : session.tokens)
     detokenizer.push(token);  // text depends on what stood before it

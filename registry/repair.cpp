@@ -221,8 +221,8 @@ Result<void> Repair::from_bundle(const Given& given) {
   BundleReader reader(opened.second, given.path.string());
   const auto contents = reader.begin();
   if (!contents) return note(contents.error().what);
+  DGQ_TRY(const std::set<Digest> missing, wanted());
   for (const BundleBlob& blob : contents->blobs) {
-    DGQ_TRY(const std::set<Digest> missing, wanted());
     std::uint64_t left = blob.bytes;
     const auto next = [&]() -> Result<BundleChunk> {
       DGQ_TRY(const BundleChunk chunk, reader.next(left));

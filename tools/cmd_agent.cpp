@@ -10,6 +10,7 @@
 #include "agent/load_model.h"
 #include "runtime/parallel.h"
 #include "tools/agent_config.h"
+#include "tools/cmd_load.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
@@ -109,9 +110,7 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   agent::LoadOptions load;
   load.threads =
       number(options, "threads") == 0 ? physical_cores() : static_cast<int>(number(options, "threads"));
-  const auto& kv = options.get<std::string>("kv");
-  if (kv != "int8" && kv != "f32") return Error{Errc::invalid, "--kv must be int8 or f32, not '" + kv + "'"};
-  load.kv = kv == "f32" ? KvType::f32 : KvType::int8;
+  DGQ_TRY(load.kv, parse_kv(options.get<std::string>("kv")));
   load.context = number(options, "context");
   load.slots = number(options, "slots");
   DGQ_TRY(load.kv_budget_bytes, parse_bytes(options.get<std::string>("kv-budget"), "kv-budget"));

@@ -11,6 +11,12 @@ constexpr int kMaxThreads = 256;
 
 }  // namespace
 
+Result<KvType> parse_kv(const std::string& text) {
+  if (text == "int8") return KvType::int8;
+  if (text == "f32") return KvType::f32;
+  return Error{Errc::invalid, "--kv must be int8 or f32, not '" + text + "'"};
+}
+
 void add_run_options(Options& options) {
   add_registry_options(options);
   options.named.add_options()                                                                     //
@@ -75,10 +81,7 @@ Result<LoadedModel> LoadedModel::load_from(const Options& options, bool is_check
     DGQ_CHECK(loaded.load_version(options, name));
   }
   if (options.has("kv")) {
-    const auto& kv = options.get<std::string>("kv");
-    if (kv != "int8" && kv != "f32")
-      return Error{Errc::invalid, "--kv must be int8 or f32, not '" + kv + "'"};
-    loaded.kv_type_ = kv == "f32" ? KvType::f32 : KvType::int8;
+    DGQ_TRY(loaded.kv_type_, parse_kv(options.get<std::string>("kv")));
   }
   return loaded;
 }

@@ -47,6 +47,9 @@ class LoadedModel {
   KvType kv_type_ = KvType::int8;
 };
 
+// int8 or f32, as --kv takes them; else invalid.
+Result<KvType> parse_kv(const std::string& text);
+
 // --registry, --cache, --threads, --kv; add_model_options: and --checkpoint, --tokenizer
 void add_run_options(Options& options);
 void add_model_options(Options& options);
