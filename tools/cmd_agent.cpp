@@ -73,7 +73,7 @@ Result<void> check_numbers(const Options& options) {
   constexpr struct {
     const char* name;
     std::uint32_t low, high;
-  } kRanges[] = {{"threads", 0, 256},
+  } kRanges[] = {{"threads", 0, kMaxThreads},
                  {"context", 0, 1 << 24},
                  {"slots", 1, 256},
                  {"queue", 1, 100'000},
