@@ -106,13 +106,13 @@ Result<bench::KernelBenchOptions> read_options(const Options& options) {
   return chosen;
 }
 
-Result<bench::KernelRows> choose_rows(const Options& options, const bench::KernelRows& runnable) {
+Result<bench::KernelRows> choose_rows(const Options& options, const bench::KernelRows& in_use) {
   if (options.has("isa")) {
     const auto& isa = options.get<std::string>("isa");
     DGQ_TRY([[maybe_unused]] const Kernels known, select_kernels(isa));
-    return bench::rows_named(runnable, isa);
+    return bench::rows_named(in_use, isa);
   }
-  bench::KernelRows rows = runnable;
+  bench::KernelRows rows = in_use;
   const auto drop_ref = [](auto& table) {
     if (table.size() > 1) table.pop_back();
   };
@@ -215,7 +215,7 @@ Result<int> bench_kernels(const Arguments& arguments) {
   DGQ_TRY(const auto cases, read_cases(options));
   DGQ_TRY(const bench::KernelBenchOptions chosen, read_options(options));
   const bench::KernelRows runnable = bench::runnable_rows();
-  DGQ_TRY(const bench::KernelRows rows, choose_rows(options, runnable));
+  DGQ_TRY(const bench::KernelRows rows, choose_rows(options, bench::rows_in_use(runnable)));
   Progress progress;
   progress.update("checking against ref", 0);
   DGQ_TRY(const std::size_t compared, bench::check_against_ref(runnable));
