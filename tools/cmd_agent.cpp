@@ -48,7 +48,7 @@ void add_options(Options& options) {
       ("prefill-rows", number(static_cast<std::uint32_t>(load.prefill_rows)),
        "tokens of a prompt in a step that running sequences wait for")                           //
       ("prefix-cache", text("64M")->value_name("BYTES"),
-       "memory for the beginnings of prompts that were there before (0: none)")  //
+       "memory for the beginnings of prompts that were there before, or none")  //
       ("prefix-cache-file", text("")->value_name("FILE"),
        "where they are kept over a restart; prompts are in it (0600)")  //
       ("drain-time", number(30), "seconds for running requests to end after SIGTERM")            //
@@ -79,7 +79,9 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   DGQ_TRY(load.kv_budget_bytes, parse_bytes(options.get<std::string>("kv-budget"), "kv-budget"));
   load.queue = number(options, "queue");
   load.prefill_rows = number(options, "prefill-rows");
-  DGQ_TRY(load.prefix_cache_bytes, parse_bytes(options.get<std::string>("prefix-cache"), "prefix-cache"));
+  if (const auto& bytes = options.get<std::string>("prefix-cache"); bytes != "none") {
+    DGQ_TRY(load.prefix_cache_bytes, parse_bytes(bytes, "prefix-cache"));
+  }
   return load;
 }
 

@@ -136,7 +136,7 @@ TEST_F(AgentCommandTest, ThePrefixCacheIsKeptOverARestart) {
   };
   EXPECT_EQ(cached(" --prefix-cache-file "), 0);
   EXPECT_GT(cached(" --prefix-cache-file "), 0);
-  EXPECT_EQ(cached(" --prefix-cache 0 --prefix-cache-file "), 0);
+  EXPECT_EQ(cached(" --prefix-cache none --prefix-cache-file "), 0);
   dgq::test::write_text(file("prefixes"), "damaged");
   EXPECT_EQ(cached(" --prefix-cache-file "), 0);
   EXPECT_GT(cached(" --prefix-cache-file "), 0);

@@ -1,5 +1,6 @@
 // GET /status in a browser (browser/status.mjs): Debian's chromium, driven by playwright-core. Needs both and node; the package
-// is looked for in DGQ_NODE_MODULES, or in browser/node_modules (cd tests/agent/browser && npm ci).
+// is looked for in DGQ_NODE_MODULES, or in browser/node_modules (cd tests/agent/browser && npm ci). DGQ_SCREENSHOT
+// names a file for a picture of the page: that of docs/ was made so.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -30,17 +31,19 @@ class StatusPageTest : public testing::Test {
     // Modules are looked for beside the script.
     std::filesystem::copy_file(repository_file("tests/agent/browser/status.mjs"), folder_ / "status.mjs");
     std::filesystem::create_directory_symlink(modules_, folder_ / "node_modules");
-    quantize("fast", "first");
-    quantize("default", "second");
   }
-  void quantize(const std::string& recipe, const std::string& tag) {
+  // Versions of different groups are different.
+  void quantize(const std::string& tag, int group) {
     const auto made = run_shell(dgq_command() + " quantize " + repository_file("models/demo").string() + registry() +
-                                " --name demo:" + tag + " --calibration-tokens 64 --recipe " + recipe);
+                                " --name demo:" + tag + " --calibration-tokens 64 --recipe fast --group " +
+                                std::to_string(group));
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
   std::string registry() { return " --registry " + (folder_ / "r.db").string(); }
 
-  void drive(const std::string& agent_arguments, const std::string& script_arguments) {
+  void drive(const std::string& agent_arguments, std::string script_arguments) {
+    if (const char* picture = std::getenv("DGQ_SCREENSHOT"))
+      script_arguments += std::string(" --screenshot ") + picture;
     Process agent(dgq_command() + " agent --log-json --listen 127.0.0.1:0" + registry() + " " + agent_arguments);
     const Json listening = agent.wait_for("listening");
     ASSERT_TRUE(listening.is_object());
@@ -60,8 +63,8 @@ class StatusPageTest : public testing::Test {
 };
 
 TEST_F(StatusPageTest, PromptsStreamAndChartsMove) {
-  const char* picture = std::getenv("DGQ_SCREENSHOT");
-  drive("demo:first", picture ? std::string("--screenshot ") + picture : "");
+  quantize("first", 64);
+  drive("demo:first", "");
 }
 
 TEST_F(StatusPageTest, DeploysAndRollsBack) {
@@ -69,6 +72,8 @@ TEST_F(StatusPageTest, DeploysAndRollsBack) {
     dgq::test::not_covered("deployments on the status page (this build has none)");
     GTEST_SKIP();
   }
+  quantize("first", 64);
+  quantize("second", 128);
   drive("--admin", "--deploy chat demo:first demo:second");
 }
 

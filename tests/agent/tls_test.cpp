@@ -235,6 +235,9 @@ TEST(TlsContext, FilesThatCannotBeUsedAreNamed) {
   refused({cert, cert, {}}, "cert.pem holds no PEM private key");
   ::chmod(key.c_str(), 0640);
   refused({cert, key, {}}, "chmod 600");
+  ::setenv("CREDENTIALS_DIRECTORY", folder.path().c_str(), 1);  // systemd's files look like this
+  EXPECT_TRUE(TlsContext::load({cert, key, {}}));
+  ::unsetenv("CREDENTIALS_DIRECTORY");
   ::chmod(key.c_str(), 0600);
   refused({cert, key, folder / "none"}, "none: No such file");
   refused({cert, key, key}, "key.pem holds no PEM certificate");

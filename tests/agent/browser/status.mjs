@@ -12,7 +12,7 @@ const option = (name, count) => {
 const kLong_ms = 120_000;
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
-const context = await browser.newContext({ colorScheme: "light", viewport: { width: 960, height: 1150 }, ignoreHTTPSErrors: true });
+const context = await browser.newContext({ colorScheme: "light", viewport: { width: 960, height: 880 }, ignoreHTTPSErrors: true });
 const page = await context.newPage();
 page.setDefaultTimeout(kLong_ms);
 const wrong = [];
@@ -97,7 +97,7 @@ assert.notEqual(await ground(), light);
 await page.setViewportSize({ width: 360, height: 740 });
 assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is wider than a phone");
 await page.emulateMedia({ colorScheme: "light" });
-await page.setViewportSize({ width: 960, height: 1150 });
+await page.setViewportSize({ width: 960, height: 880 });
 
 const file = option("--screenshot", 1);
 if (file) {
