@@ -28,14 +28,10 @@ struct Api::Route {
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"GET", "/health", &Api::health, true},
-    {"GET", "/status", &Api::status, true},
-    {"GET", "/metrics", &Api::metrics},
-    {"GET", "/v1/models", &Api::list_models},
-    {"POST", "/v1/completions", &Api::complete},
-    {"POST", "/v1/chat/completions", &Api::chat},
-    {"POST", "/tokenize", &Api::tokenize},
-    {"POST", "/detokenize", &Api::detokenize},
+    {"GET", "/health", &Api::health, true},      {"GET", "/status", &Api::status, true},
+    {"GET", "/metrics", &Api::metrics},          {"GET", "/v1/models", &Api::list_models},
+    {"POST", "/v1/completions", &Api::complete}, {"POST", "/v1/chat/completions", &Api::chat},
+    {"POST", "/tokenize", &Api::tokenize},       {"POST", "/detokenize", &Api::detokenize},
 };
 
 void Api::use_tokens(std::optional<BearerTokens> tokens) {
@@ -54,8 +50,9 @@ void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& r
   for (const Route& candidate : kRoutes)
     if (request.path == candidate.path) route = &candidate;
   if (!is_of_this_site(request))
-    return refuse(request, reply,
-                  {403, "pages of other sites may not use this server", "permission_error", {}, "cross_origin"});
+    return refuse(
+        request, reply,
+        {403, "pages of other sites may not use this server", "permission_error", {}, "cross_origin"});
   if (const auto needed = tokens();
       needed && !(route && route->open) && !needed->accept(request.authorization))
     return refuse(request, reply,

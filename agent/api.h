@@ -16,8 +16,7 @@ namespace dgq::agent {
 class Api {
  public:
   // Borrows models and log. tokens: what clients must come with, everywhere but at /health.
-  Api(Models& models, const Log& log, std::optional<BearerTokens> tokens)
-      : models_(models), log_(log) {
+  Api(Models& models, const Log& log, std::optional<BearerTokens> tokens) : models_(models), log_(log) {
     use_tokens(std::move(tokens));
   }
 
@@ -27,8 +26,8 @@ class Api {
   // Whose counts /metrics shows; borrowed. Before the server listens.
   void watch(const HttpServer& server) { server_ = &server; }
 
-  // An HttpHandler. Thread-safe. What a browser sends on behalf of another site's page is refused: no token keeps
-  // such a page from the models of this machine.
+  // An HttpHandler. Thread-safe. What a browser sends on behalf of another site's page is refused: no token
+  // keeps such a page from the models of this machine.
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 
  private:

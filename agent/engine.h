@@ -58,7 +58,8 @@ const char* to_text(Finish finish);
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  virtual void begin(std::size_t /*cached*/) {}  // once, before its prompt: tokens of it that the prefix cache held
+  virtual void begin(std::size_t /*cached*/) {
+  }  // once, before its prompt: tokens of it that the prefix cache held
   virtual bool token(const GeneratedToken& token) = 0;          // false: enough, end the sequence
   virtual void end(Finish finish, const std::string& why) = 0;  // once, last; why: empty unless failed
 };

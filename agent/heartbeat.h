@@ -1,5 +1,5 @@
-// agent/heartbeat.h - tells the service manager that the agent is alive, as long as it is: every engine comes round,
-// and the server answers a request of ours that takes the way of all requests.
+// agent/heartbeat.h - tells the service manager that the agent is alive, as long as it is: every engine comes
+// round, and the server answers a request of ours that takes the way of all requests.
 #pragma once
 
 #include <atomic>
@@ -14,9 +14,9 @@
 
 namespace dgq::agent {
 
-// A thread of its own until it is destroyed. Three times within the manager's watchdog time (every 10 s without one: then only
-// the status line is told) it asks all parts; what does not answer is logged, and the manager hears nothing. When that
-// lasts, the manager starts the agent anew.
+// A thread of its own until it is destroyed. Three times within the manager's watchdog time (every 10 s
+// without one: then only the status line is told) it asks all parts; what does not answer is logged, and the
+// manager hears nothing. When that lasts, the manager starts the agent anew.
 class Heartbeat {
  public:
   // Borrows all of them.

@@ -203,8 +203,7 @@ void Connection::on_request(error_code error) {
   stream_.plain().expires_never();
   server_.count(&HttpStats::requests);
   auto message = parser_->release();
-  const Reply::Form form{message.keep_alive(), message.version() >= 11,
-                         message.method() != http::verb::head};
+  const Reply::Form form{message.keep_alive(), message.version() >= 11, message.method() != http::verb::head};
   HttpRequest request{std::string(message.method_string()),
                       std::string(message.target()),
                       std::string(message[http::field::authorization]),
@@ -220,8 +219,8 @@ void Connection::on_request(error_code error) {
   server_.handler(std::move(request), reply);
 }
 
-// While the handler works: has the client left? Reading tells, until the client has sent its next request; then
-// only writing does.
+// While the handler works: has the client left? Reading tells, until the client has sent its next request;
+// then only writing does.
 void Connection::watch() {
   watching_ = true;
   stream_.async_read_some(buffer_.prepare(kReadAhead),
@@ -230,7 +229,8 @@ void Connection::watch() {
                             if (self->closed_) return;
                             self->buffer_.commit(bytes);
                             if (error && error != asio::error::operation_aborted) return self->close();
-                            if (self->answered_ && !self->writing_) self->next();  // which had waited for this
+                            if (self->answered_ && !self->writing_)
+                              self->next();  // which had waited for this
                           });
 }
 
@@ -262,9 +262,7 @@ void Connection::next() {
 
 // A message that is none, or over a limit.
 void Connection::refuse(error_code error) {
-  const int status = error == http::error::header_limit ? 431
-                     : error == http::error::body_limit ? 413
-                                                        : 400;
+  const int status = error == http::error::header_limit ? 431 : error == http::error::body_limit ? 413 : 400;
   const bool theirs = error.category() == make_error_code(http::error::bad_method).category() &&
                       error != http::error::end_of_stream && error != http::error::partial_message;
   if (!theirs) return close();

@@ -1,5 +1,5 @@
-// Where connections come from; http_connection.h has what becomes of them. Boost.Asio and Beast are included by
-// http_*.cpp only. Every connection lives on a strand; other threads reach it by posting there.
+// Where connections come from; http_connection.h has what becomes of them. Boost.Asio and Beast are included
+// by http_*.cpp only. Every connection lives on a strand; other threads reach it by posting there.
 #include "agent/http_server.h"
 
 #include <netinet/in.h>
@@ -66,22 +66,21 @@ void HttpServer::Shared::serve(const std::shared_ptr<Acceptor>& acceptor) {
 template <class Acceptor>
 void HttpServer::Shared::accept(const std::shared_ptr<Acceptor>& acceptor) {
   constexpr bool kTcp = std::is_same_v<typename Acceptor::protocol_type, Tcp>;
-  acceptor->async_accept(asio::any_io_executor(asio::make_strand(io)),
-                         [this, acceptor](error_code error, auto socket) {
-                           if (!acceptor->is_open()) return;
-                           if (!error) {
-                             error_code ignored;  // an event goes out when it comes, not when more have come
-                             if constexpr (kTcp) socket.set_option(Tcp::no_delay(true), ignored);
-                             adopt(AnySocket(std::move(socket)), kTcp ? From::tcp : From::local);
-                             return accept(acceptor);
-                           }
-                           // Out of descriptors, say: some will come back.
-                           const auto pause =
-                               std::make_shared<asio::steady_timer>(acceptor->get_executor(), kAcceptPause);
-                           pause->async_wait([this, acceptor, pause](error_code) {
-                             if (acceptor->is_open()) accept(acceptor);
-                           });
-                         });
+  acceptor->async_accept(
+      asio::any_io_executor(asio::make_strand(io)), [this, acceptor](error_code error, auto socket) {
+        if (!acceptor->is_open()) return;
+        if (!error) {
+          error_code ignored;  // an event goes out when it comes, not when more have come
+          if constexpr (kTcp) socket.set_option(Tcp::no_delay(true), ignored);
+          adopt(AnySocket(std::move(socket)), kTcp ? From::tcp : From::local);
+          return accept(acceptor);
+        }
+        // Out of descriptors, say: some will come back.
+        const auto pause = std::make_shared<asio::steady_timer>(acceptor->get_executor(), kAcceptPause);
+        pause->async_wait([this, acceptor, pause](error_code) {
+          if (acceptor->is_open()) accept(acceptor);
+        });
+      });
 }
 
 void HttpServer::Shared::adopt(AnySocket socket, From from) {
@@ -153,8 +152,7 @@ Result<std::uint16_t> HttpServer::listen_tcp(const std::string& address, std::ui
   const auto numeric = asio::ip::make_address(address, error);
   if (error) return Error{Errc::invalid, "'" + address + "' is no numeric IPv4 or IPv6 address"};
   const Tcp::endpoint endpoint(numeric, port);
-  DGQ_TRY(const auto bound,
-          shared_->listen<Tcp>(endpoint, address + " port " + std::to_string(port)));
+  DGQ_TRY(const auto bound, shared_->listen<Tcp>(endpoint, address + " port " + std::to_string(port)));
   return bound.port();
 }
 
@@ -206,7 +204,8 @@ Result<std::string> HttpServer::listen_inherited(Fd socket) {
   if (family != AF_INET && family != AF_INET6)
     return Error{Errc::unsupported, "a socket that was handed over is of family " + std::to_string(family) +
                                         ": IPv4, IPv6 and Unix are served"};
-  DGQ_TRY(const auto local, start(std::make_shared<Tcp::acceptor>(strand), family == AF_INET ? Tcp::v4() : Tcp::v6()));
+  DGQ_TRY(const auto local,
+          start(std::make_shared<Tcp::acceptor>(strand), family == AF_INET ? Tcp::v4() : Tcp::v6()));
   return local.address().to_string() + " port " + std::to_string(local.port());
 }
 
@@ -230,7 +229,8 @@ bool HttpServer::answers(std::chrono::milliseconds patience) {
   if (socket.assign(asio::generic::stream_protocol(AF_UNIX, 0), theirs.get(), error)) return false;
   [[maybe_unused]] const int given = theirs.release();
   shared_->adopt(std::move(socket), Shared::From::self);
-  constexpr std::string_view kQuestion = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  constexpr std::string_view kQuestion =
+      "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   if (::send(ours.get(), kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL) < 0) return false;
   pollfd wanted{ours.get(), POLLIN, 0};
   char byte;

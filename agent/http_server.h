@@ -32,7 +32,7 @@ struct HttpLimits {
 struct HttpStats {
   std::size_t connections = 0;  // now
   std::uint64_t accepted = 0, refused = 0, requests = 0, malformed = 0,
-                handshakes_failed = 0;  // refused: over the limit of connections
+                handshakes_failed = 0;          // refused: over the limit of connections
   std::int64_t certificate_expires_unix_s = 0;  // 0: no TLS
 };
 

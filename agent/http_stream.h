@@ -10,7 +10,8 @@
 
 namespace dgq::agent {
 
-// Its members run on its executor. Time-outs are those of the stream below: they hold for the handshake as well.
+// Its members run on its executor. Time-outs are those of the stream below: they hold for the handshake as
+// well.
 class HttpStream {
  public:
   using Plain = boost::beast::basic_stream<boost::asio::generic::stream_protocol>;

@@ -107,8 +107,7 @@ PrefixCache::Block* PrefixCache::add(Block* parent, const Tokens& tokens) {
 
 // From the last block of a chain to its first, so that a block stands before those under it.
 void PrefixCache::touch(Block* last) {
-  for (Block* block = last; block; block = block->parent)
-    used_.splice(used_.begin(), used_, block->place);
+  for (Block* block = last; block; block = block->parent) used_.splice(used_.begin(), used_, block->place);
 }
 
 std::size_t PrefixCache::restore(std::span<const std::int32_t> tokens, KvCache& cache) {
@@ -178,7 +177,8 @@ Result<void> PrefixCache::save(const std::filesystem::path& path, const Digest& 
     hash.update(bytes);
     return file.append(bytes);
   };
-  const Head head{kMagic, kFormat, static_cast<std::uint32_t>(type_), version, kBlock, block_bytes_, used_.size()};
+  const Head head{kMagic,       kFormat,     static_cast<std::uint32_t>(type_), version, kBlock,
+                  block_bytes_, used_.size()};
   DGQ_CHECK(append(&head, sizeof head));
   std::unordered_map<const Block*, std::int64_t> numbers = {{nullptr, -1}};
   for (const Block* block : used_) {
@@ -198,7 +198,8 @@ Result<void> PrefixCache::load(const std::filesystem::path& path, const Digest& 
   return load(file.bytes(), version, path.string());
 }
 
-Result<void> PrefixCache::load(std::span<const std::byte> file, const Digest& version, const std::string& name) {
+Result<void> PrefixCache::load(std::span<const std::byte> file, const Digest& version,
+                               const std::string& name) {
   const auto refuse = [&](Errc code, const std::string& what) { return Error{code, name + what}; };
   Head head{};
   Digest digest;

@@ -7,7 +7,8 @@
 
 namespace dgq::agent {
 
-// invalid: others than its owner may read or write it; credentials of systemd are private as they are. not_found, io: it cannot be looked at.
+// invalid: others than its owner may read or write it; credentials of systemd are private as they are.
+// not_found, io: it cannot be looked at.
 Result<void> check_private(const std::filesystem::path& file);
 
 }  // namespace dgq::agent

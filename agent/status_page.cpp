@@ -25,8 +25,7 @@ std::string base64(std::string_view bytes) {
 // How a Content-Security-Policy names what stands between <script> and </script>.
 std::string source(std::string_view text) {
   const Digest digest = sha256(text);
-  return "'sha256-" +
-         base64({reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()}) + "'";
+  return "'sha256-" + base64({reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()}) + "'";
 }
 
 void put(std::string& html, std::string_view place, std::string_view text) {
@@ -37,10 +36,11 @@ StatusPage make() {
   StatusPage page{kStatusHtml, {}};
   put(page.html, "/* status.css */", kStatusCss);
   put(page.html, "/* status.js */", kStatusJs);
-  page.headers = "Content-Security-Policy: default-src 'none'; script-src " + source(kStatusJs) + "; style-src " +
-                 source(kStatusCss) +
-                 "; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
-                 "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n";
+  page.headers =
+      "Content-Security-Policy: default-src 'none'; script-src " + source(kStatusJs) + "; style-src " +
+      source(kStatusCss) +
+      "; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+      "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n";
   return page;
 }
 

@@ -29,7 +29,8 @@ Result<std::uint64_t> number(const char* name, const std::string& text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size() && !text.empty()) return value;
-  return Error{Errc::invalid, std::string("the environment's ") + name + " is no number: start the agent by systemd, or without"};
+  return Error{Errc::invalid, std::string("the environment's ") + name +
+                                  " is no number: start the agent by systemd, or without"};
 }
 
 bool is_ours(std::uint64_t pid) { return pid == static_cast<std::uint64_t>(::getpid()); }
@@ -49,8 +50,8 @@ Result<std::vector<Fd>> inherited_sockets() {
                                     " sockets can be handed over"};
   for (int fd = kFirstSocket; fd < kFirstSocket + static_cast<int>(count); ++fd) {
     if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-      return Error{Errc::invalid,
-                   "LISTEN_FDS is " + *count_text + ", but descriptor " + std::to_string(fd) + " is not open"};
+      return Error{Errc::invalid, "LISTEN_FDS is " + *count_text + ", but descriptor " + std::to_string(fd) +
+                                      " is not open"};
     sockets.emplace_back(fd);
   }
   return sockets;
@@ -62,7 +63,8 @@ Result<ServiceManager> ServiceManager::from_environment() {
   const std::string& path = manager.socket_;
   const bool named = path.starts_with('/') || (path.starts_with('@') && path.size() > 1);
   if (!path.empty() && (!named || path.size() >= sizeof(sockaddr_un::sun_path)))
-    return Error{Errc::invalid, "the environment's NOTIFY_SOCKET is neither a path nor @name of a Unix socket"};
+    return Error{Errc::invalid,
+                 "the environment's NOTIFY_SOCKET is neither a path nor @name of a Unix socket"};
   const auto usec_text = take("WATCHDOG_USEC"), pid_text = take("WATCHDOG_PID");
   if (!usec_text) return manager;
   DGQ_TRY(const std::uint64_t usec, number("WATCHDOG_USEC", *usec_text));

@@ -1,6 +1,6 @@
-// agent/systemd.h - what a service and its manager say to each other, without libsystemd: sockets that come with the
-// start (sd_listen_fds(3)), and messages about the state (sd_notify(3)). All of it is in environment variables; without
-// them nothing happens.
+// agent/systemd.h - what a service and its manager say to each other, without libsystemd: sockets that come
+// with the start (sd_listen_fds(3)), and messages about the state (sd_notify(3)). All of it is in environment
+// variables; without them nothing happens.
 #pragma once
 
 #include <chrono>
@@ -13,8 +13,8 @@
 
 namespace dgq::agent {
 
-// The sockets of LISTEN_FDS, if LISTEN_PID is this process. Call once, before threads: the variables are taken away, so
-// that no child believes them. invalid: the variables contradict each other or what is open.
+// The sockets of LISTEN_FDS, if LISTEN_PID is this process. Call once, before threads: the variables are
+// taken away, so that no child believes them. invalid: the variables contradict each other or what is open.
 Result<std::vector<Fd>> inherited_sockets();
 
 // Datagrams to the socket that NOTIFY_SOCKET names.

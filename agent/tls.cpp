@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kLargestFile = 1 << 20;
 constexpr std::int64_t kSoon_s = 14 * 86'400;
 constexpr const char* kSuites12 = "ECDHE+AESGCM:ECDHE+CHACHA20";
-constexpr unsigned char kSessions[] = "dgq";  // sessions are resumed here only, where clients show certificates
+constexpr unsigned char kSessions[] =
+    "dgq";  // sessions are resumed here only, where clients show certificates
 
 struct Free {
   void operator()(BIO* p) const { ::BIO_free(p); }
@@ -97,7 +98,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::load(const TlsFiles& files) {
   const std::shared_ptr<TlsContext> tls(new TlsContext);
   SSL_CTX* context = tls->context_->native_handle();
   ::SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  ::SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  ::SSL_CTX_set_options(context,
+                        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   ::SSL_CTX_set_cipher_list(context, kSuites12);
   ::SSL_CTX_set_session_id_context(context, kSessions, sizeof kSessions);
   if (::SSL_CTX_use_certificate(context, chain.front().get()) != 1)
@@ -117,9 +119,11 @@ Result<std::shared_ptr<TlsContext>> TlsContext::load(const TlsFiles& files) {
 }
 
 std::string TlsContext::date_warning(std::int64_t now_unix_s) const {
-  if (now_unix_s < begins_unix_s_) return "the certificate is valid from " + utc_time(begins_unix_s_) + " on only";
+  if (now_unix_s < begins_unix_s_)
+    return "the certificate is valid from " + utc_time(begins_unix_s_) + " on only";
   if (now_unix_s >= expires_unix_s_) return "the certificate has expired at " + utc_time(expires_unix_s_);
-  if (now_unix_s + kSoon_s >= expires_unix_s_) return "the certificate expires at " + utc_time(expires_unix_s_);
+  if (now_unix_s + kSoon_s >= expires_unix_s_)
+    return "the certificate expires at " + utc_time(expires_unix_s_);
   return {};
 }
 

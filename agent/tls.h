@@ -24,8 +24,8 @@ struct TlsFiles {
 // TLS 1.2 or newer; of 1.2 only suites with forward secrecy and authenticated encryption.
 class TlsContext {
  public:
-  // Errors name the file and say what is wrong with it: not there, no PEM, open to others, a key with a password, a
-  // key of another certificate.
+  // Errors name the file and say what is wrong with it: not there, no PEM, open to others, a key with a
+  // password, a key of another certificate.
   static Result<std::shared_ptr<TlsContext>> load(const TlsFiles& files);
   ~TlsContext();
 

@@ -78,7 +78,8 @@ std::vector<std::span<std::byte>> KvCache::parts(std::size_t first, std::size_t 
     for (std::size_t at = first * kRowBlock; at < value_bytes_; at += stride_ * kRowBlock)
       parts.push_back({p + key_bytes_ + at, rows * kRowBlock});
     for (const std::size_t scales : {std::size_t{0}, scale_bytes_})
-      parts.push_back({p + key_bytes_ + value_bytes_ + scales + first * sizeof(float), length * sizeof(float)});
+      parts.push_back(
+          {p + key_bytes_ + value_bytes_ + scales + first * sizeof(float), length * sizeof(float)});
   }
   return parts;
 }

@@ -98,7 +98,8 @@ std::vector<std::string> changed_settings(const Options& before, const Options& 
     return options.values.count(name) ? text_of(options.values[name]) : std::string();
   };
   for (const auto& option : after.named.options())
-    if (const std::string& name = option->long_name(); is_setting(name) && text(before, name) != text(after, name))
+    if (const std::string& name = option->long_name();
+        is_setting(name) && text(before, name) != text(after, name))
       names.push_back(name);
   return names;
 }

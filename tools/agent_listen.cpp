@@ -49,16 +49,16 @@ void add_listen_options(Options& options) {
       ("unix-mode", text("0600")->value_name("OCTAL"), "its permissions")                                   //
       ("token-file", text("")->value_name("FILE"), "bearer tokens, one per line; its owner's only (0600)")  //
       ("tls-cert", text("")->value_name("FILE"),
-       "TLS on TCP: the certificate and those between it and its root, PEM")               //
-      ("tls-key", text("")->value_name("FILE"), "its key, PEM; its owner's only (0600)")   //
+       "TLS on TCP: the certificate and those between it and its root, PEM")              //
+      ("tls-key", text("")->value_name("FILE"), "its key, PEM; its owner's only (0600)")  //
       ("tls-client-ca", text("")->value_name("FILE"),
-       "clients need a certificate of one of these authorities, PEM")  //
-      ("connections", number(limits.connections), "at once")           //
-      ("header-bytes", number(limits.header_bytes), "of a request")    //
-      ("body-bytes", number(limits.body_bytes), "of a request")        //
-      ("handshake-time", number(10), "seconds for a TLS handshake")    //
-      ("header-time", number(10), "seconds for a request's header")    //
-      ("body-time", number(30), "seconds for its body")                //
+       "clients need a certificate of one of these authorities, PEM")        //
+      ("connections", number(limits.connections), "at once")                 //
+      ("header-bytes", number(limits.header_bytes), "of a request")          //
+      ("body-bytes", number(limits.body_bytes), "of a request")              //
+      ("handshake-time", number(10), "seconds for a TLS handshake")          //
+      ("header-time", number(10), "seconds for a request's header")          //
+      ("body-time", number(30), "seconds for its body")                      //
       ("idle-time", number(60), "seconds between requests of a connection")  //
       ("write-time", number(30), "seconds for a client to take what was sent");
 }
@@ -130,14 +130,15 @@ Result<void> listen(agent::HttpServer& server, const Options& options, std::vect
   const bool tls = !options.get<std::string>("tls-cert").empty();
   log.write(Log::Level::info, "listening", {{"address", address.host}, {"port", port}, {"tls", tls}});
   const bool loopback = address.host.starts_with("127.") || address.host == "::1";
-  const bool known = !options.get<std::string>("token-file").empty() ||
-                     !options.get<std::string>("tls-client-ca").empty();
+  const bool known =
+      !options.get<std::string>("token-file").empty() || !options.get<std::string>("tls-client-ca").empty();
   if (!loopback && !known)
     log.write(Log::Level::warning, "open",
               {{"why", "every machine that reaches this address may use the model: set --token-file"}});
   if (!loopback && !tls)
-    log.write(Log::Level::warning, "clear",
-              {{"why", "prompts, answers and tokens cross the network in clear: set --tls-cert and --tls-key"}});
+    log.write(
+        Log::Level::warning, "clear",
+        {{"why", "prompts, answers and tokens cross the network in clear: set --tls-cert and --tls-key"}});
   return {};
 }
 

@@ -9,9 +9,10 @@ using agent::Log;
 
 namespace {
 
-constexpr const char* kLive[] = {"log-level",   "token-file",   "tls-cert",   "tls-key",        "tls-client-ca",
-                                 "connections", "header-bytes", "body-bytes", "handshake-time", "header-time",
-                                 "body-time",   "idle-time",    "write-time", "drain-time"};
+constexpr const char* kLive[] = {"log-level",      "token-file",  "tls-cert",     "tls-key",
+                                 "tls-client-ca",  "connections", "header-bytes", "body-bytes",
+                                 "handshake-time", "header-time", "body-time",    "idle-time",
+                                 "write-time",     "drain-time"};
 
 bool is_live(const std::string& name) {
   return std::find(std::begin(kLive), std::end(kLive), name) != std::end(kLive);

@@ -1,4 +1,5 @@
-// tools/agent_reload.h - SIGHUP: the settings of `dgq agent` are read again, from all places, and files that they name.
+// tools/agent_reload.h - SIGHUP: the settings of `dgq agent` are read again, from all places, and files that
+// they name.
 #pragma once
 
 #include "agent/api.h"
@@ -6,8 +7,8 @@
 
 namespace dgq::tools {
 
-// What a running agent takes over: log-level, token-file, tls-cert, tls-key, tls-client-ca, drain-time, and the limits of
-// connections. Tokens and certificates are read again even if their files' names are the same.
+// What a running agent takes over: log-level, token-file, tls-cert, tls-key, tls-client-ca, drain-time, and
+// the limits of connections. Tokens and certificates are read again even if their files' names are the same.
 class AgentReload {
  public:
   // Borrows all of them. read: the settings as they are now.
@@ -15,8 +16,8 @@ class AgentReload {
               agent::HttpServer& server)
       : read_(std::move(read)), started_(started), log_(log), api_(api), server_(server) {}
 
-  // All that can change does, or nothing, when something is wrong; the log says which settings changed, and which others wait
-  // for a restart.
+  // All that can change does, or nothing, when something is wrong; the log says which settings changed, and
+  // which others wait for a restart.
   void reload();
 
   const Options& current() const { return current_ ? *current_ : started_; }

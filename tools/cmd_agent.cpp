@@ -36,24 +36,24 @@ void add_options(Options& options) {
                               "the model (or the first argument)");
   add_registry_options(options);
   add_listen_options(options);
-  options.named.add_options()  //
-      ("threads", number(0), "threads of a step (0: one per physical core)")                                //
-      ("kv", text("int8")->value_name("TYPE"), "KV cache: int8 or f32")                                     //
-      ("context", number(0), "tokens of one sequence, prompt included (0: the model's, at most 4096)")      //
+  options.named.add_options()                                                                           //
+      ("threads", number(0), "threads of a step (0: one per physical core)")                            //
+      ("kv", text("int8")->value_name("TYPE"), "KV cache: int8 or f32")                                 //
+      ("context", number(0), "tokens of one sequence, prompt included (0: the model's, at most 4096)")  //
       ("slots", number(static_cast<std::uint32_t>(load.slots)),
        "sequences at once, as far as --kv-budget holds them")                          //
       ("kv-budget", text("1G")->value_name("BYTES"), "KV cache of all slots at most")  //
       ("queue", number(static_cast<std::uint32_t>(load.queue)),
        "requests that wait for a slot; more are answered 429")  //
       ("prefill-rows", number(static_cast<std::uint32_t>(load.prefill_rows)),
-       "tokens of a prompt in a step that running sequences wait for")                           //
+       "tokens of a prompt in a step that running sequences wait for")  //
       ("prefix-cache", text("64M")->value_name("BYTES"),
        "memory for the beginnings of prompts that were there before, or none")  //
       ("prefix-cache-file", text("")->value_name("FILE"),
-       "where they are kept over a restart; prompts are in it (0600)")  //
-      ("drain-time", number(30), "seconds for running requests to end after SIGTERM")            //
-      ("log-level", text("info")->value_name("LEVEL"), "debug, info, warning or error")          //
-      ("log-json", po::bool_switch(), "log lines are JSON objects")                              //
+       "where they are kept over a restart; prompts are in it (0600)")                   //
+      ("drain-time", number(30), "seconds for running requests to end after SIGTERM")    //
+      ("log-level", text("info")->value_name("LEVEL"), "debug, info, warning or error")  //
+      ("log-json", po::bool_switch(), "log lines are JSON objects")                      //
       ("config", po::value<std::string>()->value_name("FILE"),
        "name = value lines (default: /etc/dgq/agent.conf, if it is there)")  //
       ("print-config", po::bool_switch(), "show all settings and where they come from, and end");
@@ -63,8 +63,8 @@ void add_options(Options& options) {
 std::uint32_t number(const Options& options, const char* name) { return options.get<std::uint32_t>(name); }
 
 Result<void> check_numbers(const Options& options) {
-  constexpr Range kRanges[] = {{"threads", 0, 256},    {"context", 0, 1 << 24},      {"slots", 1, 256},
-                               {"queue", 1, 100'000},  {"prefill-rows", 1, 4096}, {"drain-time", 0, 86'400}};
+  constexpr Range kRanges[] = {{"threads", 0, 256},   {"context", 0, 1 << 24},   {"slots", 1, 256},
+                               {"queue", 1, 100'000}, {"prefill-rows", 1, 4096}, {"drain-time", 0, 86'400}};
   DGQ_CHECK(check_ranges(options, kRanges));
   return check_listen_options(options);
 }
@@ -85,7 +85,8 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   return load;
 }
 
-// SIGTERM, SIGINT and SIGHUP wait until they are asked for, from now on and in every thread that starts later.
+// SIGTERM, SIGINT and SIGHUP wait until they are asked for, from now on and in every thread that starts
+// later.
 class Signals {
  public:
   Signals() {

@@ -89,7 +89,8 @@ TEST_F(AgentCommandTest, TalksToItsServiceManager) {
                   " --config " + file("live.conf") + " 3<&9");
   ::close(kPassed);
   EXPECT_EQ(manager.next(), "STATUS=loading demo");
-  EXPECT_EQ(process.wait_for("listening")["handed_over"], "0.0.0.0 port " + std::to_string(ntohs(address.sin_port)));
+  EXPECT_EQ(process.wait_for("listening")["handed_over"],
+            "0.0.0.0 port " + std::to_string(ntohs(address.sin_port)));
   EXPECT_EQ(manager.next(), "READY=1");
   EXPECT_EQ(manager.next(), "STATUS=0 requests run, 0 wait");
   EXPECT_EQ(manager.next(), "WATCHDOG=1");
@@ -98,8 +99,9 @@ TEST_F(AgentCommandTest, TalksToItsServiceManager) {
 
   dgq::test::write_text(file("tokens"), "0123456789abcdef\n");
   ::chmod(file("tokens").c_str(), 0600);
-  dgq::test::write_text(file("live.conf"), "model = demo\nslots = 3\nlog-json = true\nconnections = 20\ntoken-file = " +
-                                               file("tokens") + "\n");
+  dgq::test::write_text(
+      file("live.conf"),
+      "model = demo\nslots = 3\nlog-json = true\nconnections = 20\ntoken-file = " + file("tokens") + "\n");
   process.signal(SIGHUP);
   EXPECT_EQ(manager.next().substr(0, 12), "RELOADING=1\n");
   EXPECT_EQ(manager.next(), "READY=1");
@@ -128,7 +130,8 @@ TEST_F(AgentCommandTest, ThePrefixCacheIsKeptOverARestart) {
     EXPECT_TRUE(process.wait_for("listening").is_object());
     const std::string request =
         R"({"prompt": ")" + std::string(60, 'a') + R"(", "max_tokens": 1, "ignore_eos": true})";
-    const Json answer = Json::parse(RawClient(std::filesystem::path(file("p"))).post("/v1/completions", request).body);
+    const Json answer =
+        Json::parse(RawClient(std::filesystem::path(file("p"))).post("/v1/completions", request).body);
     process.signal(SIGTERM);
     EXPECT_EQ(process.wait(), 0);
     EXPECT_TRUE(answer.contains("usage")) << answer;

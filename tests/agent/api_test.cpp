@@ -45,11 +45,10 @@ TEST(Api, CompletionsAreWhatTheModelSaysAlone) {
   EXPECT_EQ(whole.json["object"], "text_completion");
   EXPECT_EQ(whole.json["model"], "tiny");
   EXPECT_EQ(whole.json["system_fingerprint"], "dgq-aaaaaaaaaaaa");
-  EXPECT_EQ(whole.json["usage"],
-            Json({{"prompt_tokens", 5},
-                  {"completion_tokens", 40},
-                  {"total_tokens", 45},
-                  {"prompt_tokens_details", {{"cached_tokens", 0}}}}));
+  EXPECT_EQ(whole.json["usage"], Json({{"prompt_tokens", 5},
+                                       {"completion_tokens", 40},
+                                       {"total_tokens", 45},
+                                       {"prompt_tokens_details", {{"cached_tokens", 0}}}}));
   EXPECT_NE(served.complete(body(40, 4)).json["choices"][0]["text"], choice["text"]);
   Json greedy = body(12);
   greedy["temperature"] = 0;
@@ -464,10 +463,14 @@ TEST(Api, PagesOfOtherSitesAreRefused) {
   ServedApi served;
   const std::string request = R"({"prompt": "a", "max_tokens": 1})";
   for (const char* origin : {"http://evil.example", "null", "http://x.evil.example", "http://x:81"})
-    EXPECT_EQ(served.client().post("/v1/completions", request, std::string("Origin: ") + origin + "\r\n").status, 403)
+    EXPECT_EQ(
+        served.client().post("/v1/completions", request, std::string("Origin: ") + origin + "\r\n").status,
+        403)
         << origin;
   for (const char* origin : {"http://x", "https://x"})
-    EXPECT_EQ(served.client().post("/v1/completions", request, std::string("Origin: ") + origin + "\r\n").status, 200)
+    EXPECT_EQ(
+        served.client().post("/v1/completions", request, std::string("Origin: ") + origin + "\r\n").status,
+        200)
         << origin;
 }
 

@@ -1,5 +1,6 @@
-// The agent as a process under load, over TCP, as long as DGQ_LOAD_SECONDS says (1 unless set): no request fails, nothing
-// leaks, and what it took is printed. Speeds are printed, not judged: docs/AGENT.md has figures of a longer run.
+// The agent as a process under load, over TCP, as long as DGQ_LOAD_SECONDS says (1 unless set): no request
+// fails, nothing leaks, and what it took is printed. Speeds are printed, not judged: docs/AGENT.md has
+// figures of a longer run.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -44,16 +45,17 @@ class LoadTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new dgq::test::ScratchFolder;
-    const auto made = run_shell(dgq_command() + " quantize " + dgq::test::repository_file("models/demo").string() +
-                                registry() + " --name demo --calibration-tokens 64 --recipe fast");
+    const auto made =
+        run_shell(dgq_command() + " quantize " + dgq::test::repository_file("models/demo").string() +
+                  registry() + " --name demo --calibration-tokens 64 --recipe fast");
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
   static void TearDownTestSuite() { delete folder_; }
   static std::string registry() { return " --registry " + (*folder_ / "r.db").string(); }
 
   void start(const std::string& arguments = {}) {
-    agent_ = std::make_unique<Process>(dgq_command() + " agent demo --log-json --listen 127.0.0.1:0" + registry() + " " +
-                                       arguments);
+    agent_ = std::make_unique<Process>(dgq_command() + " agent demo --log-json --listen 127.0.0.1:0" +
+                                       registry() + " " + arguments);
     const Json listening = agent_->wait_for("listening");
     ASSERT_TRUE(listening.is_object());
     port_ = listening["port"].get<std::uint16_t>();
@@ -100,12 +102,15 @@ class LoadTest : public testing::Test {
     return result;
   }
   static std::string request(int salt, std::size_t tokens) {
-    return R"({"prompt": "The )" + std::to_string(salt) + R"(th king of the land", "stream": true, "ignore_eos": true,
-      "temperature": 0.8, "seed": )" + std::to_string(salt) + R"(, "max_tokens": )" + std::to_string(tokens) + "}";
+    return R"({"prompt": "The )" + std::to_string(salt) +
+           R"(th king of the land", "stream": true, "ignore_eos": true,
+      "temperature": 0.8, "seed": )" +
+           std::to_string(salt) + R"(, "max_tokens": )" + std::to_string(tokens) + "}";
   }
 
   // So many streams, one request after the other in each, for that time. Returns tokens per second.
-  double run(int streams, double seconds, std::atomic<int>& failed, std::vector<double>* between_ms = nullptr) {
+  double run(int streams, double seconds, std::atomic<int>& failed,
+             std::vector<double>* between_ms = nullptr) {
     std::atomic<std::size_t> tokens = 0;
     std::mutex mutex;
     std::vector<std::thread> threads;
@@ -117,7 +122,8 @@ class LoadTest : public testing::Test {
           failed += !result.whole;
           tokens += result.tokens;
           const std::lock_guard lock(mutex);
-          if (between_ms) between_ms->insert(between_ms->end(), result.between_ms.begin(), result.between_ms.end());
+          if (between_ms)
+            between_ms->insert(between_ms->end(), result.between_ms.begin(), result.between_ms.end());
         }
       });
     for (std::thread& thread : threads) thread.join();
@@ -141,8 +147,8 @@ TEST_F(LoadTest, EightStreamsAndHealthBesideThem) {
   dgq::test::Outcome wrk;
   std::thread health([&] {
     if (has_wrk)
-      wrk = run_shell("wrk -t1 -c4 -d" + std::to_string(static_cast<int>(seconds) + 1) + " http://127.0.0.1:" +
-                      std::to_string(port_) + "/health");
+      wrk = run_shell("wrk -t1 -c4 -d" + std::to_string(static_cast<int>(seconds) + 1) +
+                      " http://127.0.0.1:" + std::to_string(port_) + "/health");
   });
   std::vector<double> between_ms;
   const double together = run(kStreams, seconds, failed, &between_ms);
@@ -154,8 +160,10 @@ TEST_F(LoadTest, EightStreamsAndHealthBesideThem) {
     eight += run(kStreams, seconds / 6, failed) / 3;
   }
   EXPECT_EQ(failed, 0);
-  std::printf("8 streams with wrk: %.0f tokens/s; without: %.0f, one alone: %.0f, %.2f times; between tokens: median %.2f ms, p99 %.2f ms\n",
-              together, eight, alone, eight / alone, quantile(between_ms, 0.5), quantile(between_ms, 0.99));
+  std::printf(
+      "8 streams with wrk: %.0f tokens/s; without: %.0f, one alone: %.0f, %.2f times; between tokens: median "
+      "%.2f ms, p99 %.2f ms\n",
+      together, eight, alone, eight / alone, quantile(between_ms, 0.5), quantile(between_ms, 0.99));
   if (has_wrk) {
     std::printf("%s", wrk.out.c_str());
     EXPECT_EQ(wrk.exit_code, 0) << wrk.err;
@@ -177,7 +185,8 @@ TEST_F(LoadTest, ALongPromptBesideAStream) {
         prompt = std::thread([&, i] {
           std::string text = std::to_string(i);
           for (int word = 0; word < 380; ++word) text += " the";
-          const auto answer = RawClient(port_).post("/v1/completions", R"({"prompt": ")" + text + R"(", "max_tokens": 1})");
+          const auto answer =
+              RawClient(port_).post("/v1/completions", R"({"prompt": ")" + text + R"(", "max_tokens": 1})");
           EXPECT_EQ(answer.status, 200) << answer.body;
         });
       return true;
@@ -189,12 +198,14 @@ TEST_F(LoadTest, ALongPromptBesideAStream) {
     beside.insert(beside.end(), running.between_ms.begin() + 100, running.between_ms.begin() + 140);
   }
   const double usual = quantile(beside, 0.5), late = quantile(beside, 0.99);
-  std::printf("between tokens: median %.2f ms alone; beside a prompt median %.2f ms, p99 %.2f ms, %.2f times that median\n",
-              quantile(quiet, 0.5), usual, late, late / usual);
+  std::printf(
+      "between tokens: median %.2f ms alone; beside a prompt median %.2f ms, p99 %.2f ms, %.2f times that "
+      "median\n",
+      quantile(quiet, 0.5), usual, late, late / usual);
 }
 
-// Clients of all kinds for DGQ_SOAK_SECONDS (2 unless set): afterwards there are as many threads and descriptors as before, and
-// memory has stopped growing.
+// Clients of all kinds for DGQ_SOAK_SECONDS (2 unless set): afterwards there are as many threads and
+// descriptors as before, and memory has stopped growing.
 TEST_F(LoadTest, Soak) {
   if (!dgq::test::memory_counts()) GTEST_SKIP() << "memory of a release build on its own machine only";
   const double seconds = seconds_from("DGQ_SOAK_SECONDS", 2);
@@ -205,7 +216,9 @@ TEST_F(LoadTest, Soak) {
     std::mt19937 random(seed);
     while (!stop) {
       const std::string body = request(static_cast<int>(random() % 50), 1 + random() % 60);
-      const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
+      const std::string head =
+          "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+          "\r\n\r\n";
       switch (random() % 6) {
         case 0:
           failed += !stream(body).whole;

@@ -1,4 +1,5 @@
-// The beginnings of prompts, kept and given back: the same bits as without, within the budget, over a restart.
+// The beginnings of prompts, kept and given back: the same bits as without, within the budget, over a
+// restart.
 #include "agent/prefix_cache.h"
 
 #include <gtest/gtest.h>
@@ -41,7 +42,9 @@ KvCache filled(KvType type, unsigned seed, std::size_t capacity = 128) {
   return cache;
 }
 
-std::vector<std::int32_t> tokens_of(std::size_t count, int salt = 0) { return request_of(count, 1, salt).prompt; }
+std::vector<std::int32_t> tokens_of(std::size_t count, int salt = 0) {
+  return request_of(count, 1, salt).prompt;
+}
 
 bool equal(KvCache& a, KvCache& b, std::size_t positions) {
   const auto left = a.parts(positions), right = b.parts(positions);

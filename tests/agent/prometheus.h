@@ -1,5 +1,5 @@
-// tests/agent/prometheus.h - the text format 0.0.4 as Prometheus reads it, strictly: names, labels, escapes, numbers, and what
-// must stand before what.
+// tests/agent/prometheus.h - the text format 0.0.4 as Prometheus reads it, strictly: names, labels, escapes,
+// numbers, and what must stand before what.
 #pragma once
 
 #include <map>
@@ -12,7 +12,8 @@
 namespace dgq::agent::test {
 
 // Sample (name and labels as written) -> value; `why` says what is wrong, and then there is none.
-inline std::optional<std::map<std::string, double>> parse_prometheus(const std::string& page, std::string& why) {
+inline std::optional<std::map<std::string, double>> parse_prometheus(const std::string& page,
+                                                                     std::string& why) {
   static const std::regex kHelp(R"(# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) (?:[^\\]|\\\\|\\n)*)"),
       kType(R"(# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge))"),
       kSample(

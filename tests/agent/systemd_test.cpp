@@ -58,11 +58,10 @@ TEST(ServiceManager, WithoutOneNothingHappens) {
 }
 
 TEST(ServiceManager, BrokenVariablesAreRefused) {
-  for (const auto& [name, value] : {std::pair("NOTIFY_SOCKET", std::string("relative")),
-                                    std::pair("NOTIFY_SOCKET", std::string("@")),
-                                    std::pair("NOTIFY_SOCKET", "/" + std::string(200, 'a')),
-                                    std::pair("WATCHDOG_USEC", std::string("soon")),
-                                    std::pair("WATCHDOG_USEC", std::string("-1"))}) {
+  for (const auto& [name, value] :
+       {std::pair("NOTIFY_SOCKET", std::string("relative")), std::pair("NOTIFY_SOCKET", std::string("@")),
+        std::pair("NOTIFY_SOCKET", "/" + std::string(200, 'a')),
+        std::pair("WATCHDOG_USEC", std::string("soon")), std::pair("WATCHDOG_USEC", std::string("-1"))}) {
     set(name, value);
     const auto manager = ServiceManager::from_environment();
     ASSERT_FALSE(manager) << name << "=" << value;

@@ -45,7 +45,8 @@ struct Identity {
   std::string key_pem(const char* password = nullptr) const {
     return pem([&](BIO* to) {
       ::PEM_write_bio_PKCS8PrivateKey(to, key.get(), password ? ::EVP_aes_128_cbc() : nullptr, password,
-                                      password ? static_cast<int>(std::strlen(password)) : 0, nullptr, nullptr);
+                                      password ? static_cast<int>(std::strlen(password)) : 0, nullptr,
+                                      nullptr);
     });
   }
   void write(const std::filesystem::path& certificate_file, const std::filesystem::path& key_file) const {
@@ -89,7 +90,8 @@ class TlsClient {
   const char* version() const { return ::SSL_get_version(ssl_.get()); }
 
   bool send(const std::string& bytes) {
-    return ::SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) == static_cast<int>(bytes.size());
+    return ::SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) ==
+           static_cast<int>(bytes.size());
   }
   // Until the text has come; false: the server closed first.
   bool read_until(const std::string& text) {

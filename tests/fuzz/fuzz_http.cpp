@@ -15,16 +15,18 @@ struct Fixture {
     return limits;
   }
   Fixture()
-      : server(limits(),
-               [](const dgq::agent::HttpRequest& request, const std::shared_ptr<dgq::agent::HttpReply>& reply) {
-                 if (request.body.size() > 1024 || request.path.find('?') != request.path.npos) std::abort();
-                 if (request.method == "GET") {
-                   reply->begin_events();
-                   reply->event(request.path);
-                   return reply->end_events();
-                 }
-                 reply->send(200, "text/plain", request.body);
-               }, 1) {
+      : server(
+            limits(),
+            [](const dgq::agent::HttpRequest& request, const std::shared_ptr<dgq::agent::HttpReply>& reply) {
+              if (request.body.size() > 1024 || request.path.find('?') != request.path.npos) std::abort();
+              if (request.method == "GET") {
+                reply->begin_events();
+                reply->event(request.path);
+                return reply->end_events();
+              }
+              reply->send(200, "text/plain", request.body);
+            },
+            1) {
     std::string pattern = (std::filesystem::temp_directory_path() / "dgq-fuzz-XXXXXX").string();
     socket = std::filesystem::path(::mkdtemp(pattern.data())) / "s";
     if (!server.listen_unix(socket, 0600)) std::abort();

@@ -1,5 +1,5 @@
-// Any bytes as a saved prefix cache, with the digest that belongs to them: it is taken, or refused with nothing changed, and what
-// is taken can be saved and given back.
+// Any bytes as a saved prefix cache, with the digest that belongs to them: it is taken, or refused with
+// nothing changed, and what is taken can be saved and given back.
 #include <cstdlib>
 
 #include "agent/prefix_cache.h"

@@ -265,7 +265,8 @@ void safetensors(const Corpus& corpus) {
   corpus.add("fuzz_safetensors", "header_100_mb", little_endian<std::uint64_t>(100'000'000) + a + "}");
 }
 
-// agent/prefix_cache.cpp has the format; without the digest, which the target adds. Blocks of 512 bytes, as its model has.
+// agent/prefix_cache.cpp has the format; without the digest, which the target adds. Blocks of 512 bytes, as
+// its model has.
 void prefix_caches(const Corpus& corpus) {
   const auto file = [](std::initializer_list<std::int64_t> parents) {
     std::string bytes = "DGQKVPFX" + little_endian<std::uint32_t>(1) + little_endian<std::uint32_t>(1) +
