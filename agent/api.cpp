@@ -4,11 +4,18 @@
 
 #include "agent/completion_reply.h"
 #include "agent/metrics.h"
+#include "agent/status_page.h"
 
 namespace dgq::agent {
 namespace {
 
 constexpr const char* kJson = "application/json";
+
+// Browsers say where a page is from when it sends something, and no page can change that.
+bool is_of_this_site(const HttpRequest& request) {
+  const std::string_view origin = request.origin;
+  return origin.empty() || origin == "http://" + request.host || origin == "https://" + request.host;
+}
 
 void send_json(HttpReply& reply, const Json& json) { reply.send(200, kJson, dump(json)); }
 
@@ -21,17 +28,33 @@ struct Api::Route {
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"GET", "/health", &Api::health, true},       {"GET", "/metrics", &Api::metrics},
-    {"GET", "/v1/models", &Api::list_models},     {"POST", "/v1/completions", &Api::complete},
-    {"POST", "/v1/chat/completions", &Api::chat}, {"POST", "/tokenize", &Api::tokenize},
-    {"POST", "/detokenize", &Api::detokenize},
+    {"GET", "/health", &Api::health, true},      {"GET", "/status", &Api::status, true},
+    {"GET", "/metrics", &Api::metrics},          {"GET", "/v1/models", &Api::list_models},
+    {"POST", "/v1/completions", &Api::complete}, {"POST", "/v1/chat/completions", &Api::chat},
+    {"POST", "/tokenize", &Api::tokenize},       {"POST", "/detokenize", &Api::detokenize},
 };
+
+void Api::use_tokens(std::optional<BearerTokens> tokens) {
+  auto shared = tokens ? std::make_shared<const BearerTokens>(std::move(*tokens)) : nullptr;
+  const std::lock_guard lock(mutex_);
+  tokens_ = std::move(shared);
+}
+
+std::shared_ptr<const BearerTokens> Api::tokens() {
+  const std::lock_guard lock(mutex_);
+  return tokens_;
+}
 
 void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
   const Route* route = nullptr;
   for (const Route& candidate : kRoutes)
     if (request.path == candidate.path) route = &candidate;
-  if (tokens_ && !(route && route->open) && !tokens_->accept(request.authorization))
+  if (!is_of_this_site(request))
+    return refuse(
+        request, reply,
+        {403, "pages of other sites may not use this server", "permission_error", {}, "cross_origin"});
+  if (const auto needed = tokens();
+      needed && !(route && route->open) && !needed->accept(request.authorization))
     return refuse(request, reply,
                   {401,
                    "a valid bearer token is needed: Authorization: Bearer TOKEN",
@@ -70,6 +93,11 @@ void Api::health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
     if (model->engine->draining())
       return reply->send(503, kJson, dump(to_json({503, "the server shuts down", "unavailable_error"})));
   send_json(*reply, {{"status", "ok"}});
+}
+
+void Api::status(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
+  const StatusPage& page = status_page();
+  reply->send(200, "text/html; charset=utf-8", page.html, page.headers);
 }
 
 void Api::metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {

@@ -21,10 +21,14 @@ Result<std::shared_ptr<ServedModel>> load_model(Registry& registry, LayerCache& 
           plan_kv(model->config(), options.kv, context, options.slots, options.kv_budget_bytes));
   report = {kernels.isa, kv, model->footprint().bytes_mapped, model->warnings()};
 
+  const auto prefix_cache =
+      options.prefix_cache_bytes == 0
+          ? nullptr
+          : std::make_shared<PrefixCache>(model->config(), kv.type, options.prefix_cache_bytes);
   auto engine =
       std::make_unique<Engine>(model->config(), model->weights(),
                                Decoder(model->config(), kernels, options.threads, model->activation_block()),
-                               EngineOptions{kv, options.queue, options.prefill_rows});
+                               EngineOptions{kv, options.queue, options.prefill_rows, prefix_cache});
   const VersionInfo& version = model->version();
   return std::make_shared<ServedModel>(ServedModel{reference, version.digest.hex(), version.created_unix_s,
                                                    model, &model->config(), std::move(tokenizer),

@@ -265,6 +265,24 @@ void safetensors(const Corpus& corpus) {
   corpus.add("fuzz_safetensors", "header_100_mb", little_endian<std::uint64_t>(100'000'000) + a + "}");
 }
 
+// agent/prefix_cache.cpp has the format; without the digest, which the target adds. Blocks of 512 bytes, as
+// its model has.
+void prefix_caches(const Corpus& corpus) {
+  const auto file = [](std::initializer_list<std::int64_t> parents) {
+    std::string bytes = "DGQKVPFX" + little_endian<std::uint32_t>(1) + little_endian<std::uint32_t>(1) +
+                        std::string(32, '\0') + little_endian<std::uint64_t>(32) +
+                        little_endian<std::uint64_t>(512) + little_endian<std::uint64_t>(parents.size());
+    for (const std::int64_t parent : parents)
+      bytes += little_endian(parent) + std::string(32 * sizeof(std::int32_t), '\0') + std::string(512, '\1');
+    return bytes;
+  };
+  corpus.add("fuzz_prefix_cache", "empty", file({}));
+  corpus.add("fuzz_prefix_cache", "chain", file({-1, 0, 1}));
+  corpus.add("fuzz_prefix_cache", "twice", file({-1, -1}));
+  corpus.add("fuzz_prefix_cache", "itself", file({-1, 1}));
+  corpus.add("fuzz_prefix_cache", "count_huge", with(file({-1}), 64, ~std::uint64_t{0}));
+}
+
 }  // namespace
 }  // namespace dgq::test
 
@@ -275,6 +293,6 @@ int main(int count, char** arguments) {
   }
   const dgq::test::Corpus corpus(arguments[1]);
   for (const auto make : {dgq::test::chunks, dgq::test::bundles, dgq::test::layer_blobs, dgq::test::ggufs,
-                          dgq::test::safetensors})
+                          dgq::test::safetensors, dgq::test::prefix_caches})
     make(corpus);
 }
