@@ -172,16 +172,16 @@ class Run {
               static_cast<double>(done_++) / static_cast<double>(total_));
     const bool reads = row.operation != Operation::quantize_rows;  // its input is in a cache, as in a decoder
     const bool multiplies = reads && row.operation != Operation::gemm_f32;
-    std::vector<double> seconds, of_read, of_multiply_add;
+    std::vector<double> of_read, of_multiply_add;
     for (int i = 0; i < options_.repetitions; ++i) {
       const double read = reads ? limits_.read_now(options_.threads) : 0;
       const double multiply_adds = multiplies ? limits_.multiply_adds_now(row.isa) : 0;
       const double taken = seconds_per_call(options_.min_time_s, operation);
-      seconds.push_back(taken);
+      row.samples_s.push_back(taken);
       of_read.push_back(read > 0 ? bytes / taken / read : 0);
       of_multiply_add.push_back(multiply_adds > 0 ? macs / taken / multiply_adds : 0);
     }
-    row.seconds = median(seconds);
+    row.seconds = median(row.samples_s);
     row.bytes_per_s = bytes / row.seconds;
     row.macs_per_s = macs / row.seconds;
     row.of_read = median(of_read);

@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "bench/kernel_bench.h"
-#include "bench/memory.h"
+#include "bench/make_run.h"
 #include "bench/shapes.h"
 #include "bench/statistics.h"
 #include "kernels/cpu.h"
 #include "tools/cmd_bench.h"
+#include "tools/run_output.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
@@ -19,7 +19,7 @@ constexpr std::size_t kMaxRows = 65536;
 constexpr const char* kExamples =
     "  dgq bench kernels\n"
     "  dgq bench kernels --shape llama2-7b --threads 1 --weights w4 --m 1,512\n"
-    "  dgq bench kernels --n 4096 --k 11008 --m 1 --group 32 --json\n"
+    "  dgq bench kernels --n 4096 --k 11008 --m 1 --group 32 --output csv\n"
     "  dgq bench kernels --isa ref --m 1\n";
 
 void add_options(Options& options) {
@@ -43,11 +43,9 @@ void add_options(Options& options) {
       ("min-time", po::value<double>()->default_value(0.05, "0.05")->value_name("S"),
        "seconds of one repetition")  //
       ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
-       "repetitions; the median counts")  //
-      ("cold-mib", po::value<std::size_t>()->value_name("MIB"),
-       "memory that calls go through, so that weights are in no cache (default: twice the last-level "
-       "cache, at least 256, at most half of what is available)")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+       "repetitions; the median counts");
+  add_cold_option(options);
+  add_output_options(options, true);
 }
 
 Result<std::vector<bench::KernelCase>> read_cases(const Options& options) {
@@ -93,16 +91,7 @@ Result<bench::KernelBenchOptions> read_options(const Options& options) {
   chosen.min_time_s = options.get<double>("min-time");
   if (!(chosen.min_time_s > 0 && chosen.min_time_s <= 60))
     return Error{Errc::invalid, "--min-time must be above 0 and at most 60 seconds"};
-  if (options.has("cold-mib")) {
-    constexpr std::size_t kMost = std::size_t{1} << 20;  // 1 TiB
-    const auto mib = options.get<std::size_t>("cold-mib");
-    if (mib < 1 || mib > kMost)
-      return Error{Errc::invalid, "--cold-mib must be from 1 to " + std::to_string(kMost)};
-    chosen.cold_bytes = mib << 20;
-  } else {
-    DGQ_TRY(const std::uint64_t available, bench::available_memory_bytes());
-    chosen.cold_bytes = std::min<std::size_t>(bench::cold_bytes(), available / 2);
-  }
+  DGQ_TRY(chosen.cold_bytes, cold_option(options));
   return chosen;
 }
 
@@ -158,44 +147,6 @@ void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
   }
 }
 
-void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
-                const bench::KernelBenchReport& report) {
-  OrderedJson read = OrderedJson::array(), ceilings = OrderedJson::array(), rows = OrderedJson::array();
-  for (const bench::ReadLimit& limit : report.read)
-    read.push_back({{"threads", limit.threads},
-                    {"gb_per_s", bench::median(limit.bytes_per_s) * 1e-9},
-                    {"samples_bytes_per_s", limit.bytes_per_s}});
-  for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
-    ceilings.push_back({{"isa", limit.isa},
-                        {"instructions", limit.instructions},
-                        {"gmac_per_s", bench::median(limit.macs_per_s) * 1e-9},
-                        {"samples_macs_per_s", limit.macs_per_s}});
-  for (const bench::KernelBenchRow& row : report.rows)
-    rows.push_back({{"operation", bench::name_of(row.operation)},
-                    {"isa", row.isa},
-                    {"linear", row.linear},
-                    {"m", row.m},
-                    {"n", row.n},
-                    {"k", row.k},
-                    {"seconds", row.seconds},
-                    {"gb_per_s", row.bytes_per_s * 1e-9},
-                    {"of_read", row.of_read},
-                    {"gmac_per_s", row.macs_per_s * 1e-9},
-                    {"of_multiply_add", row.of_multiply_add}});
-  const OrderedJson json = {{"cpu", cpu_name()},
-                            {"architecture", kArchitecture},
-                            {"features", feature_names(cpu_features())},
-                            {"compiler", __VERSION__},
-                            {"threads", options.threads},
-                            {"group", options.group},
-                            {"cold_bytes", report.cold_bytes},
-                            {"equal_to_ref", compared},
-                            {"read", std::move(read)},
-                            {"multiply_add", std::move(ceilings)},
-                            {"rows", std::move(rows)}};
-  std::printf("%s\n", json.dump(2).c_str());
-}
-
 }  // namespace
 
 Result<int> bench_kernels(const Arguments& arguments) {
@@ -214,8 +165,10 @@ Result<int> bench_kernels(const Arguments& arguments) {
   if (!go_on) return 0;
   DGQ_TRY(const auto cases, read_cases(options));
   DGQ_TRY(const bench::KernelBenchOptions chosen, read_options(options));
+  DGQ_CHECK(output_format(options));
   const bench::KernelRows runnable = bench::runnable_rows();
   DGQ_TRY(const bench::KernelRows rows, choose_rows(options, runnable));
+  bench::RunRecorder recorder("kernels");
   Progress progress;
   progress.update("checking against ref", 0);
   DGQ_TRY(const std::size_t compared, bench::check_against_ref(runnable));
@@ -223,7 +176,15 @@ Result<int> bench_kernels(const Arguments& arguments) {
           bench::bench_kernels(rows, cases, chosen,
                                [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
-  options.get<bool>("json") ? print_json(chosen, compared, report) : print_table(chosen, compared, report);
+  const Json settings = {{"group", chosen.group},
+                         {"act_block", chosen.act_block == 0 ? Json("row") : Json(chosen.act_block)},
+                         {"cold_bytes", report.cold_bytes},
+                         {"min_time_s", chosen.min_time_s},
+                         {"equal_to_ref", compared}};
+  const bench::Run run =
+      recorder.finish(settings, bench::limits_of(report.read, report.multiply_adds),
+                      bench::rows_of(report, {{"n_threads", chosen.threads}, {"group", chosen.group}}));
+  DGQ_CHECK(deliver(options, run, [&] { print_table(chosen, compared, report); }));
   return 0;
 }
 
