@@ -26,7 +26,7 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(ends[0]), Fd(ends[1])};
 }
 
-Result<pid_t> spawn(const std::vector<std::string>& words, const Pipe& out, const Pipe& err) {
+Result<pid_t> spawn(const std::vector<std::string>& words, const Fd& out, const Fd& err) {
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
@@ -35,8 +35,8 @@ Result<pid_t> spawn(const std::vector<std::string>& words, const Pipe& out, cons
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawnattr_init(&attributes);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, out.write.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, err.write.get(), STDERR_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, out.get(), STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, err.get(), STDERR_FILENO);
   sigset_t usual;  // this program ignores SIGPIPE, others need not
   ::sigemptyset(&usual);
   ::sigaddset(&usual, SIGPIPE);
@@ -84,7 +84,7 @@ std::string last_line(std::string text) {
 Result<std::string> run_program(const std::vector<std::string>& words, std::size_t most_bytes) {
   DGQ_TRY(Pipe out, make_pipe());
   DGQ_TRY(Pipe err, make_pipe());
-  DGQ_TRY(const pid_t child, spawn(words, out, err));
+  DGQ_TRY(const pid_t child, spawn(words, out.write, err.write));
   out.write = Fd();
   err.write = Fd();
   std::string text, last;
@@ -102,6 +102,25 @@ Result<std::string> run_program(const std::vector<std::string>& words, std::size
                    (WIFEXITED(status) ? " failed with exit code " + std::to_string(WEXITSTATUS(status))
                                       : " was killed by signal " + std::to_string(WTERMSIG(status))) +
                    (line.empty() ? "" : ": " + line)};
+}
+
+Result<RunningProgram> RunningProgram::start(const std::vector<std::string>& words, const std::string& log) {
+  const Fd file(::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file) return errno_error("create", log, errno);
+  DGQ_TRY(const pid_t child, spawn(words, file, file));
+  return RunningProgram(child);
+}
+
+bool RunningProgram::ended() {
+  if (child_ != 0 && ::waitpid(child_, nullptr, WNOHANG) == child_) child_ = 0;
+  return child_ == 0;
+}
+
+RunningProgram::~RunningProgram() {
+  if (ended()) return;
+  ::kill(child_, SIGTERM);
+  while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 }  // namespace dgq::bench

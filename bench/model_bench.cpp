@@ -164,13 +164,16 @@ Result<ModelBenchReport> bench_model(const BenchedModel& model, const ModelBench
     for (int run = 0; run <= options.repetitions; ++run, ++done) {  // the first warms up
       progress(row.test() + ", " + std::to_string(row.threads) + " thread(s)",
                static_cast<double>(done) / static_cast<double>(runs));
+      if (options.turn && run > 0) DGQ_CHECK(run_once(session, row.prompt, test_tokens));
       DGQ_TRY(const double seconds, run_once(session, row.prompt, test_tokens));
-      if (energy) {
+      if (energy && !options.turn) {  // others take energy as well
         const double now = energy->joules();
         if (run == 0) before = now;
         row.joules = now - before;
       }
-      if (run > 0) row.tokens_per_s.push_back(static_cast<double>(row.tokens()) / seconds);
+      if (run == 0) continue;
+      row.tokens_per_s.push_back(static_cast<double>(row.tokens()) / seconds);
+      if (options.turn) options.turn(row);
     }
   }
   report.read = std::move(limits.read);

@@ -5,6 +5,7 @@
 // measured right before each test, before its warm-up run.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@
 
 namespace dgq::bench {
 
+struct ModelBenchRow;
+
 struct ModelBenchOptions {
   std::size_t prompt = 512, generate = 64;  // tokens of the two tests; 0 leaves one out
   int repetitions = 5;
@@ -27,6 +30,8 @@ struct ModelBenchOptions {
   std::size_t act_block = kActBlock;  // or 0: one activation scale per row
   KvType kv = KvType::int8;
   std::size_t cold_bytes = std::size_t{256} << 20;  // that the limit of reading is measured on
+  // Called after every repetition, when others measure the same test in turns; then each repetition has a warm-up run.
+  std::function<void(const ModelBenchRow&)> turn = {};
 };
 
 struct BenchedModel {

@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
      bench_kernels},
     {"model", "tokens per second of a synthetic model, in the columns of llama-bench", bench_model},
     {"registry", "the registry, beside a plain copy and SHA-256 of the same bytes", bench_registry},
+    {"agent", "load on an agent: tokens per second, time to first token, between tokens", bench_agent},
     {"runs", "list the runs that the registry keeps", bench_runs},
     {"show", "print a run again, as a table, CSV, JSON or SQL", bench_show},
     {"export", "write runs into one file, for another registry", bench_export},

@@ -13,6 +13,7 @@ namespace dgq::tools {
 Result<int> bench_kernels(const Arguments& arguments);
 Result<int> bench_model(const Arguments& arguments);
 Result<int> bench_registry(const Arguments& arguments);
+Result<int> bench_agent(const Arguments& arguments);
 Result<int> bench_runs(const Arguments& arguments);  // tools/cmd_bench_runs.cpp
 Result<int> bench_show(const Arguments& arguments);
 Result<int> bench_export(const Arguments& arguments);

@@ -1,9 +1,12 @@
 // tools/cmd_bench_model.cpp - `dgq bench model`: prefill and decode of a model, in the columns of llama-bench.
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
+#include <sstream>
 
 #include "bench/make_run.h"
 #include "bench/memory.h"
+#include "bench/peer.h"
 #include "bench/shapes.h"
 #include "bench/statistics.h"
 #include "bench/synthetic_model.h"
@@ -21,6 +24,7 @@ constexpr const char* kExamples =
     "  dgq bench model --shape llama2-7b --threads 1,2,4 --repetitions 3\n"
     "  dgq bench model --shape models/demo/config.json --prompt 0 --gen 128 --output csv\n"
     "  dgq bench model --model demo --registry demo.db\n"
+    "  dgq bench model --shape llama2-7b --peer llama-bench=/opt/llama.cpp/llama-bench --peer-model 7b-Q4_0.gguf\n"
     "  DGQ_ISA=ref dgq bench model --shape smollm2-135m\n";
 
 // In the order of bench::Recipe::Fine.
@@ -57,6 +61,12 @@ void add_options(Options& options) {
        "KV cache: int8 or f32")  //
       ("watts", po::value<double>()->value_name("W"),
        "power of the whole machine under this load, for joules per token where nothing can be read");
+  options.named.add_options()  //
+      ("peer", po::value<std::vector<std::string>>()->value_name("NAME=PATH"),
+       "a llama-bench (of llama.cpp or ik_llama.cpp) that takes turns; may be repeated")  //
+      ("peer-model", po::value<std::vector<std::string>>()->value_name("FILE.gguf"),
+       "what it runs; one for all peers, or one for each")  //
+      ("peer-args", po::value<std::string>()->value_name("WORDS"), "more for its command line: \"-fa 1\"");
   add_cold_option(options);
   add_output_options(options, true);
   options.named.add_options()("cache", po::value<std::string>()->value_name("DIR"),
@@ -84,6 +94,27 @@ Result<bench::Recipe> read_recipe(const Options& options) {
   DGQ_TRY(const std::size_t head, one_of(options, "head", kHeads));
   recipe.head = static_cast<bench::Recipe::Head>(head);
   return recipe;
+}
+
+Result<bench::Peers> read_peers(const Options& options) {
+  std::vector<bench::Peer> peers;
+  using Words = std::vector<std::string>;
+  const Words named = options.has("peer") ? options.get<Words>("peer") : Words();
+  const Words models = options.has("peer-model") ? options.get<Words>("peer-model") : Words();
+  if (named.empty() != models.empty()) return Error{Errc::invalid, "--peer and --peer-model belong together"};
+  if (models.size() > 1 && models.size() != named.size())
+    return Error{Errc::invalid, "give --peer-model once, or once for each --peer"};
+  std::istringstream words(options.has("peer-args") ? options.get<std::string>("peer-args") : "");
+  const Words more{std::istream_iterator<std::string>(words), {}};
+  for (std::size_t i = 0; i < named.size(); ++i) {
+    const std::size_t equals = named[i].find('=');
+    if (equals == 0 || equals == named[i].npos || equals + 1 == named[i].size())
+      return Error{Errc::invalid, "--peer takes NAME=PATH, such as llama-bench=/opt/llama.cpp/llama-bench, not '" +
+                                      named[i] + "'"};
+    peers.push_back({named[i].substr(0, equals), named[i].substr(equals + 1),
+                     models.size() == 1 ? models[0] : models[i], more});
+  }
+  return bench::Peers(std::move(peers));
 }
 
 // What is measured, and what a run says of it.
@@ -206,7 +237,9 @@ Result<int> bench_model(const Arguments& arguments) {
   if (options.has("shape") == options.has("model"))
     return Error{Errc::invalid, "give --shape NAME (see --list-shapes) or --model NAME[:TAG]"};
   DGQ_CHECK(output_format(options));
-  DGQ_TRY(const bench::ModelBenchOptions chosen, read_options(options));
+  DGQ_TRY(bench::ModelBenchOptions chosen, read_options(options));
+  DGQ_TRY(bench::Peers peers, read_peers(options));
+  if (!peers.empty()) chosen.turn = [&](const bench::ModelBenchRow& row) { peers.take_turn(row); };
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
   DGQ_TRY(const std::optional<double> watts, watts_option(options));
   auto energy = bench::EnergyMeter::open(watts);
@@ -225,6 +258,10 @@ Result<int> bench_model(const Arguments& arguments) {
     row.figures["bits_per_weight"] =
         8 * static_cast<double>(measured.size.bytes) / static_cast<double>(measured.size.parameters);
   }
+  for (bench::RunRow& row : peers.rows(measured.name)) rows.push_back(std::move(row));
+  for (const std::string& fault : peers.faults())
+    std::fprintf(stderr, "%s; going on without it\n", one_line(fault).c_str());
+  if (!peers.faults().empty()) measured.settings["peers_missing"] = peers.faults().front();
   measured.settings.update(bench::kernel_settings(kernels));
   measured.settings["type_kv"] = chosen.kv == KvType::f32 ? "f32" : "int8";
   measured.settings["repetitions"] = chosen.repetitions;
