@@ -83,7 +83,9 @@ class Events {
     if (const Json usage = json->value("usage", Json()); usage.is_object())
       if (const auto tokens = json_int(usage, "completion_tokens", 0, 1 << 24, "usage"))
         stream_.tokens = static_cast<std::size_t>(*tokens);
-    if (const Json choices = json->value("choices", Json()); choices.is_array() && !choices.empty())
+    const Json choices = json->value("choices", Json());
+    if (choices.is_array() && !choices.empty() && choices[0].is_object() &&
+        choices[0].value("text", Json()) != Json(""))  // the last one only says why it is the last
       stream_.events.push_back(now);
     if (const Json error = json->value("error", Json()); error.is_object())
       stream_.error = Error{Errc::unsupported, "the agent broke off: " + error.value("message", std::string())};

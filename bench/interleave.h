@@ -12,7 +12,7 @@ namespace dgq::bench {
 // Command lines that print one run as JSON each (dgq bench ... --json --no-save), the program first.
 struct InterleavePlan {
   std::vector<std::string> a, b;
-  int rounds = 20;
+  int rounds = 40;
 };
 
 // The two runs, with the samples of all rounds in order and a session in common. Errors name the side.

@@ -19,6 +19,9 @@ Result<int> bench_show(const Arguments& arguments);
 Result<int> bench_export(const Arguments& arguments);
 Result<int> bench_remove(const Arguments& arguments);
 
+// `dgq bench kernels --instructions`, with the options of dgq bench kernels.
+Result<int> bench_instructions(const Options& options);
+
 // A file of runs into a registry.
 struct ImportedRuns {
   std::size_t runs, added;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "bench/instructions.h"
 #include "bench/make_run.h"
 #include "bench/shapes.h"
 #include "bench/statistics.h"
@@ -20,7 +21,8 @@ constexpr const char* kExamples =
     "  dgq bench kernels\n"
     "  dgq bench kernels --shape llama2-7b --threads 1 --weights w4 --m 1,512\n"
     "  dgq bench kernels --n 4096 --k 11008 --m 1 --group 32 --output csv\n"
-    "  dgq bench kernels --isa ref --m 1\n";
+    "  dgq bench kernels --isa ref --m 1\n"
+    "  dgq bench kernels --instructions --arm-dgq build/aarch64/tools/dgq\n";
 
 void add_options(Options& options) {
   options.named.add_options()  //
@@ -44,6 +46,17 @@ void add_options(Options& options) {
        "seconds of one repetition")  //
       ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
        "repetitions; the median counts");
+  options.named.add_options()  //
+      ("instructions", po::bool_switch(),
+       "instead of times: instructions per multiply-add, by perf or valgrind; estimates")  //
+      ("arm-dgq", po::value<std::string>()->value_name("PATH"),
+       "with --instructions: count in this 64-bit Arm build as well, under qemu")  //
+      ("qemu", po::value<std::string>()->default_value("qemu-aarch64-static -cpu max")->value_name("WORDS"),
+       "how to start it")  //
+      ("arm-loops", po::value<std::string>()->value_name("FILE"),
+       "with --instructions: add what tools/arm_loops --json has written")  //
+      ("calls", po::value<std::size_t>()->value_name("N"),
+       "only call the one kernel so often, so that a tool outside can count");
   add_cold_option(options);
   add_output_options(options, true);
 }
@@ -110,6 +123,18 @@ Result<bench::KernelRows> choose_rows(const Options& options, const bench::Kerne
   return rows;
 }
 
+Result<int> only_call(const Options& options, const std::vector<bench::KernelCase>& cases) {
+  constexpr std::size_t kMost = 1'000'000;
+  const auto calls = options.get<std::size_t>("calls");
+  if (calls < 1 || calls > kMost || !options.has("isa") || !options.has("n") || !options.has("weights") ||
+      cases.size() != 1 || cases[0].m.size() != 1)
+    return Error{Errc::invalid, "--calls wants one kernel: --isa, --n, --k, --weights and one --m"};
+  DGQ_TRY(const Kernels kernels, select_kernels(options.get<std::string>("isa")));
+  DGQ_TRY(const std::size_t group, group_option(options));
+  bench::call_kernel(cases[0], group, kernels, calls);
+  return 0;
+}
+
 std::string fraction(double value) {
   char text[16] = "-";
   if (value > 0) std::snprintf(text, sizeof text, "%.0f%%", 100 * value);
@@ -163,9 +188,11 @@ Result<int> bench_kernels(const Arguments& arguments) {
   add_options(options);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
-  DGQ_TRY(const auto cases, read_cases(options));
-  DGQ_TRY(const bench::KernelBenchOptions chosen, read_options(options));
   DGQ_CHECK(output_format(options));
+  if (options.get<bool>("instructions")) return bench_instructions(options);
+  DGQ_TRY(const auto cases, read_cases(options));
+  if (options.has("calls")) return only_call(options, cases);
+  DGQ_TRY(const bench::KernelBenchOptions chosen, read_options(options));
   const bench::KernelRows runnable = bench::runnable_rows();
   DGQ_TRY(const bench::KernelRows rows, choose_rows(options, runnable));
   bench::RunRecorder recorder("kernels");

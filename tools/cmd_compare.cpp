@@ -171,7 +171,7 @@ Result<int> run_compare(const Arguments& arguments) {
       "  dgq compare old.dgqr new.dgqr --fail-if-slower 5%\n"
       "  dgq compare lab.db#latest board.db#latest --json\n"
       "  dgq compare --interleave ./dgq-before ./dgq-after -- model --shape llama-3.2-1b --gen 32\n"
-      "  dgq compare --interleave smollm2-135m qwen2.5-0.5b --rounds 40\n",
+      "  dgq compare --interleave smollm2-135m qwen2.5-0.5b --rounds 60\n",
       {},
       {},
       {}};
@@ -180,7 +180,7 @@ Result<int> run_compare(const Arguments& arguments) {
       ("fail-if-slower", po::value<std::string>()->value_name("PERCENT"),
        "exit code 1 when something is significantly slower than A by more than this")    //
       ("interleave", po::bool_switch(), "run A and B now, in turns")                     //
-      ("rounds", po::value<int>()->default_value(20)->value_name("N"), "with --interleave: turns of each")  //
+      ("rounds", po::value<int>()->default_value(40)->value_name("N"), "with --interleave: turns of each")  //
       ("no-save", po::bool_switch(), "with --interleave: do not keep the runs in the registry")  //
       ("json", po::bool_switch(), "print one JSON object");
   add_registry_option(options);

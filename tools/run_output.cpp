@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "bench/run_entries.h"
 #include "bench/significance.h"
 #include "bench/statistics.h"
 #include "registry/runs.h"
@@ -66,13 +67,6 @@ std::string quoted(const std::string& text, char quote) {
   std::string out(1, quote);
   for (const char c : text) out += c == quote ? std::string(2, quote) : std::string(1, c);
   return out + quote;
-}
-
-std::string what(const RunRow& row) {
-  std::string words;
-  for (const auto& [key, value] : row.of.items())
-    words += (words.empty() ? "" : ", ") + key + " " + text_of(value);
-  return one_line(words);
 }
 
 Result<void> save(const Options& options, const Run& run) {
@@ -147,7 +141,7 @@ void print_rows(const Run& run) {
   for (const RunRow& row : run.rows) {
     const std::vector<double> counted = row.counted();
     const bench::Interval interval = bench::median_interval(counted);
-    table.add({what(row), short_number(bench::median(counted)),
+    table.add({one_line(bench::name_of(row)), short_number(bench::median(counted)),
                short_number(interval.low) + " to " + short_number(interval.high), one_line(row.unit),
                std::to_string(counted.size())});
   }

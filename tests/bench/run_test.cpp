@@ -1,0 +1,122 @@
+#include "bench/run.h"
+
+#include <gtest/gtest.h>
+
+#include "bench/peer.h"
+#include "bench/instructions.h"
+
+namespace dgq::bench {
+namespace {
+
+Run some_run() {
+  Run run;
+  run.kind = "model";
+  run.tool = "dgq 0.1.0";
+  run.started_unix_s = 1'700'000'000;
+  run.seconds = 2.5;
+  run.machine = {{"cpu", "Test CPU"}, {"governor", nullptr}, {"unknown", {{"governor", "no such file"}}}};
+  run.settings = {{"isa", "ref"}};
+  RunRow row;
+  row.of = {{"test", "tg8"}, {"n_threads", 2}};
+  row.unit = "tokens/s";
+  row.samples = {1.5, 2.5, 1.0 / 3};
+  row.figures = {{"of_read", nullptr}};
+  run.rows = {row};
+  return run;
+}
+
+TEST(Run, SurvivesItsText) {
+  const Run run = some_run();
+  const auto again = parse_run(run_text(run), "text");
+  ASSERT_TRUE(again) << again.error().what;
+  EXPECT_EQ(run_text(*again), run_text(run));
+  EXPECT_EQ(run_digest(*again), run_digest(run));
+  EXPECT_EQ(again->rows[0].samples, run.rows[0].samples);
+  const auto file = parse_runs_file(runs_file({run, *again}), "file");
+  ASSERT_TRUE(file) << file.error().what;
+  ASSERT_EQ(file->size(), 2u);
+  EXPECT_EQ(run_text((*file)[1]), run_text(run));
+  EXPECT_TRUE(parse_runs_file(runs_file({}), "file"));
+}
+
+TEST(Run, WhatIsNoRunIsRefusedInALine) {
+  const std::string good = run_text(some_run());
+  const auto refused = [](const std::string& text, Errc code, const char* words) {
+    const auto run = parse_run(text, "x.json");
+    ASSERT_FALSE(run) << text;
+    EXPECT_EQ(run.error().code, code) << run.error().what;
+    EXPECT_NE(run.error().what.find(words), std::string::npos) << run.error().what;
+  };
+  const auto with = [&](const char* key, const Json& value) {
+    Json json = Json::parse(good);
+    json[key] = value;
+    return json.dump();
+  };
+  refused("", Errc::corrupt, "JSON");
+  refused(good.substr(0, good.size() / 2), Errc::corrupt, "JSON");
+  refused("{}", Errc::corrupt, "not a run");
+  refused("[1]", Errc::corrupt, "not a run");
+  refused(with("format_version", 2), Errc::unsupported, "newer dgq");
+  refused(with("kind", 7), Errc::corrupt, "kind");
+  refused(with("rows", 7), Errc::corrupt, "rows");
+  refused(with("settings", {{"a", {1}}}), Errc::corrupt, "settings");
+  for (const Json& samples : {Json::array(), Json{"x"}, Json{nullptr}, Json(7)})
+    refused(with("rows", {{{"of", Json::object()}, {"unit", "s"}, {"better", "less"}, {"samples", samples}}}),
+            Errc::corrupt, "samples");
+}
+
+TEST(Run, FilesThatAreCutOrChangedAreFound) {
+  const std::string good = runs_file({some_run(), some_run()});
+  for (std::size_t size = 0; size < good.size(); size += 7) {
+    const auto runs = parse_runs_file(good.substr(0, size), "x.dgqr");
+    ASSERT_FALSE(runs) << size;
+    EXPECT_EQ(runs.error().code, Errc::corrupt) << runs.error().what;
+  }
+  for (std::size_t at = 0; at < good.size(); at += 5) {
+    std::string changed = good;
+    changed[at] ^= 1;
+    EXPECT_FALSE(parse_runs_file(changed, "x.dgqr")) << at;
+  }
+  const auto newer = parse_runs_file("{\"dgq_runs\":9,\"runs\":0}\nwhatever", "x.dgqr");
+  ASSERT_FALSE(newer);
+  EXPECT_EQ(newer.error().code, Errc::unsupported);
+  EXPECT_NE(newer.error().what.find("newer dgq"), std::string::npos) << newer.error().what;
+  EXPECT_FALSE(parse_runs_file("SQLite format 3", "x.dgqr"));
+}
+
+TEST(WarmUp, LeadingSamplesFarFromTheRest) {
+  EXPECT_EQ(warm_up_of({1, 50, 51, 50, 51, 50, 51, 50}), 1u);
+  EXPECT_EQ(warm_up_of({1, 2, 51, 50, 51, 50, 51, 50}), 2u);
+  EXPECT_EQ(warm_up_of({1, 2, 3, 50, 51, 50, 51, 50}), 2u) << "a fourth at most";
+  EXPECT_EQ(warm_up_of({50, 1, 51, 50, 51, 50, 51, 50}), 0u) << "only leading ones";
+  EXPECT_EQ(warm_up_of({1, 50, 51}), 0u) << "too few to tell";
+  EXPECT_EQ(warm_up_of({7, 7, 7, 7}), 0u);
+}
+
+TEST(LlamaBench, IsRead) {
+  const char* text = R"([{"build_commit": "de3ff81", "build_number": 1, "model_type": "llama 1B Q4_0", "model_size": 729000000,
+    "model_n_params": 1235000000, "n_threads": 2, "n_prompt": 512, "n_gen": 0, "avg_ts": 195.0, "samples_ts": [194.5, 195.5]}])";
+  const auto results = parse_llama_bench(text, "llama-bench");
+  ASSERT_TRUE(results) << results.error().what;
+  EXPECT_EQ((*results)[0].model_type, "llama 1B Q4_0");
+  EXPECT_EQ((*results)[0].tokens_per_s, (std::vector<double>{194.5, 195.5}));
+  for (const char* bad : {"", "{}", "[]", "[1]", R"([{"n_threads": 2, "n_prompt": 1, "n_gen": 0}])",
+                          R"([{"n_threads": 2, "n_prompt": 1, "n_gen": 0, "samples_ts": [0]}])",
+                          R"([{"n_threads": -1, "n_prompt": 1, "n_gen": 0, "samples_ts": [1]}])"}) {
+    const auto refused = parse_llama_bench(bad, "llama-bench");
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_EQ(refused.error().what.find("llama-bench"), 0u) << refused.error().what;
+  }
+}
+
+TEST(ArmLoops, AreRead) {
+  const auto rows = parse_arm_loops(
+      R"([{"isa": "neon", "weights": "w4", "call": "decode", "core": "cortex-a53", "value": 3.1, "unit": "MAC/cycle"}])",
+      "loops");
+  ASSERT_TRUE(rows) << rows.error().what;
+  EXPECT_EQ((*rows)[0].of["by"], "llvm-mca");
+  for (const char* bad : {"{}", "[1]", "[{}]"}) EXPECT_FALSE(parse_arm_loops(bad, "loops")) << bad;
+}
+
+}  // namespace
+}  // namespace dgq::bench
