@@ -14,7 +14,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_between(Clock::time_point a, Clock::time_point b) { return std::chrono::duration<double>(b - a).count(); }
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
 
 struct Served {
   std::string name, version;
@@ -25,7 +27,8 @@ struct Served {
 Error refused(int status, const std::string& body, const HttpTarget& target) {
   const auto json = parse_json(body, "answer");
   const Json error = json && json->is_object() ? json->value("error", Json()) : Json();
-  const auto message = error.is_object() ? json_string(error, "message", "error") : Result<std::string>(Error{});
+  const auto message =
+      error.is_object() ? json_string(error, "message", "error") : Result<std::string>(Error{});
   return {Errc::unsupported, "the agent at " + target.text() + " answered " + std::to_string(status) +
                                  (message ? ": " + *message : "")};
 }
@@ -88,7 +91,9 @@ class Events {
         choices[0].value("text", Json()) != Json(""))  // the last one only says why it is the last
       stream_.events.push_back(now);
     if (const Json error = json->value("error", Json()); error.is_object())
-      stream_.error = Error{Errc::unsupported, "the agent broke off: " + error.value("message", std::string())};
+      stream_.error =
+          Error{Errc::unsupported,
+                "the agent broke off: " + error.dump(-1, ' ', false, Json::error_handler_t::replace)};
   }
   Stream& stream_;
   std::string rest_;
@@ -110,7 +115,8 @@ void run_request(HttpClient& client, const HttpTarget& target, const std::string
 
 std::string request_body(const AgentBenchOptions& options, std::int64_t vocabulary, std::mt19937& random) {
   Json prompt = Json::array();
-  for (std::size_t i = 0; i < options.prompt; ++i) prompt.push_back(random() % static_cast<std::uint32_t>(vocabulary));
+  for (std::size_t i = 0; i < options.prompt; ++i)
+    prompt.push_back(random() % static_cast<std::uint32_t>(vocabulary));
   return Json{{"prompt", std::move(prompt)},
               {"max_tokens", options.generate},
               {"ignore_eos", true},
@@ -192,7 +198,8 @@ Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, const Pro
                      {"n_gen", options.generate}};
     report.rows.push_back(row_of(of, "throughput", "tokens/s", true, std::move(level.throughput)));
     report.rows.push_back(row_of(of, "ttft", "s", false, std::move(level.ttft)));
-    if (!level.gaps.empty()) report.rows.push_back(row_of(of, "inter_token", "s", false, std::move(level.gaps)));
+    if (!level.gaps.empty())
+      report.rows.push_back(row_of(of, "inter_token", "s", false, std::move(level.gaps)));
   }
   return report;
 }

@@ -18,7 +18,9 @@ using Rows = std::vector<std::vector<std::string>>;
 std::string figure(const RunEntry& entry, const char* key) {
   return text_of(entry.row->figures.value(key, Json()));
 }
-std::string label(const RunEntry& entry, const char* key) { return text_of(entry.row->of.value(key, Json())); }
+std::string label(const RunEntry& entry, const char* key) {
+  return text_of(entry.row->of.value(key, Json()));
+}
 
 std::string percent(const RunEntry& entry, const char* key) {
   const Json value = entry.row->figures.value(key, Json());
@@ -52,11 +54,11 @@ std::string model_table(const std::vector<RunEntry>& entries) {
                     percent(entry, "of_multiply_add"), figure(entry, "joules_per_token")});
   }
   if (rows.empty()) return "";
-  return html_table("Models: medians; shares are of what the machine was measured to read and multiply",
-                    {"Model", ">Bits/weight", "Engine", ">Threads", "Test", ">Tokens/s", ">95 % interval",
-                     ">Samples", ">First token, ms", ">GB/s", ">Of read", ">GMAC/s", ">Of ceiling",
-                     ">J/token"},
-                    rows);
+  return html_table(
+      "Models: medians; shares are of what the machine was measured to read and multiply",
+      {"Model", ">Bits/weight", "Engine", ">Threads", "Test", ">Tokens/s", ">95 % interval", ">Samples",
+       ">First token, ms", ">GB/s", ">Of read", ">GMAC/s", ">Of ceiling", ">J/token"},
+      rows);
 }
 
 std::string kernel_table(const std::vector<RunEntry>& entries) {
@@ -70,8 +72,9 @@ std::string kernel_table(const std::vector<RunEntry>& entries) {
                     percent(entry, "of_multiply_add")});
   }
   if (rows.empty()) return "";
-  return html_table("Kernels: medians", {"Machine", "Operation", "ISA", "Linear", ">Rows", ">Weights", ">Threads",
-                                         ">us", ">GB/s", ">Of read", ">GMAC/s", ">Of ceiling"},
+  return html_table("Kernels: medians",
+                    {"Machine", "Operation", "ISA", "Linear", ">Rows", ">Weights", ">Threads", ">us", ">GB/s",
+                     ">Of read", ">GMAC/s", ">Of ceiling"},
                     rows);
 }
 
@@ -85,7 +88,8 @@ std::string plain_table(const std::vector<RunEntry>& entries, const char* kind, 
                     std::to_string(entry.row->counted().size())});
   }
   if (rows.empty()) return "";
-  return html_table(caption, {"What", "Model", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"}, rows);
+  return html_table(caption, {"What", "Model", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"},
+                    rows);
 }
 
 std::string estimates(const std::vector<RunEntry>& entries) {
@@ -98,18 +102,21 @@ std::string estimates(const std::vector<RunEntry>& entries) {
   }
   if (rows.empty()) return "";
   return html_paragraph(
-             "Counted or modelled, not timed: what a kernel executes, and what a model of a core makes of its inner "
+             "Counted or modelled, not timed: what a kernel executes, and what a model of a core makes of "
+             "its inner "
              "loop. Never to be put beside the speeds above.") +
-         html_table("Estimates", {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit", "By"}, rows);
+         html_table("Estimates",
+                    {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit", "By"}, rows);
 }
 
 std::string accuracy_table(const std::vector<Accuracy>& accuracy) {
   Rows rows;
   for (const Accuracy& one : accuracy)
-    rows.push_back({one.name, short_number(one.bits_per_weight), short_number(one.kld),
-                    short_number(one.kld_error, 2)});
-  return rows.empty() ? "" : html_table("Accuracy, as dgq eval compare --store kept it",
-                                        {"Model", ">Bits/weight", ">KL divergence", ">Standard error"}, rows);
+    rows.push_back(
+        {one.name, short_number(one.bits_per_weight), short_number(one.kld), short_number(one.kld_error, 2)});
+  return rows.empty() ? ""
+                      : html_table("Accuracy, as dgq eval compare --store kept it",
+                                   {"Model", ">Bits/weight", ">KL divergence", ">Standard error"}, rows);
 }
 
 std::string setups(const std::vector<Run>& runs) {
@@ -120,18 +127,18 @@ std::string setups(const std::vector<Run>& runs) {
     const Json steal = run.conditions.value("steal_share", Json());
     rows.push_back({run_digest(run).short_hex(), run.kind, utc_time(run.started_unix_s),
                     machine_name(run.machine), machine("features"),
-                    text_of(run.settings.value("isa", Json())), gigabytes(run.machine.value("memory_bytes", Json())),
-                    machine("governor"), machine("kernel"), machine("container"), machine("virtual_machine"),
-                    build("commit"), build("compiler"), build("flags"),
-                    text_of(run.conditions.value("throttled", Json())),
+                    text_of(run.settings.value("isa", Json())),
+                    gigabytes(run.machine.value("memory_bytes", Json())), machine("governor"),
+                    machine("kernel"), machine("container"), machine("virtual_machine"), build("commit"),
+                    build("compiler"), build("flags"), text_of(run.conditions.value("throttled", Json())),
                     steal.is_number() ? short_number(100 * steal.get<double>(), 3) + " %" : "-",
                     gigabytes(run.conditions.value("peak_memory_bytes", Json()))});
   }
-  return html_table("Runs; - where it could not be read",
-                    {"Run", "Kind", "Started", "Machine", "Features", "ISA", ">Memory", "Governor", "Kernel",
-                     "Container", "Virtual", "Commit", "Compiler", "Flags", ">Throttled", ">Stolen",
-                     ">Peak memory"},
-                    rows);
+  return html_table(
+      "Runs; - where it could not be read",
+      {"Run", "Kind", "Started", "Machine", "Features", "ISA", ">Memory", "Governor", "Kernel", "Container",
+       "Virtual", "Commit", "Compiler", "Flags", ">Throttled", ">Stolen", ">Peak memory"},
+      rows);
 }
 
 }  // namespace
@@ -143,11 +150,10 @@ std::string html(const std::vector<Run>& runs, const std::vector<Accuracy>& accu
     if (run.kind != "instructions") machines.insert(machine_name(run.machine));
   std::string names;
   for (const std::string& machine : machines) names += (names.empty() ? "" : "; ") + machine;
-  std::string body = html_section(
-      "Summary", html_facts({{"Runs", std::to_string(runs.size())},
-                             {"Machines", names.empty() ? "-" : names},
-                             {"Intervals", "95 % bootstrap of the median"},
-                             {"Of several runs of the same", "the latest"}}));
+  std::string body = html_section("Summary", html_facts({{"Runs", std::to_string(runs.size())},
+                                                         {"Machines", names.empty() ? "-" : names},
+                                                         {"Intervals", "95 % bootstrap of the median"},
+                                                         {"Of several runs of the same", "the latest"}}));
   body += section_of("Tokens per second", speed_plots(entries), model_table(entries));
   body += section_of("Rooflines", roofline_plots(entries), kernel_table(entries));
   body += section_of("Scaling", scaling_plots(entries));

@@ -11,7 +11,9 @@
 namespace dgq::bench {
 namespace {
 
-std::string of_text(const RunEntry& entry, const char* key) { return text_of(entry.row->of.value(key, Json())); }
+std::string of_text(const RunEntry& entry, const char* key) {
+  return text_of(entry.row->of.value(key, Json()));
+}
 
 double number_in(const Json& object, const char* key) {
   const Json value = object.value(key, Json());
@@ -92,8 +94,7 @@ std::string draw_roof(const std::string& title, Roof roof) {
 
 std::string series_name(const RunEntry& entry) {
   const Json backend = entry.row->figures.value("backend", Json());
-  const std::string engine = backend.is_string() ? backend.get<std::string>()
-                                                 : "dgq " + text_of(entry.isa());
+  const std::string engine = backend.is_string() ? backend.get<std::string>() : "dgq " + text_of(entry.isa());
   return engine + " on " + machine_name(entry.run->machine);
 }
 
@@ -122,7 +123,8 @@ std::vector<std::string> speed_plots(const std::vector<RunEntry>& entries) {
               [](const std::string& a, const std::string& b) {
                 return a.size() != b.size() ? a.size() < b.size() : a < b;
               });
-    BarChart bars{title, {}, {"tokens/s, by threads; median and 95 % interval", ScaleKind::from_zero}, {}, false};
+    BarChart bars{
+        title, {}, {"tokens/s, by threads; median and 95 % interval", ScaleKind::from_zero}, {}, false};
     for (const std::string& threads : chart.categories)
       bars.categories.push_back(threads + (threads == "1" ? " thread" : " threads"));
     for (const auto& [name, by_threads] : chart.series) {
@@ -185,11 +187,12 @@ std::vector<std::string> scaling_plots(const std::vector<RunEntry>& entries) {
                           machine_name(entry.run->machine)),
                 x("m"), gmac, {gmac, gmac});
     if (entry.run->kind == "agent" && of_text(entry, "test") == "throughput")
-      add_point(found(found(streams, "Streams: " + of_text(entry, "model")), series_name(entry)), x("streams"),
-                median_of(entry), median_interval(entry.row->counted()));
+      add_point(found(found(streams, "Streams: " + of_text(entry, "model")), series_name(entry)),
+                x("streams"), median_of(entry), median_interval(entry.row->counted()));
   }
   std::vector<std::string> plots;
-  const auto draw_all = [&](std::vector<std::pair<std::string, Series>>& charts, const Axis& x, const Axis& y) {
+  const auto draw_all = [&](std::vector<std::pair<std::string, Series>>& charts, const Axis& x,
+                            const Axis& y) {
     for (auto& [title, series] : charts) {
       std::erase_if(series, [](const auto& one) { return one.second.x.size() < 2; });
       if (!series.empty()) plots.push_back(draw_xy(title, x, y, series));

@@ -145,12 +145,12 @@ Comparison compare(const std::vector<Run>& a, const std::vector<Run>& b) {
   std::vector<const Entry*> taken;
   for (const Entry& entry : first) {
     const Entry* other = partner(entry, first, second);
-    const bool positive =
-        other && *std::min_element(entry.row->samples.begin(), entry.row->samples.end()) > 0 &&
-        *std::min_element(other->row->samples.begin(), other->row->samples.end()) > 0;
+    const bool positive = other &&
+                          *std::min_element(entry.row->samples.begin(), entry.row->samples.end()) > 0 &&
+                          *std::min_element(other->row->samples.begin(), other->row->samples.end()) > 0;
     if (!other || !positive) {
-      add_once(result.not_comparable, other ? "samples that are not above 0: " + name_of(*entry.row)
-                                            : why_alone(entry, second));
+      add_once(result.not_comparable,
+               other ? "samples that are not above 0: " + name_of(*entry.row) : why_alone(entry, second));
       continue;
     }
     taken.push_back(other);

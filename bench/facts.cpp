@@ -37,8 +37,7 @@ Result<double> Facts::number(const std::string& path) const {
   DGQ_TRY(const std::string words, text(path));
   double value = 0;
   const auto [end, error] = std::from_chars(words.data(), words.data() + words.size(), value);
-  if (error != std::errc() || !std::isfinite(value))
-    return Error{Errc::unsupported, path + " has no number"};
+  if (error != std::errc() || !std::isfinite(value)) return Error{Errc::unsupported, path + " has no number"};
   return value;
 }
 
@@ -50,7 +49,8 @@ bool Facts::exists(const std::string& path) const {
 std::vector<std::string> Facts::names(const std::string& folder, std::string_view beginning) const {
   std::vector<std::string> found;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(in(folder), error), end; !error && it != end; it.increment(error))
+  for (std::filesystem::directory_iterator it(in(folder), error), end; !error && it != end;
+       it.increment(error))
     if (std::string name = it->path().filename().string(); name.starts_with(beginning))
       found.push_back(std::move(name));
   std::sort(found.begin(), found.end(), [](const std::string& a, const std::string& b) {

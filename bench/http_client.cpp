@@ -64,8 +64,10 @@ std::optional<std::size_t> number(std::string_view text, int base) {
 }  // namespace
 
 Result<HttpTarget> HttpTarget::parse(const std::string& text) {
-  const Error wrong{Errc::invalid, "an agent is named like http://127.0.0.1:8080 (a number, or localhost) or "
-                                   "unix:/run/dgq.sock, not '" + text + "'"};
+  const Error wrong{Errc::invalid,
+                    "an agent is named like http://127.0.0.1:8080 (a number, or localhost) or "
+                    "unix:/run/dgq.sock, not '" +
+                        text + "'"};
   HttpTarget target;
   Address address;
   if (text.starts_with(kUnix)) {
@@ -114,7 +116,8 @@ Result<void> HttpClient::read_more() {
     buffer_.append(bytes, static_cast<std::size_t>(got));
     return {};
   }
-  return Error{Errc::io, where_ + (got == 0 ? " closed the connection" : std::string(": ") + std::strerror(errno))};
+  return Error{Errc::io,
+               where_ + (got == 0 ? " closed the connection" : std::string(": ") + std::strerror(errno))};
 }
 
 Result<std::string> HttpClient::line() {
@@ -149,7 +152,8 @@ Result<int> HttpClient::request(const std::string& method, const std::string& pa
     sent += static_cast<std::size_t>(count);
   }
   DGQ_TRY(const std::string first, line());
-  const auto status = first.starts_with("HTTP/1.") && first.size() > 9 ? number(first.substr(9), 10) : std::nullopt;
+  const auto status =
+      first.starts_with("HTTP/1.") && first.size() > 9 ? number(first.substr(9), 10) : std::nullopt;
   if (!status) return Error{Errc::corrupt, where_ + " does not speak HTTP"};
   std::optional<std::size_t> length = 0;
   bool chunked = false;

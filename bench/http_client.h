@@ -13,10 +13,10 @@
 namespace dgq::bench {
 
 struct HttpTarget {
-  std::string unix_path;        // or, when empty:
+  std::string unix_path;           // or, when empty:
   std::string host = "127.0.0.1";  // numeric
   std::uint16_t port = 8080;
-  std::string token;            // bearer; may be empty
+  std::string token;  // bearer; may be empty
   // "http://127.0.0.1:8080", "localhost:8080", "http://[::1]:8080", "unix:/run/dgq.sock". invalid: anything else.
   static Result<HttpTarget> parse(const std::string& text);
   std::string text() const;
@@ -29,7 +29,8 @@ class HttpClient {
   // Pieces of the body as they arrive.
   using Body = std::function<void(std::string_view)>;
   // The status. io: the connection broke, or nothing came for a minute; corrupt: no HTTP.
-  Result<int> request(const std::string& method, const std::string& path, const std::string& json, const Body& body);
+  Result<int> request(const std::string& method, const std::string& path, const std::string& json,
+                      const Body& body);
 
  private:
   HttpClient(Fd fd, std::string head, std::string where)

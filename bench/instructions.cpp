@@ -81,9 +81,9 @@ Result<double> qemu_total(const std::string& path) {
 Result<double> total_of(const OutsideCounter& counter, std::vector<std::string> words) {
   DGQ_TRY(const TemporaryFile file, TemporaryFile::make());
   const bool callgrind = counter.by == "callgrind";
-  std::vector<std::string> all =
-      callgrind ? std::vector<std::string>{"valgrind", "--tool=callgrind", "--callgrind-out-file=" + file.path()}
-                : std::vector<std::string>{};
+  std::vector<std::string> all = callgrind ? std::vector<std::string>{"valgrind", "--tool=callgrind",
+                                                                      "--callgrind-out-file=" + file.path()}
+                                           : std::vector<std::string>{};
   all.insert(all.end(), words.begin(), words.end());
   if (!callgrind) all.insert(all.begin() + 1, {"-d", "in_asm,exec,nochain", "-D", file.path()});
   DGQ_CHECK(run_program(all, kMostOutput));
@@ -120,9 +120,10 @@ Result<double> count_instructions(const std::function<void()>& work) {
   what.exclude_hv = 1;
   const Fd fd(static_cast<int>(::syscall(SYS_perf_event_open, &what, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
   if (!fd)
-    return Error{Errc::unsupported,
-                 std::string("perf counts no instructions here: ") + std::strerror(errno) +
-                     (errno == EACCES || errno == EPERM ? " (see /proc/sys/kernel/perf_event_paranoid)" : "")};
+    return Error{
+        Errc::unsupported,
+        std::string("perf counts no instructions here: ") + std::strerror(errno) +
+            (errno == EACCES || errno == EPERM ? " (see /proc/sys/kernel/perf_event_paranoid)" : "")};
   ::ioctl(fd.get(), PERF_EVENT_IOC_ENABLE, 0);
   work();
   ::ioctl(fd.get(), PERF_EVENT_IOC_DISABLE, 0);
@@ -137,7 +138,8 @@ Result<double> count_outside(const OutsideCounter& counter, const std::string& i
   std::vector<std::string> words = counter.words;
   for (const char* word : {"bench", "kernels", "--no-save", "--isa"}) words.emplace_back(word);
   words.push_back(isa);
-  for (const auto& [name, value] : {std::pair{"--n", c.n}, {"--k", c.k}, {"--m", c.m.front()}, {"--group", group}}) {
+  for (const auto& [name, value] :
+       {std::pair{"--n", c.n}, {"--k", c.k}, {"--m", c.m.front()}, {"--group", group}}) {
     words.emplace_back(name);
     words.push_back(std::to_string(value));
   }
@@ -155,8 +157,14 @@ Result<double> count_outside(const OutsideCounter& counter, const std::string& i
 RunRow instruction_row(const std::string& architecture, const std::string& isa, const KernelCase& c,
                        double instructions, const std::string& by) {
   RunRow row;
-  row.of = {{"architecture", architecture}, {"isa", isa}, {"weights", weights_of(c.operation)}, {"m", c.m.front()},
-            {"n", c.n},                     {"k", c.k},   {"by", by},                           {"core", "any"}};
+  row.of = {{"architecture", architecture},
+            {"isa", isa},
+            {"weights", weights_of(c.operation)},
+            {"m", c.m.front()},
+            {"n", c.n},
+            {"k", c.k},
+            {"by", by},
+            {"core", "any"}};
   row.unit = "instructions/MAC";
   row.more_is_better = false;
   row.samples = {instructions / static_cast<double>(c.m.front() * c.n * c.k)};
@@ -165,7 +173,8 @@ RunRow instruction_row(const std::string& architecture, const std::string& isa, 
 
 Result<std::vector<RunRow>> parse_arm_loops(std::string_view text, std::string_view where) {
   DGQ_TRY(const Json json, parse_json(text, where));
-  if (!json.is_array()) return Error{Errc::corrupt, std::string(where) + " must be an array (tools/arm_loops --json)"};
+  if (!json.is_array())
+    return Error{Errc::corrupt, std::string(where) + " must be an array (tools/arm_loops --json)"};
   std::vector<RunRow> rows;
   for (const Json& loop : json) {
     if (!loop.is_object()) return Error{Errc::corrupt, std::string(where) + " must be an array of objects"};
@@ -177,8 +186,9 @@ Result<std::vector<RunRow>> parse_arm_loops(std::string_view text, std::string_v
     DGQ_TRY(const double value, json_number(loop, "value", where));
     DGQ_TRY(row.unit, json_string(loop, "unit", where));
     row.more_is_better = row.unit == "MAC/cycle";
-    row.of = {{"architecture", "aarch64"}, {"isa", isa},   {"weights", weights},
-              {"m", call + " loop"},       {"core", core}, {"by", row.more_is_better ? "llvm-mca" : "object code"}};
+    row.of = {
+        {"architecture", "aarch64"}, {"isa", isa},   {"weights", weights},
+        {"m", call + " loop"},       {"core", core}, {"by", row.more_is_better ? "llvm-mca" : "object code"}};
     row.samples = {value};
     rows.push_back(std::move(row));
   }

@@ -25,11 +25,12 @@ struct OutsideCounter {
   std::vector<std::string> words;  // of the command, up to `bench kernels`
 };
 // Instructions of one call: the difference of two runs. Errors say what is missing.
-Result<double> count_outside(const OutsideCounter& counter, const std::string& isa, const KernelCase& c, std::size_t group);
+Result<double> count_outside(const OutsideCounter& counter, const std::string& isa, const KernelCase& c,
+                             std::size_t group);
 
 // A row of such a count.
-RunRow instruction_row(const std::string& architecture, const std::string& isa, const KernelCase& c, double instructions,
-                       const std::string& by);
+RunRow instruction_row(const std::string& architecture, const std::string& isa, const KernelCase& c,
+                       double instructions, const std::string& by);
 
 // What `tools/arm_loops --json` prints: instructions of inner loops, and products per cycle by llvm-mca's models of cores.
 Result<std::vector<RunRow>> parse_arm_loops(std::string_view text, std::string_view where);

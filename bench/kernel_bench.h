@@ -44,8 +44,8 @@ struct KernelBenchRow {
   std::vector<double> samples_s = {};  // of one call, one for each repetition
   double seconds = 0;                  // their median
   double bytes_per_s = 0;              // of weights, or of the floats that quantize_rows reads
-  double macs_per_s = 0;   // 0 for quantize_rows
-  double of_read = 0;      // fractions of the limits, each measured right before; 0: there is none
+  double macs_per_s = 0;               // 0 for quantize_rows
+  double of_read = 0;  // fractions of the limits, each measured right before; 0: there is none
   double of_multiply_add = 0;
 };
 

@@ -132,8 +132,7 @@ Json machine_facts(const std::filesystem::path& root) {
 std::string machine_name(const Json& machine) {
   std::string name = machine.value("cpu", Json()).is_string() ? machine["cpu"].get<std::string>() : "unknown";
   const Json cores = machine.value("cores", Json());
-  if (cores.is_number_integer())
-    name += ", " + cores.dump() + (cores == Json(1) ? " core" : " cores");
+  if (cores.is_number_integer()) name += ", " + cores.dump() + (cores == Json(1) ? " core" : " cores");
   return name;
 }
 

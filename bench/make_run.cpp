@@ -79,15 +79,15 @@ std::vector<RunRow> rows_of(const ModelBenchReport& report, const Json& of) {
     row.samples = model.tokens_per_s;
     const double tokens = static_cast<double>(model.tokens()), speed = median(row.samples);
     const double bytes_per_s = model.bytes * speed / tokens, macs_per_s = model.macs * speed / tokens;
-    row.figures = {{"ttft_ms", model.prompt > 0 ? Json(1e3 * tokens / speed) : Json()},
-                   {"gb_per_s", or_null(bytes_per_s / kGiga)},
-                   {"of_read", model.read_limit > 0 ? or_null(bytes_per_s / model.read_limit) : Json()},
-                   {"gmac_per_s", macs_per_s / kGiga},
-                   {"of_multiply_add",
-                    model.multiply_add_limit > 0 ? Json(macs_per_s / model.multiply_add_limit) : Json()},
-                   {"joules_per_token", model.joules ? Json(*model.joules / tokens /
-                                                            static_cast<double>(row.samples.size()))
-                                                     : Json()}};
+    row.figures = {
+        {"ttft_ms", model.prompt > 0 ? Json(1e3 * tokens / speed) : Json()},
+        {"gb_per_s", or_null(bytes_per_s / kGiga)},
+        {"of_read", model.read_limit > 0 ? or_null(bytes_per_s / model.read_limit) : Json()},
+        {"gmac_per_s", macs_per_s / kGiga},
+        {"of_multiply_add",
+         model.multiply_add_limit > 0 ? Json(macs_per_s / model.multiply_add_limit) : Json()},
+        {"joules_per_token",
+         model.joules ? Json(*model.joules / tokens / static_cast<double>(row.samples.size())) : Json()}};
     rows.push_back(std::move(row));
   }
   return rows;

@@ -26,7 +26,7 @@ struct ModelBenchRow;
 struct ModelBenchOptions {
   std::size_t prompt = 512, generate = 64;  // tokens of the two tests; 0 leaves one out
   int repetitions = 5;
-  std::vector<int> threads = {1};  // the tests run with each
+  std::vector<int> threads = {1};     // the tests run with each
   std::size_t act_block = kActBlock;  // or 0: one activation scale per row
   KvType kv = KvType::int8;
   std::size_t cold_bytes = std::size_t{256} << 20;  // that the limit of reading is measured on
@@ -44,10 +44,10 @@ struct ModelBenchRow {
   int threads;
   std::size_t prompt, generate;      // tokens; one of them is 0
   std::vector<double> tokens_per_s;  // one per repetition
-  double bytes = 0, macs = 0;        // of weights that one repetition reads (0: more than once), and multiplies
+  double bytes = 0, macs = 0;  // of weights that one repetition reads (0: more than once), and multiplies
   double read_limit = 0, multiply_add_limit = 0;  // per second, of so many threads; 0: there is none
-  std::optional<double> joules;      // of all repetitions
-  std::string test() const;          // "pp512", "tg64"
+  std::optional<double> joules;                   // of all repetitions
+  std::string test() const;                       // "pp512", "tg64"
   std::size_t tokens() const { return prompt + generate; }  // of one repetition
 };
 

@@ -49,12 +49,18 @@ Result<std::vector<PeerResult>> parse_llama_bench(std::string_view text, std::st
 
 Result<PeerResult> Peers::run(const Peer& peer, const ModelBenchRow& test) const {
   std::vector<std::string> words = {peer.program,
-                                    "-m", peer.model,
-                                    "-p", std::to_string(test.prompt),
-                                    "-n", std::to_string(test.generate),
-                                    "-t", std::to_string(test.threads),
-                                    "-r", "1",
-                                    "-o", "json"};
+                                    "-m",
+                                    peer.model,
+                                    "-p",
+                                    std::to_string(test.prompt),
+                                    "-n",
+                                    std::to_string(test.generate),
+                                    "-t",
+                                    std::to_string(test.threads),
+                                    "-r",
+                                    "1",
+                                    "-o",
+                                    "json"};
   words.insert(words.end(), peer.arguments.begin(), peer.arguments.end());
   DGQ_TRY(const std::string text, run_program(words, kMostOutput));
   DGQ_TRY(const std::vector<PeerResult> results, parse_llama_bench(text, "what " + peer.program + " prints"));
@@ -91,12 +97,13 @@ std::vector<RunRow> Peers::rows(const std::string& beside) const {
   for (const auto& [peer, result] : measured_) {
     RunRow row;
     const bool prompt = result.prompt > 0;
-    row.of = {{"engine", peers_[peer].name},
-              {"model", result.model_type},
-              {"test", prompt ? "pp" + std::to_string(result.prompt) : "tg" + std::to_string(result.generate)},
-              {"n_threads", result.threads},
-              {"n_prompt", result.prompt},
-              {"n_gen", result.generate}};
+    row.of = {
+        {"engine", peers_[peer].name},
+        {"model", result.model_type},
+        {"test", prompt ? "pp" + std::to_string(result.prompt) : "tg" + std::to_string(result.generate)},
+        {"n_threads", result.threads},
+        {"n_prompt", result.prompt},
+        {"n_gen", result.generate}};
     row.unit = "tokens/s";
     row.samples = result.tokens_per_s;
     row.figures = {{"backend", peers_[peer].name + (result.build.empty() ? "" : " " + result.build)},

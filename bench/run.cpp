@@ -10,13 +10,14 @@ namespace {
 
 constexpr std::string_view kFormat = "dgq-run";
 constexpr std::string_view kFileStart = "{\"dgq_runs\":";
-constexpr std::int64_t kMostSamples = 1'000'000, kMostRows = 100'000;
+constexpr std::int64_t kMostSamples = 100'000, kMostRows = 100'000;
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json to_json(const RunRow& row) {
-  return {{"of", row.of},           {"unit", row.unit},       {"better", row.more_is_better ? "more" : "less"},
-          {"samples", row.samples}, {"warm_up", row.warm_up}, {"figures", row.figures}};
+  return {
+      {"of", row.of},           {"unit", row.unit},       {"better", row.more_is_better ? "more" : "less"},
+      {"samples", row.samples}, {"warm_up", row.warm_up}, {"figures", row.figures}};
 }
 
 Result<Json> flat_object(const Json& parent, const char* key, std::string_view where) {
@@ -111,10 +112,18 @@ std::size_t warm_up_of(const std::vector<double>& samples) {
 std::string run_text(const Run& run) {
   Json rows = Json::array();
   for (const RunRow& row : run.rows) rows.push_back(to_json(row));
-  Json json = {{"format", kFormat},        {"format_version", kRunVersion}, {"kind", run.kind},
-               {"tool", run.tool},         {"started", run.started_unix_s}, {"seconds", run.seconds},
-               {"machine", run.machine},   {"build", run.build},            {"conditions", run.conditions},
-               {"settings", run.settings}, {"limits", run.limits},          {"rows", std::move(rows)}};
+  Json json = {{"format", kFormat},
+               {"format_version", kRunVersion},
+               {"kind", run.kind},
+               {"tool", run.tool},
+               {"started", run.started_unix_s},
+               {"seconds", run.seconds},
+               {"machine", run.machine},
+               {"build", run.build},
+               {"conditions", run.conditions},
+               {"settings", run.settings},
+               {"limits", run.limits},
+               {"rows", std::move(rows)}};
   if (!run.session.empty()) json["session"] = run.session;
   return dump(json);
 }

@@ -18,26 +18,27 @@ inline constexpr std::int64_t kRunVersion = 1;
 struct RunRow {
   // What was measured, flat: {"test": "pp512", "n_threads": 2, ...}. Rows of two runs belong together when these are equal.
   Json of = Json::object();
-  std::string unit;                // of the samples: "tokens/s"
+  std::string unit;  // of the samples: "tokens/s"
   bool more_is_better = true;
-  std::vector<double> samples;     // in the order of their measuring; never empty
-  std::size_t warm_up = 0;         // so many at the beginning do not count (warm_up_of)
-  Json figures = Json::object();   // made from the samples and the machine's limits, flat; null where it could not be had
+  std::vector<double> samples;  // in the order of their measuring; never empty
+  std::size_t warm_up = 0;      // so many at the beginning do not count (warm_up_of)
+  Json figures =
+      Json::object();  // made from the samples and the machine's limits, flat; null where it could not be had
 
   std::vector<double> counted() const;
 };
 
 struct Run {
-  std::string kind;                // "model", "kernels", "registry", "agent", "instructions"
-  std::string tool;                // "dgq 0.1.0"
+  std::string kind;  // "model", "kernels", "registry", "agent", "instructions"
+  std::string tool;  // "dgq 0.1.0"
   std::int64_t started_unix_s = 0;
-  double seconds = 0;              // that it took
-  std::string session;             // runs that took turns share one (dgq compare --interleave); else empty
-  Json machine = Json::object();   // bench/machine.h
-  Json build = Json::object();     // bench/build.h
+  double seconds = 0;                // that it took
+  std::string session;               // runs that took turns share one (dgq compare --interleave); else empty
+  Json machine = Json::object();     // bench/machine.h
+  Json build = Json::object();       // bench/build.h
   Json conditions = Json::object();  // bench/conditions.h: {"before", "after"}
-  Json settings = Json::object();  // flat
-  Json limits = Json::object();    // {"read": [...], "multiply_add": [...]}, measured in the run
+  Json settings = Json::object();    // flat
+  Json limits = Json::object();      // {"read": [...], "multiply_add": [...]}, measured in the run
   std::vector<RunRow> rows;
 };
 

@@ -51,8 +51,8 @@ Result<AddedRuns> add_runs(Registry& registry, const std::vector<NewRun>& runs) 
 }
 
 Result<std::vector<StoredRun>> list_runs(Registry& registry) {
-  DGQ_TRY(Statement rows, registry.state().db->query(
-                              "SELECT digest, kind, started, document FROM run ORDER BY started, id"));
+  DGQ_TRY(Statement rows,
+          registry.state().db->query("SELECT digest, kind, started, document FROM run ORDER BY started, id"));
   return read(std::move(rows));
 }
 

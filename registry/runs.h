@@ -15,9 +15,9 @@ class Db;
 }
 
 struct NewRun {
-  std::string kind;              // "model", "kernels", ...: what lists show
+  std::string kind;  // "model", "kernels", ...: what lists show
   std::int64_t started_unix_s;
-  std::string document;          // its SHA-256 is the run's name
+  std::string document;  // its SHA-256 is the run's name
 };
 struct StoredRun {
   Digest digest;

@@ -27,8 +27,11 @@ constexpr Command kCommands[] = {
     {"remove", "take a run out of the registry", bench_remove},
 };
 constexpr CommandGroup kBench = {
-    "dgq bench", "Measures speed on this machine, and keeps every run in the registry if there is one. Nothing is downloaded.",
-    "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n  dgq bench registry\n  dgq bench runs\n", kCommands};
+    "dgq bench",
+    "Measures speed on this machine, and keeps every run in the registry if there is one. Nothing is "
+    "downloaded.",
+    "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n  dgq bench registry\n  dgq bench runs\n",
+    kCommands};
 
 }  // namespace
 

@@ -27,7 +27,8 @@ Result<bench::AgentBenchOptions> read_options(const Options& options) {
   DGQ_TRY(chosen.repetitions, repetitions_option(options));
   chosen.prompt = options.get<std::size_t>("prompt");
   chosen.generate = options.get<std::size_t>("gen");
-  if (chosen.prompt < 1 || chosen.prompt > kMostTokens || chosen.generate < 2 || chosen.generate > kMostTokens)
+  if (chosen.prompt < 1 || chosen.prompt > kMostTokens || chosen.generate < 2 ||
+      chosen.generate > kMostTokens)
     return Error{Errc::invalid, "--prompt must be at least 1 token, and --gen at least 2"};
   return chosen;
 }
@@ -39,11 +40,17 @@ class OwnAgent {
     std::string folder = (std::filesystem::temp_directory_path() / "dgq-bench-XXXXXX").string();
     if (!::mkdtemp(folder.data())) return errno_error("create", folder, errno);
     OwnAgent agent(folder);
-    std::vector<std::string> words = {"/proc/self/exe", "agent", options.get<std::string>("model"),
-                                      "--registry",     registry_path(options).string(),
-                                      "--listen",       "none",
-                                      "--unix",         agent.socket(),
-                                      "--slots",        std::to_string(streams)};
+    std::vector<std::string> words = {"/proc/self/exe",
+                                      "agent",
+                                      options.get<std::string>("model"),
+                                      "--registry",
+                                      registry_path(options).string(),
+                                      "--listen",
+                                      "none",
+                                      "--unix",
+                                      agent.socket(),
+                                      "--slots",
+                                      std::to_string(streams)};
     if (options.has("threads")) words.insert(words.end(), {"--threads", options.get<std::string>("threads")});
     DGQ_TRY(auto program, bench::RunningProgram::start(words, agent.log()));
     agent.program_.emplace(std::move(program));
@@ -98,25 +105,29 @@ Result<std::string> read_token(const Options& options) {
 }  // namespace
 
 Result<int> bench_agent(const Arguments& arguments) {
-  Options options{"dgq bench agent --url URL | --model NAME[:TAG] [options]",
-                  "Loads an agent with streams that each have one request at a time: generated tokens per second of "
-                  "all\nstreams, time to the first token, time between tokens. An agent that runs, or one of our own "
-                  "that is\nstarted for a model of the registry.",
-                  "  dgq bench agent --url http://127.0.0.1:8080\n"
-                  "  dgq bench agent --url unix:/run/dgq.sock --token-file token --streams 1,8\n"
-                  "  dgq bench agent --model demo --streams 1,2,4,8 --output csv\n",
-                  {},
-                  {},
-                  {}};
+  Options options{
+      "dgq bench agent --url URL | --model NAME[:TAG] [options]",
+      "Loads an agent with streams that each have one request at a time: generated tokens per second of "
+      "all\nstreams, time to the first token, time between tokens. An agent that runs, or one of our own "
+      "that is\nstarted for a model of the registry.",
+      "  dgq bench agent --url http://127.0.0.1:8080\n"
+      "  dgq bench agent --url unix:/run/dgq.sock --token-file token --streams 1,8\n"
+      "  dgq bench agent --model demo --streams 1,2,4,8 --output csv\n",
+      {},
+      {},
+      {}};
   const bench::AgentBenchOptions base;
-  options.named.add_options()                                                                          //
-      ("url", po::value<std::string>()->value_name("URL"), "http://ADDRESS:PORT or unix:PATH")        //
+  options.named.add_options()                                                                             //
+      ("url", po::value<std::string>()->value_name("URL"), "http://ADDRESS:PORT or unix:PATH")            //
       ("token-file", po::value<std::string>()->value_name("FILE"), "its first line is the bearer token")  //
-      ("model", po::value<std::string>()->value_name("NAME[:TAG]"), "instead: an agent of our own for this model")  //
-      ("threads", po::value<std::string>()->value_name("N"), "with --model: threads of the agent")     //
+      ("model", po::value<std::string>()->value_name("NAME[:TAG]"),
+       "instead: an agent of our own for this model")                                                   //
+      ("threads", po::value<std::string>()->value_name("N"), "with --model: threads of the agent")      //
       ("streams", po::value<std::string>()->default_value("1,2,4")->value_name("N[,N...]"), "at once")  //
-      ("prompt", po::value<std::size_t>()->default_value(base.prompt)->value_name("N"), "tokens of a prompt")  //
-      ("gen", po::value<std::size_t>()->default_value(base.generate)->value_name("N"), "tokens to generate")  //
+      ("prompt", po::value<std::size_t>()->default_value(base.prompt)->value_name("N"),
+       "tokens of a prompt")  //
+      ("gen", po::value<std::size_t>()->default_value(base.generate)->value_name("N"),
+       "tokens to generate")  //
       ("repetitions", po::value<int>()->default_value(base.repetitions)->value_name("N"),
        "requests of every stream, after one that does not count");
   add_output_options(options, true);
@@ -139,11 +150,13 @@ Result<int> bench_agent(const Arguments& arguments) {
   bench::RunRecorder recorder("agent");
   Progress progress;
   DGQ_TRY(bench::AgentBenchReport report,
-          bench::bench_agent(chosen, [&](const std::string& label, double done) { progress.update(label, done); }));
+          bench::bench_agent(chosen,
+                             [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
-  const Json settings = {{"version", report.version},
-                         {"agent", own ? "started for the run" : "was running"},
-                         {"n_threads", options.has("threads") ? Json(options.get<std::string>("threads")) : Json()}};
+  const Json settings = {
+      {"version", report.version},
+      {"agent", own ? "started for the run" : "was running"},
+      {"n_threads", options.has("threads") ? Json(options.get<std::string>("threads")) : Json()}};
   const bench::Run run = recorder.finish(settings, Json::object(), std::move(report.rows));
   DGQ_CHECK(deliver(options, run, [&] { print_rows(run); }));
   return 0;

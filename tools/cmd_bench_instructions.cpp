@@ -46,23 +46,27 @@ class Counts {
         note(isa + ": " + kernels.error().what);
         continue;
       }
-      for_cases(isa, [&](const KernelCase& c) {
-        constexpr std::size_t kCalls = 16;
-        const auto count = [&](std::size_t calls) {
-          return bench::count_instructions([&] { bench::call_kernel(c, kGroup, *kernels, calls); });
-        };
-        const auto few = count(1), many = count(1 + kCalls);
-        if (!few) return few;
-        if (!many) return many;
-        return Result<double>((*many - *few) / kCalls);
-      }, kArchitecture, "perf");
+      for_cases(
+          isa,
+          [&](const KernelCase& c) {
+            constexpr std::size_t kCalls = 16;
+            const auto count = [&](std::size_t calls) {
+              return bench::count_instructions([&] { bench::call_kernel(c, kGroup, *kernels, calls); });
+            };
+            const auto few = count(1), many = count(1 + kCalls);
+            if (!few) return few;
+            if (!many) return many;
+            return Result<double>((*many - *few) / kCalls);
+          },
+          kArchitecture, "perf");
     }
   }
 
   void outside(const bench::OutsideCounter& counter) {
     for (const std::string& isa : isas_of(counter.architecture))
-      for_cases(isa, [&](const KernelCase& c) { return bench::count_outside(counter, isa, c, kGroup); },
-                counter.architecture, counter.by);
+      for_cases(
+          isa, [&](const KernelCase& c) { return bench::count_outside(counter, isa, c, kGroup); },
+          counter.architecture, counter.by);
   }
 
   std::vector<bench::RunRow> rows;
@@ -75,7 +79,8 @@ class Counts {
  private:
   // After the first failure of an ISA the rest is not tried.
   template <class Count>
-  void for_cases(const std::string& isa, const Count& count, const std::string& architecture, const std::string& by) {
+  void for_cases(const std::string& isa, const Count& count, const std::string& architecture,
+                 const std::string& by) {
     for (const Operation operation : kGemms)
       for (const std::size_t m : {std::size_t{1}, std::size_t{96}}) {
         const KernelCase c = small_case(operation, m);
@@ -90,16 +95,16 @@ class Counts {
 
 void print_table(const bench::Run& run) {
   std::cout << "Estimates: counted or modelled, not timed.\n";
-  std::printf("%-8s %-11s %-7s %14s %-12s %10s %-17s %s\n", "arch", "isa", "weights", "m", "core", "estimate", "unit",
-              "by");
+  std::printf("%-8s %-11s %-7s %14s %-12s %10s %-17s %s\n", "arch", "isa", "weights", "m", "core", "estimate",
+              "unit", "by");
   for (const bench::RunRow& row : run.rows) {
     const auto text = [&](const char* key) {
       const Json value = row.of.value(key, Json());
       return one_line(value.is_string() ? value.get<std::string>() : value.dump());
     };
-    std::printf("%-8s %-11s %-7s %14s %-12s %10.4g %-17s %s\n", text("architecture").c_str(), text("isa").c_str(),
-                text("weights").c_str(), text("m").c_str(), text("core").c_str(), row.samples.front(),
-                one_line(row.unit).c_str(), text("by").c_str());
+    std::printf("%-8s %-11s %-7s %14s %-12s %10.4g %-17s %s\n", text("architecture").c_str(),
+                text("isa").c_str(), text("weights").c_str(), text("m").c_str(), text("core").c_str(),
+                row.samples.front(), one_line(row.unit).c_str(), text("by").c_str());
   }
 }
 
@@ -134,8 +139,9 @@ Result<int> bench_instructions(const Options& options) {
   }
   progress.finish();
   if (counts.rows.empty())
-    return Error{Errc::unsupported, "nothing could be counted: " +
-                                        (counts.notes.empty() ? std::string("no kernels") : counts.notes.front())};
+    return Error{Errc::unsupported,
+                 "nothing could be counted: " +
+                     (counts.notes.empty() ? std::string("no kernels") : counts.notes.front())};
   Json settings = {{"group", kGroup}};
   if (!counts.notes.empty()) settings["not_counted"] = counts.notes.front();
   const bench::Run run = recorder.finish(settings, Json::object(), std::move(counts.rows));

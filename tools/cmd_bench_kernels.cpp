@@ -44,8 +44,7 @@ void add_options(Options& options) {
        "threads (default: one per physical core)")  //
       ("min-time", po::value<double>()->default_value(0.05, "0.05")->value_name("S"),
        "seconds of one repetition")  //
-      ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
-       "repetitions; the median counts");
+      ("repetitions", po::value<int>()->default_value(3)->value_name("N"), "repetitions; the median counts");
   options.named.add_options()  //
       ("instructions", po::bool_switch(),
        "instead of times: instructions per multiply-add, by perf or valgrind; estimates")  //

@@ -24,7 +24,8 @@ constexpr const char* kExamples =
     "  dgq bench model --shape llama2-7b --threads 1,2,4 --repetitions 3\n"
     "  dgq bench model --shape models/demo/config.json --prompt 0 --gen 128 --output csv\n"
     "  dgq bench model --model demo --registry demo.db\n"
-    "  dgq bench model --shape llama2-7b --peer llama-bench=/opt/llama.cpp/llama-bench --peer-model 7b-Q4_0.gguf\n"
+    "  dgq bench model --shape llama2-7b --peer llama-bench=/opt/llama.cpp/llama-bench --peer-model "
+    "7b-Q4_0.gguf\n"
     "  DGQ_ISA=ref dgq bench model --shape smollm2-135m\n";
 
 // In the order of bench::Recipe::Fine.
@@ -38,9 +39,9 @@ void add_options(Options& options) {
   const bench::ModelBenchOptions base;
   options.named.add_options()  //
       ("shape", po::value<std::string>()->value_name("NAME|FILE.json"),
-       "the sizes: a built-in name (--list-shapes) or a config.json")  //
+       "the sizes: a built-in name (--list-shapes) or a config.json")                                       //
       ("model", po::value<std::string>()->value_name("NAME[:TAG]"), "instead: this model of the registry")  //
-      ("list-shapes", po::bool_switch(), "names of the built-in shapes")  //
+      ("list-shapes", po::bool_switch(), "names of the built-in shapes")                                    //
       ("threads", po::value<std::string>()->value_name("T[,T...]"),
        "thread counts (default: one per physical core)")  //
       ("prompt", po::value<std::size_t>()->default_value(base.prompt)->value_name("N"),
@@ -109,8 +110,9 @@ Result<bench::Peers> read_peers(const Options& options) {
   for (std::size_t i = 0; i < named.size(); ++i) {
     const std::size_t equals = named[i].find('=');
     if (equals == 0 || equals == named[i].npos || equals + 1 == named[i].size())
-      return Error{Errc::invalid, "--peer takes NAME=PATH, such as llama-bench=/opt/llama.cpp/llama-bench, not '" +
-                                      named[i] + "'"};
+      return Error{
+          Errc::invalid,
+          "--peer takes NAME=PATH, such as llama-bench=/opt/llama.cpp/llama-bench, not '" + named[i] + "'"};
     peers.push_back({named[i].substr(0, equals), named[i].substr(equals + 1),
                      models.size() == 1 ? models[0] : models[i], more});
   }
@@ -183,12 +185,10 @@ Result<Measured> measure_shape(const Options& options, bench::ModelBenchOptions 
   measured.name = shape.name + " " + kWeightNames[recipe.fine] + " g" + std::to_string(recipe.group);
   if (recipe.head != bench::Recipe::head_w8) measured.name += " head " + kHeads[recipe.head];
   measured.size = bench::synthetic_model_size(shape.config, recipe);
-  measured.settings = {{"shape", shape.name},
-                       {"shape_sha256", sha256(config_to_json(shape.config).dump()).hex()},
-                       {"group", recipe.group},
-                       {"weights", kWeights[recipe.fine]},
-                       {"head", kHeads[recipe.head]},
-                       {"act_block", scales_setting(chosen, static_scales)}};
+  measured.settings = {
+      {"shape", shape.name},         {"shape_sha256", sha256(config_to_json(shape.config).dump()).hex()},
+      {"group", recipe.group},       {"weights", kWeights[recipe.fine]},
+      {"head", kHeads[recipe.head]}, {"act_block", scales_setting(chosen, static_scales)}};
   DGQ_TRY(measured.report,
           bench::bench_model({shape.name, shape.config, weights}, chosen, kernels, energy, progress));
   return measured;
@@ -267,9 +267,9 @@ Result<int> bench_model(const Arguments& arguments) {
   measured.settings["repetitions"] = chosen.repetitions;
   measured.settings["energy"] = energy ? Json(energy->source()) : Json();
   measured.settings["energy_unknown"] = energy ? Json() : Json(energy.error().what);
-  const bench::Run run = recorder.finish(
-      std::move(measured.settings), bench::limits_of(measured.report.read, measured.report.multiply_adds),
-      std::move(rows));
+  const bench::Run run =
+      recorder.finish(std::move(measured.settings),
+                      bench::limits_of(measured.report.read, measured.report.multiply_adds), std::move(rows));
   DGQ_CHECK(deliver(options, run, [&] { print_markdown(run); }));
   return 0;
 }

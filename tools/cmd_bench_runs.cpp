@@ -107,7 +107,7 @@ Result<int> bench_export(const Arguments& arguments) {
                   {},
                   {},
                   {}};
-  options.named.add_options()                                                                    //
+  options.named.add_options()                                                                           //
       ("run", po::value<std::vector<std::string>>()->value_name("RUN"), "which; as arguments or here")  //
       ("output-file,o", po::value<std::string>()->value_name("FILE"), "the file to write");
   add_registry_option(options);
@@ -127,14 +127,14 @@ Result<int> bench_export(const Arguments& arguments) {
   if (runs.empty()) return Error{Errc::not_found, "there is no run in " + registry_path(options).string()};
   const std::string text = bench::runs_file(runs), file = options.get<std::string>("output-file");
   DGQ_CHECK(write_file_atomic(file, std::as_bytes(std::span(text))));
-  std::cout << runs.size() << (runs.size() == 1 ? " run, " : " runs, ") << size_text(text.size()) << " in " << file
-            << '\n';
+  std::cout << runs.size() << (runs.size() == 1 ? " run, " : " runs, ") << size_text(text.size()) << " in "
+            << file << '\n';
   return 0;
 }
 
 Result<int> bench_remove(const Arguments& arguments) {
-  Options options{"dgq bench remove RUN", "Takes a run out of the registry.",
-                  "  dgq bench remove 3f7a90\n", {}, {}, {}};
+  Options options{
+      "dgq bench remove RUN", "Takes a run out of the registry.", "  dgq bench remove 3f7a90\n", {}, {}, {}};
   add_registry_option(options);
   DGQ_TRY(const bool go_on, parse_with(options, arguments, {{"run", "RUN", "which"}}));
   if (!go_on) return 0;

@@ -96,8 +96,8 @@ bool is_program(const std::string& name) {
 // The command line of one side: a build that runs the benchmark, or this build with a model.
 Result<std::vector<std::string>> side_command(const Options& options, const std::string& side,
                                               const std::vector<std::string>& benchmark) {
-  std::vector<std::string> words = {is_program(side) ? std::filesystem::absolute(side).string() : "/proc/self/exe",
-                                    "bench"};
+  std::vector<std::string> words = {
+      is_program(side) ? std::filesystem::absolute(side).string() : "/proc/self/exe", "bench"};
   words.insert(words.end(), benchmark.begin(), benchmark.end());
   if (!is_program(side)) {
     if (benchmark.front() != "model")
@@ -139,8 +139,9 @@ Result<std::vector<Side>> take_turns(const Options& options, const std::vector<s
     return Error{Errc::invalid, "--rounds must be from " + std::to_string(kMinRounds) +
                                     " (fewer cannot tell) to " + std::to_string(kMaxRounds)};
   Progress progress(options.get<bool>("json"));
-  DGQ_TRY(std::vector<Run> runs,
-          bench::interleave(plan, [&](const std::string& label, double done) { progress.update(label, done); }));
+  DGQ_TRY(std::vector<Run> runs, bench::interleave(plan, [&](const std::string& label, double done) {
+            progress.update(label, done);
+          }));
   progress.finish();
   DGQ_CHECK(save(options, runs));
   return std::vector<Side>{{names[0], {std::move(runs[0])}}, {names[1], {std::move(runs[1])}}};
@@ -161,11 +162,13 @@ Result<std::vector<Side>> load_sides(const Options& options, const std::vector<s
 Result<int> run_compare(const Arguments& arguments) {
   Options options{
       "dgq compare A B [...] | dgq compare --interleave A B [-- BENCHMARK]",
-      std::string("Compares benchmark runs with the first of them: differences of the set-ups, medians with 95 "
-                  "% bootstrap\nintervals, ratio of speeds, and whether it is significant (p < 0.01: Mann-Whitney "
-                  "U, or signed-rank of pairs\nfor runs that took turns).\n") +
+      std::string(
+          "Compares benchmark runs with the first of them: differences of the set-ups, medians with 95 "
+          "% bootstrap\nintervals, ratio of speeds, and whether it is significant (p < 0.01: Mann-Whitney "
+          "U, or signed-rank of pairs\nfor runs that took turns).\n") +
           kRunReferences +
-          "\nWith --interleave, A and B are two builds of dgq (paths of programs) or two models (shapes, or names "
+          "\nWith --interleave, A and B are two builds of dgq (paths of programs) or two models (shapes, or "
+          "names "
           "in the\nregistry), and BENCHMARK what follows dgq bench; they run in turns: A B A B.",
       "  dgq compare 3f7a90 latest\n"
       "  dgq compare old.dgqr new.dgqr --fail-if-slower 5%\n"
@@ -176,12 +179,13 @@ Result<int> run_compare(const Arguments& arguments) {
       {},
       {}};
   options.named.add_options()  //
-      ("run", po::value<std::vector<std::string>>()->value_name("RUN"), "what to compare; as arguments or here")  //
+      ("run", po::value<std::vector<std::string>>()->value_name("RUN"),
+       "what to compare; as arguments or here")  //
       ("fail-if-slower", po::value<std::string>()->value_name("PERCENT"),
-       "exit code 1 when something is significantly slower than A by more than this")    //
-      ("interleave", po::bool_switch(), "run A and B now, in turns")                     //
+       "exit code 1 when something is significantly slower than A by more than this")                       //
+      ("interleave", po::bool_switch(), "run A and B now, in turns")                                        //
       ("rounds", po::value<int>()->default_value(40)->value_name("N"), "with --interleave: turns of each")  //
-      ("no-save", po::bool_switch(), "with --interleave: do not keep the runs in the registry")  //
+      ("no-save", po::bool_switch(), "with --interleave: do not keep the runs in the registry")             //
       ("json", po::bool_switch(), "print one JSON object");
   add_registry_option(options);
   options.positional.add("run", -1);

@@ -139,8 +139,9 @@ class Input {
     input.beginning_.resize(kLooked);
     std::size_t have = 0;
     while (have < kLooked) {
-      DGQ_TRY(const std::size_t got, read_some(input.fd(), std::as_writable_bytes(std::span(input.beginning_).subspan(have)),
-                                               input.where_));
+      DGQ_TRY(const std::size_t got,
+              read_some(input.fd(), std::as_writable_bytes(std::span(input.beginning_).subspan(have)),
+                        input.where_));
       if (got == 0) break;
       have += got;
     }
@@ -221,20 +222,21 @@ Result<int> registry_export(const Arguments& arguments) {
 }
 
 Result<int> registry_import(const Arguments& arguments) {
-  Options options = registry_options("dgq registry import FILE | --oci FOLDER [options]",
-                                     "Adds the versions of a bundle, or of an OCI image layout, under the "
-                                     "names they have in it; or the runs of a file of dgq bench export. FILE - is stdin. Nothing is "
-                                     "visible until every byte has matched its digest; run again, an "
-                                     "interrupted import goes on with what had arrived.",
-                                     "  dgq registry import demo.dgqb\n"
-                                     "  dgq registry import /media/stick/demo.dgqb --json\n"
-                                     "  dgq registry import results.dgqr\n"
-                                     "  ssh builder dgq registry export demo -o - | dgq registry import -\n"
-                                     "  skopeo copy docker://registry.local/demo:latest oci:demo.oci && dgq "
-                                     "registry import --oci demo.oci\n");
+  Options options = registry_options(
+      "dgq registry import FILE | --oci FOLDER [options]",
+      "Adds the versions of a bundle, or of an OCI image layout, under the "
+      "names they have in it; or the runs of a file of dgq bench export. FILE - is stdin. Nothing is "
+      "visible until every byte has matched its digest; run again, an "
+      "interrupted import goes on with what had arrived.",
+      "  dgq registry import demo.dgqb\n"
+      "  dgq registry import /media/stick/demo.dgqb --json\n"
+      "  dgq registry import results.dgqr\n"
+      "  ssh builder dgq registry export demo -o - | dgq registry import -\n"
+      "  skopeo copy docker://registry.local/demo:latest oci:demo.oci && dgq "
+      "registry import --oci demo.oci\n");
   options.named.add_options()  //
       ("file", po::value<std::string>()->value_name("FILE"),
-       "the bundle or runs, as the first argument or here; - for stdin")                                     //
+       "the bundle or runs, as the first argument or here; - for stdin")                             //
       ("oci", po::value<std::string>()->value_name("FOLDER"), "import an OCI image layout instead")  //
       ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "with --oci: the name of the version");
   options.positional.add("file", 1);

@@ -39,16 +39,17 @@ Result<std::vector<bench::Accuracy>> stored_accuracy(const std::filesystem::path
 }  // namespace
 
 Result<int> run_report(const Arguments& arguments) {
-  Options options{"dgq report [RUN...] -o FILE.html",
-                  std::string("Writes benchmark runs as one HTML page that needs nothing else: plots and tables of all "
-                              "runs of the registry, or\nof those named, and how far its models are from their "
-                              "checkpoints (dgq eval compare --store).\n") +
-                      kRunReferences,
-                  "  dgq report -o report.html\n  dgq report laptop.dgqr board.dgqr -o both.html\n"
-                  "  dgq report --registry lab.db latest -o latest.html\n",
-                  {},
-                  {},
-                  {}};
+  Options options{
+      "dgq report [RUN...] -o FILE.html",
+      std::string("Writes benchmark runs as one HTML page that needs nothing else: plots and tables of all "
+                  "runs of the registry, or\nof those named, and how far its models are from their "
+                  "checkpoints (dgq eval compare --store).\n") +
+          kRunReferences,
+      "  dgq report -o report.html\n  dgq report laptop.dgqr board.dgqr -o both.html\n"
+      "  dgq report --registry lab.db latest -o latest.html\n",
+      {},
+      {},
+      {}};
   options.named.add_options()                                                                           //
       ("run", po::value<std::vector<std::string>>()->value_name("RUN"), "which; as arguments or here")  //
       ("output,o", po::value<std::string>()->value_name("FILE"), "the file to write");
@@ -80,8 +81,8 @@ Result<int> run_report(const Arguments& arguments) {
     return Error{Errc::not_found, "there is nothing to report: no runs (dgq bench model makes one)"};
   const std::string text = bench::html(runs, accuracy), file = options.get<std::string>("output");
   DGQ_CHECK(write_file_atomic(file, std::as_bytes(std::span(text))));
-  std::cout << runs.size() << (runs.size() == 1 ? " run, " : " runs, ") << size_text(text.size()) << " in " << file
-            << '\n';
+  std::cout << runs.size() << (runs.size() == 1 ? " run, " : " runs, ") << size_text(text.size()) << " in "
+            << file << '\n';
   return 0;
 }
 

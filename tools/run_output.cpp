@@ -125,11 +125,11 @@ std::string rows_as_sql(const std::vector<Run>& runs) {
     std::string values;
     for (const std::string& name : columns.names) {
       const OrderedJson value = row.value(name, OrderedJson());
-      values += (values.empty() ? "" : ", ") + (value.is_null()     ? std::string("NULL")
-                                                : value.is_number() ? text_of(value)
-                                                : value.is_boolean()
-                                                    ? std::string(value.get<bool>() ? "1" : "0")
-                                                    : quoted(one_line(text_of(value)), '\''));
+      values +=
+          (values.empty() ? "" : ", ") + (value.is_null()      ? std::string("NULL")
+                                          : value.is_number()  ? text_of(value)
+                                          : value.is_boolean() ? std::string(value.get<bool>() ? "1" : "0")
+                                                               : quoted(one_line(text_of(value)), '\''));
     }
     text += "INSERT INTO bench (" + names + ") VALUES (" + values + ");\n";
   }

@@ -11,7 +11,8 @@ namespace dgq::tools {
 
 // What --help says of such an argument.
 inline constexpr const char* kRunReferences =
-    "A RUN is 'latest' or the beginning of a digest (dgq bench runs), in the registry or as FILE.db#RUN in another; "
+    "A RUN is 'latest' or the beginning of a digest (dgq bench runs), in the registry or as FILE.db#RUN in "
+    "another; "
     "a file\nof dgq bench export, or of --output json; or a registry file, which stands for all of its runs.";
 
 // One run, or all of a file. Errors name the reference.

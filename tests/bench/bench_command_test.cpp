@@ -114,7 +114,8 @@ TEST_F(BenchCommand, ModelReportsBothTests) {
 
 TEST_F(BenchCommand, ModelPrintsTheColumnsOfLlamaBench) {
   const Outcome outcome = run_dgq(
-      "bench model --prompt 4 --gen 0 --repetitions 1 --threads 1 --cold-mib 4 --kv f32 --act-block row --group 32 "
+      "bench model --prompt 4 --gen 0 --repetitions 1 --threads 1 --cold-mib 4 --kv f32 --act-block row "
+      "--group 32 "
       "--shape " +
       path("tiny.json"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -131,8 +132,8 @@ TEST_F(BenchCommand, ModelTakesFinerWeights) {
       {"w4", "w4"}, {"w4", "w6"}, {"w4", "w8"}, {"mixed", "w8"}, {"w6", "w8"}};
   for (const auto& [weights, head] : kRecipes) {
     const Outcome outcome =
-        run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --cold-mib 4 --shape " + path("tiny.json") +
-                " --group 32 --weights " + weights + " --head " + head);
+        run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --cold-mib 4 --shape " +
+                path("tiny.json") + " --group 32 --weights " + weights + " --head " + head);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const Json report = Json::parse(outcome.out);
     EXPECT_EQ(report["settings"]["weights"], weights);

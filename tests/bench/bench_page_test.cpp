@@ -30,22 +30,40 @@ Run run_on(const std::string& cpu, const std::string& kind, std::vector<RunRow> 
 std::vector<Run> two_machines() {
   std::vector<Run> runs;
   for (const char* cpu : {"CPU <A>", "CPU & B"}) {
-    runs.push_back(run_on(
-        cpu, "model",
-        {row({{"test", "tg8"}, {"n_threads", 1}, {"model", "m"}, {"engine", "dgq"}}, "tokens/s", {10, 11, 12},
-             {{"bits_per_weight", 4.5}, {"backend", "dgq avx2"}}),
-         row({{"test", "tg8"}, {"n_threads", 2}, {"model", "m"}, {"engine", "dgq"}}, "tokens/s", {18, 19, 20}),
-         row({{"test", "tg8"}, {"n_threads", 2}, {"model", "llama Q4_0"}, {"engine", "llama-bench"}}, "tokens/s",
-             {8, 9}, {{"beside", "m"}, {"backend", "llama-bench abc"}, {"model_type", "llama Q4_0"}})}));
-    runs.push_back(run_on(
-        cpu, "kernels",
-        {row({{"operation", "gemm_w4a8"}, {"isa", "avx2"}, {"linear", "gate up"}, {"m", 1}, {"n", 64}, {"k", 64}, {"n_threads", 1}},
-             "s", {1e-6}, {{"gb_per_s", 15.0}, {"gmac_per_s", 28.0}}),
-         row({{"operation", "gemm_w4a8"}, {"isa", "avx2"}, {"linear", "gate up"}, {"m", 128}, {"n", 64}, {"k", 64}, {"n_threads", 1}},
-             "s", {1e-4}, {{"gb_per_s", 0.5}, {"gmac_per_s", 120.0}})}));
+    runs.push_back(
+        run_on(cpu, "model",
+               {row({{"test", "tg8"}, {"n_threads", 1}, {"model", "m"}, {"engine", "dgq"}}, "tokens/s",
+                    {10, 11, 12}, {{"bits_per_weight", 4.5}, {"backend", "dgq avx2"}}),
+                row({{"test", "tg8"}, {"n_threads", 2}, {"model", "m"}, {"engine", "dgq"}}, "tokens/s",
+                    {18, 19, 20}),
+                row({{"test", "tg8"}, {"n_threads", 2}, {"model", "llama Q4_0"}, {"engine", "llama-bench"}},
+                    "tokens/s", {8, 9},
+                    {{"beside", "m"}, {"backend", "llama-bench abc"}, {"model_type", "llama Q4_0"}})}));
+    runs.push_back(run_on(cpu, "kernels",
+                          {row({{"operation", "gemm_w4a8"},
+                                {"isa", "avx2"},
+                                {"linear", "gate up"},
+                                {"m", 1},
+                                {"n", 64},
+                                {"k", 64},
+                                {"n_threads", 1}},
+                               "s", {1e-6}, {{"gb_per_s", 15.0}, {"gmac_per_s", 28.0}}),
+                           row({{"operation", "gemm_w4a8"},
+                                {"isa", "avx2"},
+                                {"linear", "gate up"},
+                                {"m", 128},
+                                {"n", 64},
+                                {"k", 64},
+                                {"n_threads", 1}},
+                               "s", {1e-4}, {{"gb_per_s", 0.5}, {"gmac_per_s", 120.0}})}));
   }
   runs.push_back(run_on("CPU <A>", "instructions",
-                        {row({{"architecture", "aarch64"}, {"isa", "neon"}, {"weights", "w4"}, {"m", 1}, {"core", "any"}, {"by", "qemu"}},
+                        {row({{"architecture", "aarch64"},
+                              {"isa", "neon"},
+                              {"weights", "w4"},
+                              {"m", 1},
+                              {"core", "any"},
+                              {"by", "qemu"}},
                              "instructions/MAC", {0.37})}));
   return runs;
 }

@@ -39,8 +39,8 @@ class RunCommands : public testing::Test {
   std::string path(const std::string& name) const { return (scratch_ / name).string(); }
   void write(const std::string& name, const std::string& text) const { std::ofstream(path(name)) << text; }
   std::string model(const std::string& more = "") const {
-    return "bench model --prompt 4 --gen 0 --repetitions 4 --threads 1 --cold-mib 1 --shape " + path("tiny.json") +
-           " --registry " + path("a.db") + " " + more;
+    return "bench model --prompt 4 --gen 0 --repetitions 4 --threads 1 --cold-mib 1 --shape " +
+           path("tiny.json") + " --registry " + path("a.db") + " " + more;
   }
   Outcome on(const std::string& registry, const std::string& command) const {
     return run_dgq(command + " --registry " + path(registry));
@@ -61,7 +61,8 @@ TEST_F(RunCommands, AreSavedListedShownAndRemoved) {
   ASSERT_EQ(ran.exit_code, 0) << ran.err;
   const auto run = bench::parse_run(ran.out, "stdout");
   ASSERT_TRUE(run) << run.error().what;
-  EXPECT_NE(ran.err.find("saved as run " + bench::run_digest(*run).short_hex()), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("saved as run " + bench::run_digest(*run).short_hex()), std::string::npos)
+      << ran.err;
   ASSERT_EQ(run_dgq(model("--no-save")).exit_code, 0);
   const Json list = Json::parse(on("a.db", "bench runs --json").out);
   ASSERT_EQ(list["runs"].size(), 1u);
@@ -69,7 +70,8 @@ TEST_F(RunCommands, AreSavedListedShownAndRemoved) {
   EXPECT_NE(on("a.db", "bench show latest").out.find("pp4, 1 thread"), std::string::npos);
   const std::string csv = on("a.db", "bench show latest --output csv").out;
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2) << csv;
-  for (const char* column : {"\"avg_ts\"", "\"stddev_ts\"", "\"n_prompt\"", "\"n_threads\"", "\"model_size\""})
+  for (const char* column :
+       {"\"avg_ts\"", "\"stddev_ts\"", "\"n_prompt\"", "\"n_threads\"", "\"model_size\""})
     EXPECT_NE(csv.find(column), std::string::npos) << column << " in " << csv;
   EXPECT_EQ(on("a.db", "bench remove latest").exit_code, 0);
   expect_refused(on("a.db", "bench show latest"), 3, "there is no run in registry");
@@ -77,8 +79,9 @@ TEST_F(RunCommands, AreSavedListedShownAndRemoved) {
 
 TEST_F(RunCommands, SqlIsSql) {
   if (test::run_shell("sqlite3 --version").exit_code != 0) GTEST_SKIP() << "no sqlite3";
-  const Outcome rows = test::run_shell(test::dgq_command() + " " + model("--output sql --no-save") +
-                                       " | sqlite3 -init /dev/stdin :memory: 'SELECT test, n_samples FROM bench'");
+  const Outcome rows =
+      test::run_shell(test::dgq_command() + " " + model("--output sql --no-save") +
+                      " | sqlite3 -init /dev/stdin :memory: 'SELECT test, n_samples FROM bench'");
   EXPECT_EQ(rows.out, "pp4|4\n") << rows.err;
 }
 
@@ -91,7 +94,8 @@ TEST_F(RunCommands, TravelInOneFile) {
   const Json again = Json::parse(on("b.db", "registry import --json - <" + path("runs.dgqr")).out);
   EXPECT_EQ(again["new_runs"], 0);
   EXPECT_EQ(on("b.db", "registry verify").exit_code, 0);
-  EXPECT_EQ(on("b.db", "bench show latest --output csv").out, on("a.db", "bench show latest --output csv").out);
+  EXPECT_EQ(on("b.db", "bench show latest --output csv").out,
+            on("a.db", "bench show latest --output csv").out);
 
   const std::string text = test::file_text(path("runs.dgqr"));
   write("cut.dgqr", text.substr(0, text.size() / 2));
@@ -136,7 +140,8 @@ TEST_F(RunCommands, AreCompared) {
 
 TEST_F(RunCommands, TakeTurns) {
   const std::string turns = "compare --no-save --json --rounds 8 --interleave " + path("tiny.json") + " " +
-                            path("tiny.json") + " -- model --prompt 2 --gen 0 --repetitions 1 --threads 1 --cold-mib 1";
+                            path("tiny.json") +
+                            " -- model --prompt 2 --gen 0 --repetitions 1 --threads 1 --cold-mib 1";
   if (!test::memory_counts()) GTEST_SKIP() << "sixteen processes: with the release build only";
   const Outcome outcome = run_dgq(turns);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -145,15 +150,16 @@ TEST_F(RunCommands, TakeTurns) {
   EXPECT_EQ(row["samples_a"], 8);
   expect_refused(run_dgq("compare --no-save --interleave " + path("failing") + " " + path("failing")), 5,
                  "unknown model architecture");
-  expect_refused(run_dgq("compare --no-save --interleave " + path("garbage") + " " + path("garbage")), 4, "not valid JSON");
+  expect_refused(run_dgq("compare --no-save --interleave " + path("garbage") + " " + path("garbage")), 4,
+                 "not valid JSON");
   expect_refused(run_dgq("compare --interleave one"), 2, "A B");
   expect_refused(run_dgq("compare --rounds 3 --interleave smollm2-135m smollm2-135m"), 2, "--rounds");
 }
 
 TEST_F(RunCommands, PeersStandBeside) {
-  const Outcome outcome =
-      run_dgq(model("--json --no-save --peer llama-bench=" + path("peer") + " --peer broken=" + path("failing") +
-                    " --peer odd=" + path("garbage") + " --peer gone=" + path("nosuch") + " --peer-model x.gguf"));
+  const Outcome outcome = run_dgq(
+      model("--json --no-save --peer llama-bench=" + path("peer") + " --peer broken=" + path("failing") +
+            " --peer odd=" + path("garbage") + " --peer gone=" + path("nosuch") + " --peer-model x.gguf"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   for (const char* words : {"peer broken: ", "unknown model architecture", "peer odd: ", "peer gone: "})
     EXPECT_NE(outcome.err.find(words), std::string::npos) << words << " in " << outcome.err;
@@ -180,9 +186,9 @@ TEST_F(RunCommands, BecomeAPage) {
 }
 
 TEST_F(RunCommands, WithoutARegistryNothingIsSaved) {
-  const Outcome outcome = test::run_shell("DGQ_REGISTRY=" + path("none.db") + " " + test::dgq_command() +
-                                          " bench model --prompt 2 --gen 0 --repetitions 1 --cold-mib 1 --shape " +
-                                          path("tiny.json"));
+  const Outcome outcome = test::run_shell(
+      "DGQ_REGISTRY=" + path("none.db") + " " + test::dgq_command() +
+      " bench model --prompt 2 --gen 0 --repetitions 1 --cold-mib 1 --shape " + path("tiny.json"));
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_NE(outcome.err.find("not saved: no registry at"), std::string::npos) << outcome.err;
   EXPECT_FALSE(std::filesystem::exists(path("none.db")));
@@ -196,7 +202,8 @@ TEST_F(RunCommands, AgentsThatAreNotThere) {
 }
 
 TEST_F(RunCommands, HelpHasExamples) {
-  for (const char* command : {"compare", "report", "bench agent", "bench runs", "bench show", "bench export", "bench remove"}) {
+  for (const char* command :
+       {"compare", "report", "bench agent", "bench runs", "bench show", "bench export", "bench remove"}) {
     const Outcome outcome = run_dgq(command + std::string(" --help"));
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << outcome.out;

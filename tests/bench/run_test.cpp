@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "bench/peer.h"
 #include "bench/instructions.h"
+#include "bench/peer.h"
 
 namespace dgq::bench {
 namespace {
@@ -94,7 +94,8 @@ TEST(WarmUp, LeadingSamplesFarFromTheRest) {
 }
 
 TEST(LlamaBench, IsRead) {
-  const char* text = R"([{"build_commit": "de3ff81", "build_number": 1, "model_type": "llama 1B Q4_0", "model_size": 729000000,
+  const char* text =
+      R"([{"build_commit": "de3ff81", "build_number": 1, "model_type": "llama 1B Q4_0", "model_size": 729000000,
     "model_n_params": 1235000000, "n_threads": 2, "n_prompt": 512, "n_gen": 0, "avg_ts": 195.0, "samples_ts": [194.5, 195.5]}])";
   const auto results = parse_llama_bench(text, "llama-bench");
   ASSERT_TRUE(results) << results.error().what;

@@ -10,7 +10,8 @@ namespace dgq::bench {
 namespace {
 
 TEST(MannWhitney, Exact) {
-  EXPECT_NEAR(mann_whitney_p({1.1, 2.3, 3.2, 4.8, 5.1}, {2.9, 6.1, 7.3, 8.8, 9.9, 10.4}), 0.030303030303030304, 1e-12);
+  EXPECT_NEAR(mann_whitney_p({1.1, 2.3, 3.2, 4.8, 5.1}, {2.9, 6.1, 7.3, 8.8, 9.9, 10.4}),
+              0.030303030303030304, 1e-12);
   EXPECT_NEAR(mann_whitney_p({1, 2, 3, 4, 5}, {6, 7, 8, 9, 10}), 0.007936507936507936, 1e-12);
   std::vector<double> a(20), b(20);
   std::iota(a.begin(), a.end(), 0);

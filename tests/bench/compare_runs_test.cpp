@@ -30,7 +30,8 @@ bool mentions(const std::vector<std::string>& list, const std::string& words) {
 }
 
 TEST(Compare, FindsWhatIsSlower) {
-  const Comparison same = compare({run_of({10, 11, 12, 10.5, 11.5})}, {run_of({10.2, 11.2, 12.2, 10.7, 11.7})});
+  const Comparison same =
+      compare({run_of({10, 11, 12, 10.5, 11.5})}, {run_of({10.2, 11.2, 12.2, 10.7, 11.7})});
   ASSERT_EQ(same.rows.size(), 1u);
   EXPECT_FALSE(same.rows[0].significant);
   EXPECT_EQ(same.rows[0].test, "Mann-Whitney U");
@@ -65,8 +66,9 @@ TEST(Compare, DifferencesOfTheSetUpAreCalledOut) {
   b.conditions = {{"throttled", 3}, {"steal_share", 0.25}};
   const Comparison comparison = compare({a}, {b});
   ASSERT_EQ(comparison.rows.size(), 1u);
-  for (const char* words : {"isa: ref and avx2", "governor: - and powersave", "commit: - and abc", "model: m and other",
-                            "throttled 3 times", "25 % of the CPU time from the second"})
+  for (const char* words :
+       {"isa: ref and avx2", "governor: - and powersave", "commit: - and abc", "model: m and other",
+        "throttled 3 times", "25 % of the CPU time from the second"})
     EXPECT_TRUE(mentions(comparison.differences, words)) << words;
 }
 
