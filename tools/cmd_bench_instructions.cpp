@@ -122,7 +122,9 @@ Result<int> bench_instructions(const Options& options) {
     counts.inside();
   } else {
     counts.note(permitted.error().what + "; trying valgrind");
-    counts.outside({"callgrind", kArchitecture, {"/proc/self/exe"}});
+    std::error_code ignored;  // by its name: /proc/self/exe would be valgrind itself
+    counts.outside(
+        {"callgrind", kArchitecture, {std::filesystem::read_symlink("/proc/self/exe", ignored).string()}});
   }
   if (options.has("arm-dgq")) {
     std::vector<std::string> words = words_of(options.get<std::string>("qemu"));

@@ -4,6 +4,7 @@
 
 #include "bench/instructions.h"
 #include "bench/peer.h"
+#include "tests/support/command.h"
 
 namespace dgq::bench {
 namespace {
@@ -108,6 +109,29 @@ TEST(LlamaBench, IsRead) {
     ASSERT_FALSE(refused) << bad;
     EXPECT_EQ(refused.error().what.find("llama-bench"), 0u) << refused.error().what;
   }
+}
+
+// In the form of qemu's log: a block of 3 instructions that runs 10 times, and one of 2 that runs once per call.
+TEST(CountOutside, QemusLogOfBlocks) {
+  const test::ScratchFolder folder;
+  const std::string fake = (folder / "qemu").string();
+  std::ofstream(fake) << R"(#!/bin/sh
+log=$4
+for last; do :; done
+printf -- '----------------\nIN: main\n0x00400580:  d503201f  nop\n0x00400584:  d503201f  nop\n0x00400588:  d503201f  nop\n' >"$log"
+printf 'IN: kernel\n0x00400600:  4e9f9420  sdot\n0x00400604:  d65f03c0  ret\n' >>"$log"
+for i in 1 2 3 4 5 6 7 8 9 10; do echo 'Trace 0: 0x7f6c68400100 [0000000001009331/0000000000400580/00000001/00000200] main' >>"$log"; done
+while [ $last -gt 0 ]; do
+  echo 'Trace 0: 0x7f6c68400200 [0000000001009331/0000000000400600/00000001/00000200] kernel' >>"$log"; last=$((last - 1))
+done
+)";
+  std::filesystem::permissions(fake, std::filesystem::perms::owner_all);
+  const KernelCase c{Operation::gemm_w4a8, "-", 1, 1, {1}};
+  const auto count = count_outside({"qemu", "aarch64", {fake, "dgq"}}, "neon_dot", c, 128);
+  ASSERT_TRUE(count) << count.error().what;
+  EXPECT_EQ(*count, 2);
+  std::ofstream(fake) << "#!/bin/sh\nexit 1\n";
+  EXPECT_FALSE(count_outside({"qemu", "aarch64", {fake, "dgq"}}, "neon_dot", c, 128));
 }
 
 TEST(ArmLoops, AreRead) {
