@@ -81,7 +81,7 @@ Result<double> qemu_total(const std::string& path) {
 Result<double> total_of(const OutsideCounter& counter, std::vector<std::string> words) {
   DGQ_TRY(const TemporaryFile file, TemporaryFile::make());
   const bool callgrind = counter.by == "callgrind";
-  std::vector<std::string> all = callgrind ? std::vector<std::string>{"valgrind", "--tool=callgrind",
+  std::vector<std::string> all = callgrind ? std::vector<std::string>{"valgrind", "-q", "--tool=callgrind",
                                                                       "--callgrind-out-file=" + file.path()}
                                            : std::vector<std::string>{};
   all.insert(all.end(), words.begin(), words.end());

@@ -81,7 +81,7 @@ TEST_F(RunCommands, SqlIsSql) {
   if (test::run_shell("sqlite3 --version").exit_code != 0) GTEST_SKIP() << "no sqlite3";
   const Outcome rows =
       test::run_shell(test::dgq_command() + " " + model("--output sql --no-save") +
-                      " | sqlite3 -init /dev/stdin :memory: 'SELECT test, n_samples FROM bench'");
+                      " | sqlite3 -init /dev/stdin :memory: 'SELECT test, n_samples + n_warm_up FROM bench'");
   EXPECT_EQ(rows.out, "pp4|4\n") << rows.err;
 }
 

@@ -10,7 +10,7 @@ namespace dgq::bench {
 namespace {
 
 Run some_run() {
-  Run run;
+  bench::Run run;
   run.kind = "model";
   run.tool = "dgq 0.1.0";
   run.started_unix_s = 1'700'000'000;
@@ -27,7 +27,7 @@ Run some_run() {
 }
 
 TEST(Run, SurvivesItsText) {
-  const Run run = some_run();
+  const bench::Run run = some_run();
   const auto again = parse_run(run_text(run), "text");
   ASSERT_TRUE(again) << again.error().what;
   EXPECT_EQ(run_text(*again), run_text(run));
