@@ -12,12 +12,14 @@
 namespace dgq::tools {
 
 Result<int> run_agent(const Arguments&);
+Result<int> run_compare(const Arguments&);
 Result<int> run_completion(const Arguments&);
 Result<int> run_bench(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
 Result<int> run_registry(const Arguments&);
 Result<int> run_key(const Arguments&);
+Result<int> run_report(const Arguments&);
 Result<int> run_generate(const Arguments&);
 Result<int> run_eval(const Arguments&);
 Result<int> run_tokenize(const Arguments&);
@@ -33,6 +35,8 @@ constexpr Command kCommands[] = {
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
+    {"compare", "compare benchmark runs: which is faster, and is it more than noise", run_compare},
+    {"report", "write benchmark runs as one HTML page, with plots", run_report},
     {"registry", "manage the registry: list, show, log, diff, tag, verify, gc, export, import, ...",
      run_registry},
     {"key", "keys that sign versions, and which of them a registry trusts", run_key},
