@@ -14,6 +14,7 @@ namespace dgq::tools {
 Result<int> run_agent(const Arguments&);
 Result<int> run_completion(const Arguments&);
 Result<int> run_bench(const Arguments&);
+Result<int> run_export(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
 Result<int> run_registry(const Arguments&);
@@ -31,6 +32,7 @@ constexpr Command kCommands[] = {
     {"agent", "serve a model over HTTP", run_agent},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
+    {"export", "write a model for other programs: a GGUF file for llama.cpp", run_export},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
     {"registry", "manage the registry: list, show, log, diff, tag, verify, gc, export, import, ...",
