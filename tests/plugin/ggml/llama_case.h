@@ -25,7 +25,7 @@ T must(Result<T> result) {
 
 // How a host is started: what stands before it on the command line.
 struct Start {
-  std::string environment;          // "DGQ_REGISTRY=... "
+  std::string environment = {};     // "DGQ_REGISTRY=... "
   bool backend = true;              // with ours
   std::string emulator = DGQ_EMULATOR;
 };

@@ -1,7 +1,7 @@
 // Our backend inside an unmodified llama.cpp: the same model gives the same logits, up to the float parts, which are llama.cpp's.
-#include "quantizer/gguf_export.h"
 #include <sys/stat.h>
 
+#include "quantizer/gguf_export.h"
 #include "tests/plugin/ggml/llama_case.h"
 #include "tests/support/families.h"
 #include "tests/support/shared.h"
@@ -9,10 +9,13 @@
 namespace dgq::test {
 namespace {
 
-// llama.cpp computes norms, RoPE, softmax and SwiGLU itself, in another order of additions and with its own exp. That changes inputs
-// of linears by some 1e-7 of their size, and where one of them stands at the edge between two int8 values it is rounded the other way: a step
-// of 1/254 of the largest of 128. Measured on 96 tokens of the demo model: 2e-3 with the same KV cache (float32); on tiny models, 1e-3.
-constexpr double kFloatParts = 0.02;
+// Of logits, relative. llama.cpp computes norms, RoPE, softmax and SwiGLU itself, in another order of additions and with its own exp, which
+// changes the inputs of linears by some 1e-7 of their size: 3e-7 was measured on 96 tokens of the demo model. An input that stands at the
+// edge between two int8 values may be rounded the other way by that: 1/254 of the largest of its 128 columns, which is one part of some
+// hundred in one layer, 1e-3 of the logits if it comes early.
+constexpr double kFloatParts = 5e-3;
+// Linears that are not ours take float inputs instead of int8 ones: 0.022 was measured on tiny models.
+constexpr double kFloatInputs = 0.05;
 
 const std::string kDemo = DGQ_DEMO_REGISTRY;
 const Start kWithDemo{.environment = "DGQ_REGISTRY=" + kDemo + " "};
@@ -72,10 +75,10 @@ TEST_F(Demo, QualityIsOurs) {
   const Checkpoint checkpoint = must(Checkpoint::open(repository_file("models/demo")));
   const ModelF32 floats = must(load_f32(checkpoint));
   const Logits exact = own_logits(checkpoint.config(), floats.weights, kActBlock, KvType::f32, tokens);
-  const double ours = mean_kld(exact, own_logits(*model, KvType::int8, tokens), vocabulary());
+  const double ours = mean_kld(exact, own_logits(*model, KvType::f32, tokens), vocabulary());
   const double theirs = mean_kld(exact, llama_logits(kWithDemo, path_of(GgufWeights::thin), tokens), vocabulary());
   std::printf("KLD against fp32: %.6f here, %.6f in llama.cpp\n", ours, theirs);
-  EXPECT_LT(theirs, ours * 1.02);
+  EXPECT_NEAR(theirs, ours, ours * 0.02);
 }
 
 TEST_F(Demo, FatFileRunsWithTheBackendAndWithout) {
@@ -86,7 +89,7 @@ TEST_F(Demo, FatFileRunsWithTheBackendAndWithout) {
   const Logits without = llama_logits({.backend = false}, path_of(GgufWeights::fat), tokens, &said);
   EXPECT_NE(said.out.find("no dgq backend"), std::string::npos);
   // 8-bit weights of 5-bit weights: nearly the same model.
-  EXPECT_LT(relative_distance(without, thin), 0.05);
+  EXPECT_LT(relative_distance(without, thin), kFloatInputs);
 }
 
 TEST_F(Demo, FatFileRunsOnItsOwnWeightsWhereTheRegistryLacksThem) {
@@ -279,14 +282,14 @@ TEST_P(Families, GivesOurLogits) {
   const Tokens tokens = {5, 80, 3, 200, 17, 42, 258, 1, 99, 7, 150, 66};
   const Logits ours = own_logits(model, KvType::f32, tokens);
   const Start start{.environment = "DGQ_REGISTRY=" + registry + " "};
-  for (const char* option : {"", " --fat"}) {
+  const auto distance = [&](const std::string& option) {
     const Outcome exported =
         run_dgq("export gguf tiny --registry " + registry + " -o " + file + option);
-    ASSERT_EQ(exported.exit_code, 0) << exported.err;
-    const double distance = relative_distance(llama_logits(start, file, tokens), ours);
-    std::printf("distance of logits: %.2e\n", distance);
-    EXPECT_LT(distance, kFloatParts) << option;
-  }
+    EXPECT_EQ(exported.exit_code, 0) << exported.err;
+    return relative_distance(llama_logits(start, file, tokens), ours);
+  };
+  EXPECT_LT(distance(""), kFloatParts);
+  EXPECT_LT(distance(" --fat"), kFloatInputs);  // its linears are too small to carry a digest, and in float32
 }
 
 INSTANTIATE_TEST_SUITE_P(, Families,

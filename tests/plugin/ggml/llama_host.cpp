@@ -2,6 +2,7 @@
 //   llama_host BACKENDS MODEL tokens TEXT              token ids
 //   llama_host BACKENDS MODEL logits IDS OUT [THREADS] int32 ids from a file; float32 logits of every position to another
 //   llama_host BACKENDS MODEL bench PP TG ROUNDS THREADS   tokens/s of prompts of PP tokens, and of TG single tokens
+//   llama_host BACKENDS MODEL quantize OUT             as Q4_0, by llama.cpp
 //   llama_host BACKENDS - list                         backends that were loaded
 // BACKENDS: the folder of libggml-cpu-*.so. GGML_BACKEND_PATH works as everywhere. The log goes to stderr. On the last line of stdout is what
 // our backend counted, if it is there. HOST_WHEN_LOADED: a shell command that runs once the model is loaded; HOST_NO_MMAP: the file is read. Exit code 1: the load failed, 2: the evaluation did.
@@ -116,6 +117,13 @@ int bench(Host& host, std::size_t prompt, std::size_t generated, int rounds) {
   return 0;
 }
 
+int quantize(const char* model, const char* out) {
+  llama_model_quantize_params params = llama_model_quantize_default_params();
+  params.ftype = LLAMA_FTYPE_MOSTLY_Q4_0;
+  params.allow_requantize = true;
+  return llama_model_quantize(model, out, &params) == 0 ? 0 : 2;
+}
+
 int tokenize(const Host& host, const std::string& text) {
   std::vector<llama_token> ids(text.size() + 8);
   const int count =
@@ -138,6 +146,7 @@ int main(int argc, char** argv) {
       std::printf("%s\n", ggml_backend_reg_name(ggml_backend_reg_get(i)));
     return 0;
   }
+  if (words[3] == "quantize" && argc == 5) return quantize(argv[2], argv[4]);
   const bool benchmark = words[3] == "bench" && argc == 8;
   Host host;
   if (!host.open(argv[2], benchmark ? std::atoi(argv[7]) : argc > 6 ? std::atoi(argv[6]) : 2, !benchmark)) return 1;
