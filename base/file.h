@@ -83,6 +83,8 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
   Result<void> append(std::span<const std::byte> bytes);
+  // Zeros that take no space where the file system knows holes.
+  Result<void> append_hole(std::uint64_t bytes);
   Result<void> commit(unsigned mode = 0644);  // mode: permissions
 
  private:

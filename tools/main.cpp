@@ -15,6 +15,7 @@ Result<int> run_agent(const Arguments&);
 Result<int> run_compare(const Arguments&);
 Result<int> run_completion(const Arguments&);
 Result<int> run_bench(const Arguments&);
+Result<int> run_export(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
 Result<int> run_registry(const Arguments&);
@@ -33,6 +34,7 @@ constexpr Command kCommands[] = {
     {"agent", "serve a model over HTTP", run_agent},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
+    {"export", "write a model for other programs: a GGUF file for llama.cpp", run_export},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
     {"compare", "compare benchmark runs: which is faster, and is it more than noise", run_compare},
