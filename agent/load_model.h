@@ -14,6 +14,7 @@ struct LoadOptions {
   std::size_t slots = 8;    // at most
   std::uint64_t kv_budget_bytes = 1'000'000'000;
   std::size_t queue = 64, prefill_rows = 16;  // EngineOptions
+  std::string chat_template = {};             // in place of the version's; empty: that one
 };
 inline constexpr std::size_t kDefaultContext = 4096;
 
@@ -22,6 +23,7 @@ struct LoadReport {
   KvPlan kv;
   std::uint64_t bytes_mapped;
   std::vector<std::string> warnings;  // of the policy on signatures
+  std::string no_chat = {};           // why /v1/chat/completions cannot be answered; empty: it can
 };
 
 // Errors: of Model::load, Tokenizer::parse, check_context and plan_kv.

@@ -150,7 +150,7 @@ class Renderer {
     }
     if (items.empty()) return run(stmt.otherwise);
     for (std::size_t i = 0; i < items.size(); ++i) {
-      DGQ_CHECK(at(stmt.line, budget_.steps(1)));
+      DGQ_CHECK(at(stmt.line, budget_.steps(10)));  // `loop` is made anew
       scopes_.emplace_back();
       scopes_.back()["loop"] = loop_variable(items, i);
       const auto assigned = assign(stmt, items[i]);
@@ -387,11 +387,12 @@ class Renderer {
       return Value(std::move(all));
     }
     if (op == "*" && left.text() && right.integer()) {
+      const auto count = static_cast<std::size_t>(std::max<std::int64_t>(*right.integer(), 0));
+      std::size_t bytes = 0;
+      if (__builtin_mul_overflow(count, left.text()->bytes.size(), &bytes)) bytes = SIZE_MAX;
+      DGQ_CHECK(at(expr.line, budget_.bytes(bytes)));
       Text text;
-      for (std::int64_t i = 0; i < *right.integer(); ++i) {
-        DGQ_CHECK(at(expr.line, budget_.bytes(left.text()->bytes.size() + 1)));
-        text.append(*left.text());
-      }
+      for (std::size_t i = 0; i < count && bytes > 0; ++i) text.append(*left.text());
       return Value(std::move(text));
     }
     if (left.integer() && right.integer() && op != "/") return whole_number(expr, *left.integer(), *right.integer());

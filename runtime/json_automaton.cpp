@@ -8,6 +8,10 @@ namespace {
 
 using Kind = GrammarNode::Kind;
 
+// Of a state. Choices within choices multiply; beyond these numbers the last are dropped, and what is left is a smaller
+// part of what the schema allows. No schema can take the memory that all of them would need.
+constexpr std::size_t kMostFrames = 32'768, kMostOpen = 512;  // kMostOpen: of those that are no constants
+
 constexpr int kIntegerDigits = 15, kFractionDigits = 17, kExponentDigits = 2;
 
 bool is_digit(unsigned char byte) { return byte >= '0' && byte <= '9'; }
@@ -121,6 +125,20 @@ JsonAutomaton::State JsonAutomaton::add_state(Frames frames) {
   std::sort(frames.begin(), frames.end());
   frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
   if (frames.empty()) return kDead;
+  // The one that is nearest to its end stays, so that least() holds what it promised.
+  const FrameId nearest = *std::min_element(frames.begin(), frames.end(), [&](FrameId a, FrameId b) {
+    return bytes_[a] < bytes_[b];
+  });
+  std::size_t open = 0;
+  std::erase_if(frames, [&](FrameId id) {
+    const Phase phase = frames_[id].phase;
+    return phase != Phase::literal && phase != Phase::key && ++open > kMostOpen && id != nearest;
+  });
+  if (frames.size() > kMostFrames) {
+    const bool beyond = frames[kMostFrames - 1] < nearest;
+    frames.resize(kMostFrames);
+    if (beyond) frames.back() = nearest;
+  }
   const auto [entry, is_new] = state_ids_.emplace(frames, static_cast<State>(states_.size()));
   if (!is_new) return entry->second;
   std::uint32_t least = GrammarNode::kEndless;

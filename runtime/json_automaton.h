@@ -33,6 +33,7 @@ class JsonAutomaton {
   bool is_over(State state) const { return states_[static_cast<std::size_t>(state)] == Frames{kDone}; }  // no byte may follow
 
   std::size_t states() const { return states_.size(); }
+  std::size_t frames() const { return frames_.size(); }
   // Forgets all states but this one, which becomes the start.
   void forget_others(State state);
 

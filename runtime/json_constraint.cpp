@@ -5,8 +5,9 @@
 namespace dgq {
 namespace {
 
-// Beyond these everything is forgotten but the state in hand: 16 MiB of rows; masks of 128k tokens take 16 KiB each.
-constexpr std::size_t kMostStates = 16'384, kMostMasks = 512;
+// Beyond these everything is forgotten but the state in hand: 16 MiB of rows, about 40 MiB of frames; masks of 128k tokens
+// take 16 KiB each.
+constexpr std::size_t kMostStates = 16'384, kMostFrames = 400'000, kMostMasks = 512;
 
 }  // namespace
 
@@ -57,7 +58,7 @@ JsonConstraint::Mask JsonConstraint::make_mask(std::uint32_t most) {
 }
 
 std::span<const std::uint64_t> JsonConstraint::allowed(std::size_t tokens_left) {
-  if (automaton_.states() > kMostStates || masks_.size() > kMostMasks) {
+  if (automaton_.states() > kMostStates || automaton_.frames() > kMostFrames || masks_.size() > kMostMasks) {
     automaton_.forget_others(state_);
     state_ = automaton_.start();
     masks_.clear();

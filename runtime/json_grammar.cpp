@@ -74,7 +74,8 @@ void measure_rest(const JsonGrammar& grammar, GrammarNode& node) {
 // Bytes only get fewer from round to round, and every composite is longer than its parts: it ends.
 void measure(JsonGrammar& grammar) {
   for (bool changed = true; std::exchange(changed, false);)
-    for (GrammarNode& node : grammar.nodes) {
+    for (auto at = grammar.nodes.rbegin(); at != grammar.nodes.rend(); ++at) {  // parts mostly stand after the whole
+      GrammarNode& node = *at;
       Measure now = measure_of(grammar, node);
       if (now.bytes >= kEndless || now.height >= kEndless) now = {kEndless, kEndless};
       const auto bytes = static_cast<std::uint32_t>(now.bytes);

@@ -8,6 +8,7 @@
 
 #include "agent/api.h"
 #include "agent/load_model.h"
+#include "base/file.h"
 #include "runtime/parallel.h"
 #include "tools/agent_config.h"
 #include "tools/cmd_load.h"
@@ -49,6 +50,8 @@ void add_options(Options& options) {
       ("kv-budget", text("1G")->value_name("BYTES"), "KV cache of all slots at most")  //
       ("queue", number(static_cast<std::uint32_t>(load.queue)),
        "requests that wait for a slot; more are answered 429")  //
+      ("chat-template", text("")->value_name("FILE"),
+       "a Jinja chat template in place of the one that the version has")  //
       ("prefill-rows", number(static_cast<std::uint32_t>(load.prefill_rows)),
        "tokens of a prompt in a step that running sequences wait for")                           //
       ("connections", number(static_cast<std::uint32_t>(limits.connections)), "at once")         //
@@ -116,6 +119,10 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   DGQ_TRY(load.kv_budget_bytes, parse_bytes(options.get<std::string>("kv-budget"), "kv-budget"));
   load.queue = number(options, "queue");
   load.prefill_rows = number(options, "prefill-rows");
+  if (const auto& file = options.get<std::string>("chat-template"); !file.empty()) {
+    DGQ_TRY(load.chat_template, read_file(file, kMaxTemplateBytes));
+    if (load.chat_template.empty()) return Error{Errc::invalid, file + ": the chat template is empty"};
+  }
   return load;
 }
 
@@ -208,6 +215,7 @@ Result<std::shared_ptr<agent::ServedModel>> load(const std::string& reference, c
   DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
   for (const std::string& warning : report.warnings)
     log.write(Log::Level::warning, "signature", {{"why", warning}});
+  if (!report.no_chat.empty()) log.write(Log::Level::info, "no_chat", {{"why", report.no_chat}});
   log.write(Log::Level::info, "loaded",
             {{"model", reference},
              {"version", model->version},
