@@ -126,7 +126,8 @@ void Api::chat(const HttpRequest& request, const std::shared_ptr<HttpReply>& rep
   generate(request, reply, read_chat);
 }
 
-void Api::generate(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply, ReadRequest read_request) {
+void Api::generate(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                   ReadRequest read_request) {
   auto asked = read(request, reply);
   if (!asked) return;
   CompletionRequest completion;
@@ -137,10 +138,12 @@ void Api::generate(const HttpRequest& request, const std::shared_ptr<HttpReply>&
   const char* path = completion.chat ? "/v1/chat/completions" : "/v1/completions";
   const auto ended = [&log = log_, began, path](const CompletionSummary& summary) {
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
-    OrderedJson fields = {
-        {"path", path},                      {"status", summary.status},
-        {"finish", to_text(summary.finish)}, {"prompt_tokens", summary.prompt_tokens},
-        {"tokens", summary.tokens},          {"ms", static_cast<std::int64_t>(took.count())}};
+    OrderedJson fields = {{"path", path},
+                          {"status", summary.status},
+                          {"finish", to_text(summary.finish)},
+                          {"prompt_tokens", summary.prompt_tokens},
+                          {"tokens", summary.tokens},
+                          {"ms", static_cast<std::int64_t>(took.count())}};
     if (!summary.why.empty()) fields["why"] = summary.why;
     log.write(summary.status == 500 ? Log::Level::error : Log::Level::info, "request", fields);
   };

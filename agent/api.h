@@ -35,8 +35,10 @@ class Api {
   void complete(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   void chat(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   // The common part of both: read_request is read_completion or read_chat.
-  using ReadRequest = std::optional<ApiError> (*)(const Json&, std::string_view, const ServedModel&, CompletionRequest&);
-  void generate(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply, ReadRequest read_request);
+  using ReadRequest = std::optional<ApiError> (*)(const Json&, std::string_view, const ServedModel&,
+                                                  CompletionRequest&);
+  void generate(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                ReadRequest read_request);
   void tokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   void detokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 

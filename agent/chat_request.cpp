@@ -37,11 +37,14 @@ std::optional<OrderedJson> read_message(const Json& message, std::string& why) {
   members.only("tool_calls", {Json::array()}, "the models here call no tools");
   members.only("function_call", {}, "the models here call no functions");
   members.only("audio", {}, "messages are texts");
-  const auto text = content ? content_text(*content) : role == "assistant" ? std::optional(std::string()) : std::nullopt;
+  const auto text = content               ? content_text(*content)
+                    : role == "assistant" ? std::optional(std::string())
+                                          : std::nullopt;
   OrderedJson made = {{"role", role.value_or("")}, {"content", text.value_or("")}};
   for (const char* name : {"name", "tool_call_id"})
     if (const auto value = members.text(name)) made[name] = *value;
-  if (!role || role->empty() || role->size() > kLongestName) members.fail("role", "must be a name such as user");
+  if (!role || role->empty() || role->size() > kLongestName)
+    members.fail("role", "must be a name such as user");
   if (!text) members.fail("content", R"(must be a text, or a list of {"type": "text", "text": ...})");
   const auto error = members.error();
   if (!error) return made;
@@ -53,7 +56,9 @@ OrderedJson read_messages(Members& members) {
   OrderedJson all = OrderedJson::array();
   const Json* messages = members.value("messages");
   if (!messages || !messages->is_array() || messages->empty() || messages->size() > kMostMessages) {
-    members.fail("messages", messages ? "must be a list of 1 to " + std::to_string(kMostMessages) + " messages" : "is missing");
+    members.fail("messages", messages
+                                 ? "must be a list of 1 to " + std::to_string(kMostMessages) + " messages"
+                                 : "is missing");
     return all;
   }
   for (std::size_t i = 0; i < messages->size(); ++i) {
@@ -77,11 +82,13 @@ OrderedJson read_variables(Members& members) {
   if (!more) return variables;
   bool good = more->is_object() && more->size() <= kMostKeywords;
   for (auto one = more->begin(); good && one != more->end(); ++one) {
-    good = one->is_primitive() && std::find(kOwnVariables.begin(), kOwnVariables.end(), one.key()) == kOwnVariables.end();
+    good = one->is_primitive() &&
+           std::find(kOwnVariables.begin(), kOwnVariables.end(), one.key()) == kOwnVariables.end();
     if (good) variables[one.key()] = OrderedJson(*one);
   }
   if (!good)
-    members.fail("chat_template_kwargs", "must be an object of variables of the template: texts, numbers, true, false or null");
+    members.fail("chat_template_kwargs",
+                 "must be an object of variables of the template: texts, numbers, true, false or null");
   return variables;
 }
 
@@ -124,7 +131,8 @@ std::optional<ApiError> read_chat(const Json& body, std::string_view text, const
       members.fail("messages", "do not fit: " + prompt.error().what);
     }
   }
-  return read_the_rest(members, text, model, {-1, {"max_completion_tokens", "max_tokens", "n_predict"}, "messages"}, request);
+  return read_the_rest(members, text, model,
+                       {-1, {"max_completion_tokens", "max_tokens", "n_predict"}, "messages"}, request);
 }
 
 }  // namespace dgq::agent

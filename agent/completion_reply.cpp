@@ -12,8 +12,8 @@ std::string new_id(bool chat) {
   static const std::uint64_t process = std::random_device()();
   static std::atomic<std::uint64_t> count = 0;
   char text[40];
-  std::snprintf(text, sizeof text, "%s-%08llx%08llx", chat ? "chatcmpl" : "cmpl", static_cast<unsigned long long>(process),
-                static_cast<unsigned long long>(++count));
+  std::snprintf(text, sizeof text, "%s-%08llx%08llx", chat ? "chatcmpl" : "cmpl",
+                static_cast<unsigned long long>(process), static_cast<unsigned long long>(++count));
   return text;
 }
 
@@ -58,7 +58,8 @@ bool CompletionReply::token(const GeneratedToken& token) {
   if (stream_) begin_stream();
   if (stream_ && !text_.empty()) {
     const Json logprobs = take_logprobs(ready_);
-    reply_->event(dump(chunk(chat_ ? chat_delta(text_, false) : completion_choice(text_), logprobs, nullptr)));
+    reply_->event(
+        dump(chunk(chat_ ? chat_delta(text_, false) : completion_choice(text_), logprobs, nullptr)));
     text_.clear();
   }
   return !scanner_.found();

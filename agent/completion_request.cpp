@@ -50,7 +50,8 @@ std::size_t read_max_tokens(Members& members, const CompletionDefaults& defaults
   std::optional<std::int64_t> tokens;
   const char* first = nullptr;
   for (const char* name : defaults.max_names) {
-    const bool llama = name == std::string_view("n_predict");  // of llama-server; -1: until the context is full
+    const bool llama =
+        name == std::string_view("n_predict");  // of llama-server; -1: until the context is full
     const auto given = members.integer(name, llama ? -1 : 1, INT32_MAX);
     if (!given) continue;
     if (*given == 0) members.fail(name, "must be at least 1, or -1 for as many as the context has room for");
@@ -144,7 +145,8 @@ std::optional<ApiError> read_completion(const Json& body, std::string_view text,
   members.only("best_of", {1}, "one answer per request");
   members.only("echo", {false}, "the answer does not repeat the prompt");
   members.only("suffix", {""}, "the models here only continue a text");
-  return read_the_rest(members, text, model, {kDefaultTokens, {"max_tokens", "n_predict"}, "prompt"}, request);
+  return read_the_rest(members, text, model, {kDefaultTokens, {"max_tokens", "n_predict"}, "prompt"},
+                       request);
 }
 
 ApiError api_error(const Error& error) {

@@ -94,8 +94,9 @@ class Engine::Scheduler {
     const std::size_t room = tokens_left(request.max_tokens, request.prompt.size());
     if (request.constraint && request.constraint->least_tokens() > room)
       return Error{Errc::invalid, "an answer of this schema may need " +
-                                      std::to_string(request.constraint->least_tokens()) + " tokens, and there may be " +
-                                      std::to_string(room) + ": max_tokens or the context is too small"};
+                                      std::to_string(request.constraint->least_tokens()) +
+                                      " tokens, and there may be " + std::to_string(room) +
+                                      ": max_tokens or the context is too small"};
     const std::lock_guard lock(mutex_);
     if (draining_) return Error{Errc::busy, "the model takes no more requests: it is shutting down"};
     if (waiting_.size() >= options_.queue) {

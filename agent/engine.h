@@ -32,7 +32,7 @@ struct Generation {
   SamplerOptions sampling;
   bool stop_at_eos = true;
   std::optional<std::size_t> logprobs;  // report each token's probability, and those of so many likeliest
-  std::vector<std::int32_t> more_eos = {};           // end the text as the config's eos do
+  std::vector<std::int32_t> more_eos = {};          // end the text as the config's eos do
   std::shared_ptr<JsonConstraint> constraint = {};  // of this answer alone; then eos always end the text
 };
 

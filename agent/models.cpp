@@ -3,11 +3,13 @@
 namespace dgq::agent {
 namespace {
 
-Result<ChatTemplateSource> chat_source(const ServedModel& model, std::string_view blob, std::string_view text) {
+Result<ChatTemplateSource> chat_source(const ServedModel& model, std::string_view blob,
+                                       std::string_view text) {
   if (text.empty()) return ChatTemplateSource::parse(blob, model.name + ", blob " + kChatTemplateBlob);
   const ModelConfig& config = *model.config;
   const auto token = [&](std::int32_t id) { return std::string(model.tokenizer.token(id)); };
-  return ChatTemplateSource{std::string(text), token(config.bos), config.eos.empty() ? "" : token(config.eos.front())};
+  return ChatTemplateSource{std::string(text), token(config.bos),
+                            config.eos.empty() ? "" : token(config.eos.front())};
 }
 
 }  // namespace

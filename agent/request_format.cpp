@@ -14,14 +14,18 @@ std::shared_ptr<const JsonGrammar> compile(Members& members, const char* name, c
   return nullptr;
 }
 
-std::shared_ptr<const JsonGrammar> read_response_format(Members& members, const Json& format, const OrderedJson& ordered) {
+std::shared_ptr<const JsonGrammar> read_response_format(Members& members, const Json& format,
+                                                        const OrderedJson& ordered) {
   constexpr const char* kName = "response_format";
   const auto type = format.is_object() ? format.value("type", Json()) : Json();
   if (type == "text" && format.size() == 1) return nullptr;
-  if (type == "json_object" && format.size() == 1) return std::make_shared<const JsonGrammar>(any_json_object());
+  if (type == "json_object" && format.size() == 1)
+    return std::make_shared<const JsonGrammar>(any_json_object());
   if (type != "json_schema" || format.size() != 2 || !format.contains("json_schema") ||
       !format["json_schema"].is_object()) {
-    members.fail(kName, R"(must be {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema", "json_schema": {...}})");
+    members.fail(
+        kName,
+        R"(must be {"type": "text"}, {"type": "json_object"}, or {"type": "json_schema", "json_schema": {...}})");
     return nullptr;
   }
   Members inner(format["json_schema"]);

@@ -15,7 +15,8 @@ Result<std::string> template_of(const Json& config, const std::string& where) {
   if (found->is_string()) return found->get<std::string>();
   if (found->is_array())
     for (const Json& one : *found)
-      if (one.is_object() && one.value("name", Json()) == "default") return json_string(one, "template", where);
+      if (one.is_object() && one.value("name", Json()) == "default")
+        return json_string(one, "template", where);
   if (found->is_array()) return std::string();
   return Error{Errc::corrupt, where + ": \"chat_template\" must be a text or a list of named ones"};
 }
@@ -37,7 +38,8 @@ Result<std::string> token_text(const Container& from, std::int32_t id) {
 }  // namespace
 
 Result<void> read_folder_chat(Container& out) {
-  const std::filesystem::path config_path = out.path / "tokenizer_config.json", file = out.path / "chat_template.jinja";
+  const std::filesystem::path config_path = out.path / "tokenizer_config.json",
+                              file = out.path / "chat_template.jinja";
   std::error_code ignored;
   Json config = Json::object();
   if (std::filesystem::exists(config_path, ignored)) {
@@ -71,9 +73,11 @@ Result<void> read_gguf_chat(const Json& metadata, Container& out) {
   const auto tokens = metadata.find("tokenizer.ggml.tokens");
   const auto token = [&](const char* key) -> std::string {
     const auto id = metadata.find(key);
-    if (id == metadata.end() || !id->is_number_unsigned() || tokens == metadata.end() || !tokens->is_array()) return {};
+    if (id == metadata.end() || !id->is_number_unsigned() || tokens == metadata.end() || !tokens->is_array())
+      return {};
     const auto index = id->get<std::uint64_t>();
-    return index < tokens->size() && (*tokens)[index].is_string() ? (*tokens)[index].get<std::string>() : std::string();
+    return index < tokens->size() && (*tokens)[index].is_string() ? (*tokens)[index].get<std::string>()
+                                                                  : std::string();
   };
   ChatTemplateSource source{found->get<std::string>(), token("tokenizer.ggml.bos_token_id"),
                             token("tokenizer.ggml.eos_token_id")};

@@ -19,6 +19,7 @@ enum class FloatType { f32, bf16 };
 // holds them exactly, bf16 rounds half to even. `folder` is there afterwards, whole, or not at all. invalid: something of
 // this name is there already and is not an empty folder.
 Result<void> unpack(const ModelConfig& config, const ModelWeights& weights, std::string_view tokenizer_json,
-                    std::string_view chat_template, FloatType type, const std::filesystem::path& folder, const Fraction& progress = {});
+                    std::string_view chat_template, FloatType type, const std::filesystem::path& folder,
+                    const Fraction& progress = {});
 
 }  // namespace dgq

@@ -58,7 +58,8 @@ std::vector<std::string> blob_names(std::size_t layers, const Manifest& job) {
   for (std::size_t i = 0; i < layers; ++i) names.push_back("layers." + std::to_string(i));
   names.insert(names.end(), {"head", "tokenizer"});
   const auto sources = job.provenance.find("sources");
-  if (sources != job.provenance.end() && sources->contains(kChatTemplateBlob)) names.push_back(kChatTemplateBlob);
+  if (sources != job.provenance.end() && sources->contains(kChatTemplateBlob))
+    names.push_back(kChatTemplateBlob);
   return names;
 }
 

@@ -22,10 +22,11 @@ Result<ChatTemplate> ChatTemplate::make(ChatTemplateSource source) {
   return ChatTemplate(std::move(source), std::move(*parsed));
 }
 
-Result<std::vector<std::int32_t>> ChatTemplate::encode(const OrderedJson& variables, const Tokenizer& tokenizer,
+Result<std::vector<std::int32_t>> ChatTemplate::encode(const OrderedJson& variables,
+                                                       const Tokenizer& tokenizer,
                                                        std::int64_t now_unix_s) const {
-  const auto rendered = template_.render(
-      variables, {{"bos_token", source_.bos}, {"eos_token", source_.eos}}, now_unix_s);
+  const auto rendered =
+      template_.render(variables, {{"bos_token", source_.bos}, {"eos_token", source_.eos}}, now_unix_s);
   if (!rendered) return Error{rendered.error().code, "the chat template, " + rendered.error().what};
   return tokenizer.encode_marked(rendered->text, rendered->from_data);
 }

@@ -9,8 +9,9 @@
 
 namespace dgq {
 
-inline constexpr const char* kChatTemplateBlob = "chat_template";        // its name in a manifest
-inline constexpr const char* kChatTemplateMedia = "chat_template.json";  // {"bos_token", "chat_template", "eos_token"}
+inline constexpr const char* kChatTemplateBlob = "chat_template";  // its name in a manifest
+inline constexpr const char* kChatTemplateMedia =
+    "chat_template.json";  // {"bos_token", "chat_template", "eos_token"}
 
 // The checkpoint's template and the texts that it calls bos_token and eos_token; empty: there is no such token.
 struct ChatTemplateSource {

@@ -52,7 +52,8 @@ class Renderer {
     DGQ_CHECK(at(line, budget_.bytes(text.bytes.size())));
     out_->append(text);
     if (out_->bytes.size() <= limits_.output_bytes) return {};
-    return error_at(line, Errc::unsupported, "the rendered text is longer than " + std::to_string(limits_.output_bytes) + " bytes");
+    return error_at(line, Errc::unsupported,
+                    "the rendered text is longer than " + std::to_string(limits_.output_bytes) + " bytes");
   }
 
   Result<Flow> run(const Body& body) {
@@ -66,7 +67,9 @@ class Renderer {
 
   Result<Flow> run(const Stmt& stmt) {
     switch (stmt.kind) {
-      case Stmt::Kind::text: DGQ_CHECK(write(*stmt.value.text(), stmt.line)); return Flow::on;
+      case Stmt::Kind::text:
+        DGQ_CHECK(write(*stmt.value.text(), stmt.line));
+        return Flow::on;
       case Stmt::Kind::output: {
         DGQ_TRY(const Value value, eval(*stmt.expr));
         DGQ_CHECK(write(to_text(value), stmt.line));
@@ -82,7 +85,8 @@ class Renderer {
           if (taken) return run(body);
         }
         return Flow::on;
-      case Stmt::Kind::loop: return loop(stmt);
+      case Stmt::Kind::loop:
+        return loop(stmt);
       case Stmt::Kind::set: {
         DGQ_TRY(Value value, eval(*stmt.expr));
         DGQ_CHECK(assign(stmt, std::move(value)));
@@ -91,11 +95,14 @@ class Renderer {
       case Stmt::Kind::set_member: {
         const Value* owner = find(stmt.targets[0]);
         const Namespace* names = owner ? owner->get<Namespace>() : nullptr;
-        if (!names) return invalid(stmt.line, "only members of a namespace can be set, and " + in_quotes(stmt.targets[0]) + " is none");
+        if (!names)
+          return invalid(stmt.line, "only members of a namespace can be set, and " +
+                                        in_quotes(stmt.targets[0]) + " is none");
         const std::shared_ptr<Dict> members = names->members;
         DGQ_TRY(Value value, eval(*stmt.expr));
         // A namespace inside itself would never be freed, and never printed.
-        if (value.get<Namespace>()) return error_at(stmt.line, Errc::unsupported, "a namespace in a namespace is not supported");
+        if (value.get<Namespace>())
+          return error_at(stmt.line, Errc::unsupported, "a namespace in a namespace is not supported");
         members->set(Text::own(stmt.targets[1]), std::move(value));
         return Flow::on;
       }
@@ -104,9 +111,13 @@ class Renderer {
         scopes_.back()[stmt.targets[0]] = std::move(text);
         return Flow::on;
       }
-      case Stmt::Kind::macro: scopes_.back()[stmt.targets[0]] = Function{&stmt, {}}; return Flow::on;
-      case Stmt::Kind::stop: return Flow::stop;
-      case Stmt::Kind::next: return Flow::next;
+      case Stmt::Kind::macro:
+        scopes_.back()[stmt.targets[0]] = Function{&stmt, {}};
+        return Flow::on;
+      case Stmt::Kind::stop:
+        return Flow::stop;
+      case Stmt::Kind::next:
+        return Flow::next;
     }
     return Flow::on;
   }
@@ -164,7 +175,9 @@ class Renderer {
 
   static Value loop_variable(const List& items, std::size_t i) {
     Dict loop;
-    const auto set = [&](const char* name, Value value) { loop.members.emplace_back(Text::own(name), std::move(value)); };
+    const auto set = [&](const char* name, Value value) {
+      loop.members.emplace_back(Text::own(name), std::move(value));
+    };
     set("index", Value::size(i + 1));
     set("index0", Value::size(i));
     set("first", Value(i == 0));
@@ -180,7 +193,8 @@ class Renderer {
   Result<Value> eval(const Expr& expr) {
     DGQ_CHECK(at(expr.line, budget_.steps(1)));
     switch (expr.kind) {
-      case Expr::Kind::constant: return expr.value;
+      case Expr::Kind::constant:
+        return expr.value;
       case Expr::Kind::name: {
         if (const Value* value = find(expr.text)) return *value;
         if (is_function(expr.text)) return Value(Function{nullptr, expr.text});
@@ -190,14 +204,18 @@ class Renderer {
         DGQ_TRY(List list, eval_all(expr, 0));
         return Value(std::move(list));
       }
-      case Expr::Kind::dict: return dict(expr);
+      case Expr::Kind::dict:
+        return dict(expr);
       case Expr::Kind::attribute: {
         DGQ_TRY(const Value owner, eval(*expr.parts[0]));
         return member(owner, expr.text, expr.line);
       }
-      case Expr::Kind::subscript: return subscript(expr);
-      case Expr::Kind::slice: return slice(expr);
-      case Expr::Kind::call: return call(expr);
+      case Expr::Kind::subscript:
+        return subscript(expr);
+      case Expr::Kind::slice:
+        return slice(expr);
+      case Expr::Kind::call:
+        return call(expr);
       case Expr::Kind::filter: {
         DGQ_TRY(const Value input, eval(*expr.parts[0]));
         DGQ_TRY(const Arguments arguments, arguments_of(expr));
@@ -218,10 +236,13 @@ class Renderer {
         const std::int64_t sign = expr.text == "-" ? -1 : 1;
         if (const auto whole = value.integer(); whole && *whole != INT64_MIN) return Value(sign * *whole);
         if (const auto* real = value.get<double>()) return Value(static_cast<double>(sign) * *real);
-        return invalid(expr.line, "'" + expr.text + "' does not go with a value of type " + value.type_name());
+        return invalid(expr.line,
+                       "'" + expr.text + "' does not go with a value of type " + value.type_name());
       }
-      case Expr::Kind::binary: return binary(expr);
-      case Expr::Kind::comparison: return comparison(expr);
+      case Expr::Kind::binary:
+        return binary(expr);
+      case Expr::Kind::comparison:
+        return comparison(expr);
       case Expr::Kind::conditional: {
         DGQ_TRY(const Value when, eval(*expr.parts[1]));
         if (when.truth()) return eval(*expr.parts[0]);
@@ -255,7 +276,8 @@ class Renderer {
       DGQ_TRY(const Value key, eval(*expr.parts[i]));
       DGQ_TRY(Value value, eval(*expr.parts[i + 1]));
       if (!key.text())
-        return error_at(expr.line, Errc::unsupported, "a key of a mapping that is no string is not supported");
+        return error_at(expr.line, Errc::unsupported,
+                        "a key of a mapping that is no string is not supported");
       made.set(*key.text(), std::move(value));
     }
     return Value(std::move(made));
@@ -293,20 +315,24 @@ class Renderer {
       DGQ_TRY(const Value bound, eval(*expr.parts[i + 1]));
       if (bound.is_none()) continue;
       bounds[i] = bound.integer();
-      if (!bounds[i] || std::llabs(*bounds[i]) > INT32_MAX) return invalid(expr.line, "the bounds of a slice must be integers");
+      if (!bounds[i] || std::llabs(*bounds[i]) > INT32_MAX)
+        return invalid(expr.line, "the bounds of a slice must be integers");
     }
     const std::int64_t by = bounds[2].value_or(1);
     if (by == 0) return invalid(expr.line, "the step of a slice cannot be 0");
-    if (!owner.text() && !owner.list()) return invalid(expr.line, std::string("a value of type ") + owner.type_name() + " cannot be sliced");
+    if (!owner.text() && !owner.list())
+      return invalid(expr.line, std::string("a value of type ") + owner.type_name() + " cannot be sliced");
     DGQ_TRY(const List list, at(expr.line, elements(owner, budget_)));
     const auto count = static_cast<std::int64_t>(list.size());
     const std::int64_t low = by > 0 ? 0 : -1, high = by > 0 ? count : count - 1;
     const auto bound = [&](const std::optional<std::int64_t>& given, std::int64_t otherwise) {
       return given ? std::clamp(*given < 0 ? *given + count : *given, low, high) : otherwise;
     };
-    const std::int64_t from = bound(bounds[0], by > 0 ? low : high), to = bound(bounds[1], by > 0 ? high : low);
+    const std::int64_t from = bound(bounds[0], by > 0 ? low : high),
+                       to = bound(bounds[1], by > 0 ? high : low);
     List taken;
-    for (std::int64_t i = from; by > 0 ? i < to : i > to; i += by) taken.push_back(list[static_cast<std::size_t>(i)]);
+    for (std::int64_t i = from; by > 0 ? i < to : i > to; i += by)
+      taken.push_back(list[static_cast<std::size_t>(i)]);
     if (owner.list()) return Value(std::move(taken));
     Text text;
     for (const Value& one : taken) text.append(*one.text());
@@ -326,8 +352,10 @@ class Renderer {
     const Function* function = called.get<Function>();
     if (!function)
       return called.is_undefined() && callee.kind == Expr::Kind::name
-                 ? error_at(expr.line, Errc::unsupported, "the function " + in_quotes(callee.text) + " is not supported")
-                 : invalid(expr.line, std::string("a value of type ") + called.type_name() + " cannot be called");
+                 ? error_at(expr.line, Errc::unsupported,
+                            "the function " + in_quotes(callee.text) + " is not supported")
+                 : invalid(expr.line,
+                           std::string("a value of type ") + called.type_name() + " cannot be called");
     DGQ_TRY(const Arguments arguments, arguments_of(expr));
     if (function->macro) return call_macro(*function->macro, arguments, expr.line);
     return at(expr.line, call_function(function->builtin, arguments, now_unix_s_, budget_));
@@ -336,8 +364,11 @@ class Renderer {
   // Sees the template's own variables, not those of where it is called from.
   Result<Value> call_macro(const Stmt& macro, const Arguments& arguments, int line) {
     if (macros_ >= limits_.depth)
-      return error_at(line, Errc::unsupported, "macros that call each other deeper than " + std::to_string(limits_.depth) + " are not supported");
-    std::vector<Scope> outer(std::make_move_iterator(scopes_.begin() + 1), std::make_move_iterator(scopes_.end()));
+      return error_at(
+          line, Errc::unsupported,
+          "macros that call each other deeper than " + std::to_string(limits_.depth) + " are not supported");
+    std::vector<Scope> outer(std::make_move_iterator(scopes_.begin() + 1),
+                             std::make_move_iterator(scopes_.end()));
     scopes_.resize(1);
     scopes_.emplace_back();
     ++macros_;
@@ -349,11 +380,14 @@ class Renderer {
   }
   Result<Value> run_macro(const Stmt& macro, const Arguments& arguments, int line) {
     if (arguments.values.size() > macro.named.size())
-      return invalid(line, "the macro " + in_quotes(macro.targets[0]) + " takes at most " + std::to_string(macro.named.size()) + " arguments");
+      return invalid(line, "the macro " + in_quotes(macro.targets[0]) + " takes at most " +
+                               std::to_string(macro.named.size()) + " arguments");
     for (const auto& [name, value] : arguments.named) {
       bool known = false;
       for (const auto& [parameter, fallback] : macro.named) known = known || parameter == name;
-      if (!known) return invalid(line, "the macro " + in_quotes(macro.targets[0]) + " takes no argument " + in_quotes(name));
+      if (!known)
+        return invalid(line,
+                       "the macro " + in_quotes(macro.targets[0]) + " takes no argument " + in_quotes(name));
     }
     for (std::size_t i = 0; i < macro.named.size(); ++i) {
       const auto& [name, fallback] = macro.named[i];
@@ -372,7 +406,8 @@ class Renderer {
   Result<Value> binary(const Expr& expr) {
     const std::string& op = expr.text;
     DGQ_TRY(const Value left, eval(*expr.parts[0]));
-    if (op == "and" || op == "or") return left.truth() == (op == "or") ? Result<Value>(left) : eval(*expr.parts[1]);
+    if (op == "and" || op == "or")
+      return left.truth() == (op == "or") ? Result<Value>(left) : eval(*expr.parts[1]);
     DGQ_TRY(const Value right, eval(*expr.parts[1]));
     if (op == "~" || (op == "+" && left.text() && right.text())) {
       Text text = to_text(left);
@@ -395,18 +430,22 @@ class Renderer {
       for (std::size_t i = 0; i < count && bytes > 0; ++i) text.append(*left.text());
       return Value(std::move(text));
     }
-    if (left.integer() && right.integer() && op != "/") return whole_number(expr, *left.integer(), *right.integer());
+    if (left.integer() && right.integer() && op != "/")
+      return whole_number(expr, *left.integer(), *right.integer());
     if (left.number() && right.number()) return real_number(expr, *left.number(), *right.number());
     for (const Value* side : {&left, &right})
       if (const auto* undefined = side->get<Undefined>())
-        return invalid(expr.line, (undefined->name.empty() ? "a value" : in_quotes(undefined->name)) + " is undefined");
-    return error_at(expr.line, Errc::unsupported,
-                    "'" + op + "' between " + left.type_name() + " and " + right.type_name() + " is not supported");
+        return invalid(expr.line,
+                       (undefined->name.empty() ? "a value" : in_quotes(undefined->name)) + " is undefined");
+    return error_at(
+        expr.line, Errc::unsupported,
+        "'" + op + "' between " + left.type_name() + " and " + right.type_name() + " is not supported");
   }
 
   static Result<Value> whole_number(const Expr& expr, std::int64_t a, std::int64_t b) {
     const std::string& op = expr.text;
-    const Error too_large = error_at(expr.line, Errc::unsupported, "integers beyond 64 bits are not supported");
+    const Error too_large =
+        error_at(expr.line, Errc::unsupported, "integers beyond 64 bits are not supported");
     std::int64_t out = 0;
     if (op == "+" || op == "-" || op == "*") {
       const bool over = op == "+"   ? __builtin_add_overflow(a, b, &out)
@@ -422,7 +461,10 @@ class Renderer {
       return Value(b > 64 && a == -1 ? (b % 2 == 0 ? std::int64_t{1} : std::int64_t{-1}) : out);
     }
     if (b == 0) return invalid(expr.line, "a division by 0");
-    if (b == -1) return op == "%" ? Result<Value>(Value(std::int64_t{0})) : a == INT64_MIN ? Result<Value>(too_large) : Result<Value>(Value(-a));
+    if (b == -1)
+      return op == "%"        ? Result<Value>(Value(std::int64_t{0}))
+             : a == INT64_MIN ? Result<Value>(too_large)
+                              : Result<Value>(Value(-a));
     const std::int64_t rest = a % b, floored = a / b - (rest != 0 && (rest < 0) != (b < 0) ? 1 : 0);
     return Value(op == "%" ? a - floored * b : floored);
   }
@@ -431,7 +473,8 @@ class Renderer {
     if (op == "+") return Value(a + b);
     if (op == "-") return Value(a - b);
     if (op == "*") return Value(a * b);
-    if (op == "**") return error_at(expr.line, Errc::unsupported, "a power of numbers with a fraction is not supported");
+    if (op == "**")
+      return error_at(expr.line, Errc::unsupported, "a power of numbers with a fraction is not supported");
     if (b == 0) return invalid(expr.line, "a division by 0");
     if (op == "/") return Value(a / b);
     const double floored = std::floor(a / b);
@@ -480,14 +523,16 @@ JinjaTemplate::~JinjaTemplate() = default;
 
 Result<JinjaTemplate> JinjaTemplate::parse(std::string_view text) {
   if (text.size() > kMaxTemplateBytes)
-    return Error{Errc::unsupported, "line 1: a template of over " + std::to_string(kMaxTemplateBytes) + " bytes is not supported"};
-  if (find_invalid_utf8(text) != std::string_view::npos) return Error{Errc::invalid, "line 1: the template is not UTF-8"};
+    return Error{Errc::unsupported, "line 1: a template of over " + std::to_string(kMaxTemplateBytes) +
+                                        " bytes is not supported"};
+  if (find_invalid_utf8(text) != std::string_view::npos)
+    return Error{Errc::invalid, "line 1: the template is not UTF-8"};
   DGQ_TRY(jinja::Body body, jinja::parse_template(text));
   return JinjaTemplate(std::make_unique<const State>(State{std::move(body)}));
 }
 
-Result<RenderedText> JinjaTemplate::render(const OrderedJson& data, const OrderedJson& own, std::int64_t now_unix_s,
-                                           const JinjaLimits& limits) const {
+Result<RenderedText> JinjaTemplate::render(const OrderedJson& data, const OrderedJson& own,
+                                           std::int64_t now_unix_s, const JinjaLimits& limits) const {
   jinja::Renderer renderer(now_unix_s, limits);
   renderer.define(data, true);
   renderer.define(own, false);  // data cannot take the place of these

@@ -27,14 +27,16 @@ Result<Text> joined(const List& list, const Text& separator, Budget& budget) {
 
 Result<Text> replaced(const Text& text, const Arguments& arguments, Budget& budget) {
   DGQ_CHECK(arguments.check({"old", "new", "count"}));
-  const Value *from = arguments.find(0, "old"), *to = arguments.find(1, "new"), *most = arguments.find(2, "count");
+  const Value *from = arguments.find(0, "old"), *to = arguments.find(1, "new"),
+              *most = arguments.find(2, "count");
   if (!from || !to || !from->text() || !to->text()) return invalid("replace takes two strings");
   std::int64_t left = most ? most->integer().value_or(-1) : -1;
   const std::string& old = from->text()->bytes;
   if (old.empty()) return Error{Errc::unsupported, "replace of an empty string is not supported"};
   Text out;
   std::size_t done = 0;
-  for (std::size_t at; left != 0 && (at = text.bytes.find(old, done)) != std::string::npos; done = at + old.size(), --left) {
+  for (std::size_t at; left != 0 && (at = text.bytes.find(old, done)) != std::string::npos;
+       done = at + old.size(), --left) {
     DGQ_CHECK(budget.bytes(at - done + to->text()->bytes.size()));
     out.append(text.part(done, at - done));
     out.append(*to->text());
@@ -51,7 +53,8 @@ Result<List> split(const Text& text, const Arguments& arguments, Budget& budget)
   DGQ_CHECK(budget.bytes(text.bytes.size()));
   List parts;
   if (separator && !separator->is_none()) {
-    if (!separator->text() || separator->text()->bytes.empty()) return invalid("split takes a string that is not empty");
+    if (!separator->text() || separator->text()->bytes.empty())
+      return invalid("split takes a string that is not empty");
     const std::string& at = separator->text()->bytes;
     std::size_t done = 0;
     for (std::size_t found; left != 0 && (found = text.bytes.find(at, done)) != std::string::npos; --left) {
@@ -62,7 +65,8 @@ Result<List> split(const Text& text, const Arguments& arguments, Budget& budget)
     DGQ_CHECK(budget.steps(parts.size()));
     return parts;
   }
-  for (Text rest = strip(text, nullptr, Ends::left); !rest.bytes.empty(); rest = strip(rest, nullptr, Ends::left)) {
+  for (Text rest = strip(text, nullptr, Ends::left); !rest.bytes.empty();
+       rest = strip(rest, nullptr, Ends::left)) {
     DGQ_CHECK(budget.steps(1 + rest.bytes.size() / 64));
     if (left-- == 0) {
       parts.push_back(rest);
@@ -70,7 +74,8 @@ Result<List> split(const Text& text, const Arguments& arguments, Budget& budget)
     }
     const std::string_view bytes = rest.bytes;
     std::size_t end = 0;
-    while (end < bytes.size() && !is_space(utf8_code_point(bytes.substr(end)))) end += utf8_length(bytes.substr(end));
+    while (end < bytes.size() && !is_space(utf8_code_point(bytes.substr(end))))
+      end += utf8_length(bytes.substr(end));
     parts.push_back(rest.part(0, end));
     rest = rest.part(end);
   }
@@ -83,20 +88,24 @@ Result<bool> begins_or_ends(const Text& text, const Arguments& arguments, bool b
   const List all = given && given->list() ? *given->list() : given ? List{*given} : List{};
   for (const Value& one : all) {
     if (!one.text()) return invalid("startswith and endswith take a string, or several");
-    if (begins ? text.bytes.starts_with(one.text()->bytes) : text.bytes.ends_with(one.text()->bytes)) return true;
+    if (begins ? text.bytes.starts_with(one.text()->bytes) : text.bytes.ends_with(one.text()->bytes))
+      return true;
   }
   if (all.empty()) return invalid("startswith and endswith take a string, or several");
   return false;
 }
 
-Result<Value> text_method(const Text& self, const std::string& name, const Arguments& arguments, Budget& budget) {
+Result<Value> text_method(const Text& self, const std::string& name, const Arguments& arguments,
+                          Budget& budget) {
   DGQ_CHECK(budget.bytes(self.bytes.size()));
   if (name == "strip" || name == "lstrip" || name == "rstrip") {
     DGQ_CHECK(arguments.check({"chars"}));
     const Value* given = arguments.find(0, "chars");
     if (given && !given->is_none() && !given->text()) return invalid(name + " takes a string");
     return Value(strip(self, given && given->text() ? &given->text()->bytes : nullptr,
-                       name == "strip" ? Ends::both : name == "lstrip" ? Ends::left : Ends::right));
+                       name == "strip"    ? Ends::both
+                       : name == "lstrip" ? Ends::left
+                                          : Ends::right));
   }
   if (name == "startswith" || name == "endswith") {
     DGQ_TRY(const bool is_so, begins_or_ends(self, arguments, name == "startswith"));
@@ -110,8 +119,10 @@ Result<Value> text_method(const Text& self, const std::string& name, const Argum
     DGQ_TRY(Text text, replaced(self, arguments, budget));
     return Value(std::move(text));
   }
-  constexpr std::pair<std::string_view, Case> kCases[] = {
-      {"upper", Case::upper}, {"lower", Case::lower}, {"title", Case::title}, {"capitalize", Case::capitalize}};
+  constexpr std::pair<std::string_view, Case> kCases[] = {{"upper", Case::upper},
+                                                          {"lower", Case::lower},
+                                                          {"title", Case::title},
+                                                          {"capitalize", Case::capitalize}};
   for (const auto& [word, to] : kCases)
     if (name == word) {
       DGQ_CHECK(arguments.check({}));
@@ -120,11 +131,14 @@ Result<Value> text_method(const Text& self, const std::string& name, const Argum
   if (name == "find" || name == "count") {
     DGQ_CHECK(arguments.check({"sub"}));
     const Value* given = arguments.find(0, "sub");
-    if (!given || !given->text() || given->text()->bytes.empty()) return invalid(name + " takes a string that is not empty");
+    if (!given || !given->text() || given->text()->bytes.empty())
+      return invalid(name + " takes a string that is not empty");
     const std::string& part = given->text()->bytes;
     std::size_t at = self.bytes.find(part);
     if (name == "find")
-      return at == std::string::npos ? Value(std::int64_t{-1}) : Value::size(offsets(std::string_view(self.bytes).substr(0, at)).size() - 1);
+      return at == std::string::npos
+                 ? Value(std::int64_t{-1})
+                 : Value::size(offsets(std::string_view(self.bytes).substr(0, at)).size() - 1);
     std::size_t count = 0;
     for (; at != std::string::npos; at = self.bytes.find(part, at + part.size())) ++count;
     return Value::size(count);
@@ -160,10 +174,12 @@ Result<Value> dict_method(const Dict& self, const std::string& name, const Argum
 Result<Value> range(const Arguments& arguments, Budget& budget) {
   std::int64_t bounds[3] = {0, 0, 1};
   const List& given = arguments.values;
-  if (given.empty() || given.size() > 3 || !arguments.named.empty()) return invalid("range takes one to three integers");
+  if (given.empty() || given.size() > 3 || !arguments.named.empty())
+    return invalid("range takes one to three integers");
   for (std::size_t i = 0; i < given.size(); ++i) {
     const auto whole = given[i].integer();
-    if (!whole || std::abs(*whole) > (std::int64_t{1} << 40)) return invalid("range takes one to three integers");
+    if (!whole || std::abs(*whole) > (std::int64_t{1} << 40))
+      return invalid("range takes one to three integers");
     bounds[given.size() == 1 ? 1 : i] = *whole;
   }
   const auto [from, to, by] = bounds;
@@ -171,7 +187,8 @@ Result<Value> range(const Arguments& arguments, Budget& budget) {
   List all;
   for (std::int64_t i = from; by > 0 ? i < to : i > to; i += by) {
     if (static_cast<std::int64_t>(all.size()) == kLongestRange)
-      return Error{Errc::unsupported, "a range of over " + std::to_string(kLongestRange) + " is not supported"};
+      return Error{Errc::unsupported,
+                   "a range of over " + std::to_string(kLongestRange) + " is not supported"};
     all.push_back(i);
   }
   DGQ_CHECK(budget.steps(all.size()));
@@ -187,7 +204,8 @@ Result<Value> time_text(const Arguments& arguments, std::int64_t now_unix_s) {
   char text[256];
   if (!::gmtime_r(&time, &parts)) return invalid("strftime_now: the clock is out of range");
   const std::size_t size = std::strftime(text, sizeof text, format->text()->bytes.c_str(), &parts);
-  if (size == 0 && !format->text()->bytes.empty()) return invalid("strftime_now: the result is empty or too long");
+  if (size == 0 && !format->text()->bytes.empty())
+    return invalid("strftime_now: the result is empty or too long");
   return Value::own(std::string(text, size));
 }
 
@@ -211,7 +229,8 @@ const Value* Arguments::find(std::size_t place, std::string_view name) const {
   return nullptr;
 }
 Result<void> Arguments::check(std::initializer_list<std::string_view> names) const {
-  if (values.size() > names.size()) return invalid("at most " + std::to_string(names.size()) + " arguments are taken here");
+  if (values.size() > names.size())
+    return invalid("at most " + std::to_string(names.size()) + " arguments are taken here");
   for (const auto& [name, value] : named)
     if (std::find(names.begin(), names.end(), name) == names.end())
       return Error{Errc::unsupported, "the argument '" + name + "' is not supported here"};
@@ -249,12 +268,13 @@ Result<bool> contains(const Value& whole, const Value& part) {
 }
 
 Result<bool> call_test(std::string_view name, const Value& input, const Arguments& arguments) {
-  const bool compares = name == "==" || name == "eq" || name == "equalto" || name == "!=" || name == "ne" || name == "<" ||
-                        name == "lt" || name == "lessthan" || name == "<=" || name == "le" || name == ">" || name == "gt" ||
-                        name == "greaterthan" || name == ">=" || name == "ge" || name == "in" || name == "sameas" ||
-                        name == "divisibleby";
+  const bool compares = name == "==" || name == "eq" || name == "equalto" || name == "!=" || name == "ne" ||
+                        name == "<" || name == "lt" || name == "lessthan" || name == "<=" || name == "le" ||
+                        name == ">" || name == "gt" || name == "greaterthan" || name == ">=" ||
+                        name == "ge" || name == "in" || name == "sameas" || name == "divisibleby";
   if (arguments.values.size() != (compares ? 1u : 0u) || !arguments.named.empty())
-    return invalid("the test '" + std::string(name) + "' takes " + (compares ? "one argument" : "no argument"));
+    return invalid("the test '" + std::string(name) + "' takes " +
+                   (compares ? "one argument" : "no argument"));
   if (compares) {
     const Value& other = arguments.values.front();
     if (name == "==" || name == "eq" || name == "equalto") return equal(input, other);
@@ -268,7 +288,8 @@ Result<bool> call_test(std::string_view name, const Value& input, const Argument
       return *b == -1 || *a % *b == 0;
     }
     const auto order = compare(input, other);
-    if (!order) return invalid(std::string("cannot compare ") + input.type_name() + " with " + other.type_name());
+    if (!order)
+      return invalid(std::string("cannot compare ") + input.type_name() + " with " + other.type_name());
     if (name == "<" || name == "lt" || name == "lessthan") return *order < 0;
     if (name == "<=" || name == "le") return *order <= 0;
     if (name == ">" || name == "gt" || name == "greaterthan") return *order > 0;
@@ -300,7 +321,8 @@ Result<bool> call_test(std::string_view name, const Value& input, const Argument
          change_case(text, name == "upper" ? Case::lower : Case::upper).bytes != text.bytes;
 }
 
-Result<Value> call_method(const Value& self, const std::string& name, const Arguments& arguments, Budget& budget) {
+Result<Value> call_method(const Value& self, const std::string& name, const Arguments& arguments,
+                          Budget& budget) {
   if (const Text* text = self.text()) return text_method(*text, name, arguments, budget);
   if (self.dict() && !self.get<Namespace>()) {
     DGQ_CHECK(budget.steps(self.dict()->members.size()));
@@ -311,10 +333,12 @@ Result<Value> call_method(const Value& self, const std::string& name, const Argu
 }
 
 bool is_function(std::string_view name) {
-  return name == "raise_exception" || name == "strftime_now" || name == "namespace" || name == "range" || name == "dict";
+  return name == "raise_exception" || name == "strftime_now" || name == "namespace" || name == "range" ||
+         name == "dict";
 }
 
-Result<Value> call_function(const std::string& name, const Arguments& arguments, std::int64_t now_unix_s, Budget& budget) {
+Result<Value> call_function(const std::string& name, const Arguments& arguments, std::int64_t now_unix_s,
+                            Budget& budget) {
   if (name == "range") return range(arguments, budget);
   if (name == "strftime_now") return time_text(arguments, now_unix_s);
   if (name == "raise_exception") {

@@ -34,11 +34,14 @@ struct Arguments {
 Result<List> elements(const Value& value, Budget& budget);
 Result<bool> contains(const Value& whole, const Value& part);
 
-Result<Value> call_filter(std::string_view name, const Value& input, const Arguments& arguments, Budget& budget);
+Result<Value> call_filter(std::string_view name, const Value& input, const Arguments& arguments,
+                          Budget& budget);
 Result<bool> call_test(std::string_view name, const Value& input, const Arguments& arguments);
-Result<Value> call_method(const Value& self, const std::string& name, const Arguments& arguments, Budget& budget);
+Result<Value> call_method(const Value& self, const std::string& name, const Arguments& arguments,
+                          Budget& budget);
 
 bool is_function(std::string_view name);
-Result<Value> call_function(const std::string& name, const Arguments& arguments, std::int64_t now_unix_s, Budget& budget);
+Result<Value> call_function(const std::string& name, const Arguments& arguments, std::int64_t now_unix_s,
+                            Budget& budget);
 
 }  // namespace dgq::jinja

@@ -13,7 +13,8 @@ Error invalid(const std::string& what) { return {Errc::invalid, what}; }
 Value member(const Value& value, const Value& path) {
   if (!path.text()) {
     const auto index = path.integer();
-    if (!index || !value.list() || *index < 0 || static_cast<std::size_t>(*index) >= value.list()->size()) return Undefined{};
+    if (!index || !value.list() || *index < 0 || static_cast<std::size_t>(*index) >= value.list()->size())
+      return Undefined{};
     return (*value.list())[static_cast<std::size_t>(*index)];
   }
   Value at = value;
@@ -39,7 +40,8 @@ Result<Value> select(std::string_view name, const Value& input, const Arguments&
     const Text* text = arguments.values[skip].text();
     if (!text) return invalid(std::string(name) + " takes the name of a test");
     word = text->bytes;
-    test.values.assign(arguments.values.begin() + static_cast<std::ptrdiff_t>(skip) + 1, arguments.values.end());
+    test.values.assign(arguments.values.begin() + static_cast<std::ptrdiff_t>(skip) + 1,
+                       arguments.values.end());
   }
   DGQ_TRY(const List list, elements(input, budget));
   List kept;
@@ -78,7 +80,9 @@ Result<Value> map(const Value& input, const Arguments& arguments, Budget& budget
 }
 
 // As Jinja sorts: texts without regard to case.
-Value sort_key(const Value& value) { return value.text() ? Value(change_case(*value.text(), Case::lower)) : value; }
+Value sort_key(const Value& value) {
+  return value.text() ? Value(change_case(*value.text(), Case::lower)) : value;
+}
 
 Result<Value> sort(const Value& input, const Arguments& arguments, Budget& budget) {
   DGQ_CHECK(arguments.check({"reverse", "case_sensitive", "attribute"}));
@@ -110,7 +114,8 @@ Result<Value> unique(const Value& input, Budget& budget) {
   for (const Value& one : list) {
     DGQ_CHECK(budget.steps(keys.size()));
     const Value key = sort_key(one);
-    if (std::any_of(keys.begin(), keys.end(), [&](const Value& known) { return equal(known, key); })) continue;
+    if (std::any_of(keys.begin(), keys.end(), [&](const Value& known) { return equal(known, key); }))
+      continue;
     keys.push_back(key);
     kept.push_back(one);
   }
@@ -154,7 +159,9 @@ Result<Value> to_number(std::string_view name, const Value& input, const Argumen
     const std::string bytes = strip(*text, nullptr, Ends::both).bytes;
     std::int64_t integer = 0;
     const char *begin = bytes.data() + (bytes.starts_with('+') ? 1 : 0), *end = bytes.data() + bytes.size();
-    if (const auto [at, error] = std::from_chars(begin, end, integer); whole && error == std::errc() && at == end) return Value(integer);
+    if (const auto [at, error] = std::from_chars(begin, end, integer);
+        whole && error == std::errc() && at == end)
+      return Value(integer);
     const auto [at, error] = std::from_chars(begin, end, number);
     if (error != std::errc() || at != end || begin == end) return fallback;
   } else if (const auto value = input.number()) {
@@ -170,7 +177,8 @@ Result<Value> to_number(std::string_view name, const Value& input, const Argumen
 
 Result<Value> indent(const Text& text, const Arguments& arguments, Budget& budget) {
   DGQ_CHECK(arguments.check({"width", "first", "blank"}));
-  const Value *width = arguments.find(0, "width"), *first = arguments.find(1, "first"), *blank = arguments.find(2, "blank");
+  const Value *width = arguments.find(0, "width"), *first = arguments.find(1, "first"),
+              *blank = arguments.find(2, "blank");
   std::string space(4, ' ');
   if (width && width->text()) {
     space = width->text()->bytes;
@@ -200,12 +208,14 @@ Result<Value> to_json(const Value& input, const Arguments& arguments, Budget& bu
   if (width > 100) return invalid("tojson takes an indent of at most 100");
   Text out;
   if (!append_json(input, static_cast<int>(width), out))
-    return invalid(std::string("tojson cannot write a value of type ") + input.type_name() + ", or one that is nested so deep");
+    return invalid(std::string("tojson cannot write a value of type ") + input.type_name() +
+                   ", or one that is nested so deep");
   DGQ_CHECK(budget.bytes(out.bytes.size()));
   return Value(std::move(out));
 }
 
-Result<Value> dict_filter(std::string_view name, const Value& input, const Arguments& arguments, Budget& budget) {
+Result<Value> dict_filter(std::string_view name, const Value& input, const Arguments& arguments,
+                          Budget& budget) {
   if (input.is_undefined() && name == "items") return Value(List{});
   if (!input.dict()) return invalid(std::string(name) + " takes a mapping");
   DGQ_TRY(Value items, call_method(input, "items", {}, budget));
@@ -229,7 +239,8 @@ Result<Value> join(const Value& input, const Arguments& arguments, Budget& budge
 
 }  // namespace
 
-Result<Value> call_filter(std::string_view name, const Value& input, const Arguments& arguments, Budget& budget) {
+Result<Value> call_filter(std::string_view name, const Value& input, const Arguments& arguments,
+                          Budget& budget) {
   if (name == "default" || name == "d") {
     DGQ_CHECK(arguments.check({"default_value", "boolean"}));
     const Value *value = arguments.find(0, "default_value"), *falsy = arguments.find(1, "boolean");

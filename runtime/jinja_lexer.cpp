@@ -46,7 +46,9 @@ class Lexer {
                                          text_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
     at_ = to;
   }
-  Error error(const std::string& what, Errc code = Errc::invalid) const { return error_at(line_, code, what); }
+  Error error(const std::string& what, Errc code = Errc::invalid) const {
+    return error_at(line_, code, what);
+  }
 
   std::size_t find_tag() const {
     for (std::size_t i = at_; i + 1 < text_.size(); ++i)
@@ -62,7 +64,8 @@ class Lexer {
       while (!part.empty() && is_white(part.back())) part.remove_suffix(1);
     } else if (tag < text_.size() && sign != '+' && text_[tag + 1] != '{') {
       const std::size_t line = part.rfind('\n') + 1;  // npos + 1 is 0
-      if ((line > 0 || line_starts_) && std::all_of(part.begin() + static_cast<std::ptrdiff_t>(line), part.end(), is_white))
+      if ((line > 0 || line_starts_) &&
+          std::all_of(part.begin() + static_cast<std::ptrdiff_t>(line), part.end(), is_white))
         part = part.substr(0, line);
     }
     if (!part.empty()) add(Kind::text, std::string(part));
@@ -96,7 +99,8 @@ class Lexer {
     while (true) {
       while (at_ < text_.size() && is_white(text_[at_])) go(at_ + 1);
       if (at_ >= text_.size()) return error("a tag that does not end");
-      const char sign = (peek() == '-' || peek() == '+') && text_.compare(at_ + 1, 2, close) == 0 ? peek() : '\0';
+      const char sign =
+          (peek() == '-' || peek() == '+') && text_.compare(at_ + 1, 2, close) == 0 ? peek() : '\0';
       if (open.empty() && (sign || text_.compare(at_, 2, close) == 0)) {
         add(kind == '%' ? Kind::tag_end : Kind::output_end, {});
         at_ += sign ? 3 : 2;
@@ -153,7 +157,8 @@ class Lexer {
     }
     std::size_t exponent = end + 1;
     if (exponent < text_.size() && (text_[exponent] == '+' || text_[exponent] == '-')) ++exponent;
-    if (end < text_.size() && (text_[end] | 0x20) == 'e' && exponent < text_.size() && is_digit(text_[exponent])) {
+    if (end < text_.size() && (text_[end] | 0x20) == 'e' && exponent < text_.size() &&
+        is_digit(text_[exponent])) {
       real = true;
       end = exponent;
       digits();
@@ -190,7 +195,8 @@ class Lexer {
       const std::size_t count = c == 'x' ? 2 : 4;
       char32_t code = 0;
       for (std::size_t i = 1; i <= count; ++i) {
-        const std::size_t digit = std::string_view("0123456789abcdef").find(static_cast<char>(peek(i) | 0x20));
+        const std::size_t digit =
+            std::string_view("0123456789abcdef").find(static_cast<char>(peek(i) | 0x20));
         if (digit == std::string_view::npos) return error("a broken escape in a string");
         code = code * 16 + static_cast<char32_t>(digit);
       }

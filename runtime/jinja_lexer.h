@@ -10,7 +10,19 @@
 namespace dgq::jinja {
 
 struct Token {
-  enum class Kind { text, output_begin, output_end, tag_begin, tag_end, name, string, integer, real, symbol, end };
+  enum class Kind {
+    text,
+    output_begin,
+    output_end,
+    tag_begin,
+    tag_end,
+    name,
+    string,
+    integer,
+    real,
+    symbol,
+    end
+  };
   Kind kind;
   int line;
   std::string text;  // of strings: what they mean

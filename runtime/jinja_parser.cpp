@@ -15,18 +15,17 @@ using Kind = Token::Kind;
 constexpr int kMaxDepth = 100, kMaxHeight = 250;  // of the parser's recursion, of the evaluator's
 
 const std::set<std::string_view> kFilters = {
-    "abs",     "capitalize", "count",      "d",      "default",    "dictsort", "first", "float",
-    "indent",  "int",        "items",      "join",   "last",       "length",   "list",  "lower",
-    "map",     "max",        "min",        "reject", "rejectattr", "replace",  "reverse", "safe",
-    "select",  "selectattr", "sort",       "string", "sum",        "title",    "tojson", "trim",
-    "unique",  "upper"};
+    "abs",    "capitalize", "count",      "d",       "default", "dictsort", "first",  "float",      "indent",
+    "int",    "items",      "join",       "last",    "length",  "list",     "lower",  "map",        "max",
+    "min",    "reject",     "rejectattr", "replace", "reverse", "safe",     "select", "selectattr", "sort",
+    "string", "sum",        "title",      "tojson",  "trim",    "unique",   "upper"};
 const std::set<std::string_view> kTests = {
-    "==",     "!=",      "<",    "<=",   ">",        ">=",        "boolean", "callable", "defined",
-    "divisibleby", "eq", "equalto", "even", "false",  "float",     "ge",      "greaterthan", "gt",
-    "in",     "integer", "iterable", "le", "lessthan", "lower",    "lt",      "mapping",  "ne",
-    "none",   "number",  "odd",  "sameas", "sequence", "string",   "true",    "undefined", "upper"};
-const std::set<std::string_view> kReserved = {"and", "or", "not", "in", "is", "if", "else", "elif", "endif", "for",
-                                              "endfor"};
+    "==",          "!=",      "<",        "<=",     ">",        ">=",     "boolean", "callable",    "defined",
+    "divisibleby", "eq",      "equalto",  "even",   "false",    "float",  "ge",      "greaterthan", "gt",
+    "in",          "integer", "iterable", "le",     "lessthan", "lower",  "lt",      "mapping",     "ne",
+    "none",        "number",  "odd",      "sameas", "sequence", "string", "true",    "undefined",   "upper"};
+const std::set<std::string_view> kReserved = {"and",  "or",   "not",   "in",  "is",    "if",
+                                              "else", "elif", "endif", "for", "endfor"};
 
 struct Nesting {
   explicit Nesting(int& depth) : depth_(depth) { ++depth_; }
@@ -46,7 +45,9 @@ class Parser {
  private:
   using Ends = std::vector<const char*>;
 
-  const Token& peek(std::size_t ahead = 0) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
+  const Token& peek(std::size_t ahead = 0) const {
+    return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
+  }
   const Token& take() { return at_ + 1 < tokens_.size() ? tokens_[at_++] : tokens_.back(); }
   int line() const { return peek().line; }
   bool is_symbol(std::string_view text, std::size_t ahead = 0) const {
@@ -57,8 +58,12 @@ class Parser {
   }
   bool take_symbol(std::string_view text) { return is_symbol(text) && (take(), true); }
   bool take_word(std::string_view text) { return is_word(text) && (take(), true); }
-  Error error(const std::string& what, Errc code = Errc::invalid) const { return error_at(line(), code, what); }
-  Error unsupported(const std::string& what) const { return error(what + " is not supported", Errc::unsupported); }
+  Error error(const std::string& what, Errc code = Errc::invalid) const {
+    return error_at(line(), code, what);
+  }
+  Error unsupported(const std::string& what) const {
+    return error(what + " is not supported", Errc::unsupported);
+  }
   Error unexpected(const std::string& wanted) const {
     const Token& token = peek();
     const bool named = token.kind == Kind::name || token.kind == Kind::symbol || token.kind == Kind::string;
@@ -154,7 +159,8 @@ class Parser {
       std::move(inner.begin(), inner.end(), std::back_inserter(body));
       return end_tag("endgeneration");
     }
-    return error_at(word.line, Errc::unsupported, "the statement " + in_quotes(word.text) + " is not supported");
+    return error_at(word.line, Errc::unsupported,
+                    "the statement " + in_quotes(word.text) + " is not supported");
   }
 
   Result<void> condition(Body& body, int line) {
@@ -285,9 +291,11 @@ class Parser {
       if (take_word("else")) {
         DGQ_TRY(otherwise, expression());
       }
-      value = make_of(Expr::Kind::conditional, at, {}, std::move(value), std::move(when), std::move(otherwise));
+      value =
+          make_of(Expr::Kind::conditional, at, {}, std::move(value), std::move(when), std::move(otherwise));
     }
-    if (value->height > kMaxHeight) return unsupported("an expression of over " + std::to_string(kMaxHeight) + " levels");
+    if (value->height > kMaxHeight)
+      return unsupported("an expression of over " + std::to_string(kMaxHeight) + " levels");
     return value;
   }
 
@@ -299,7 +307,8 @@ class Parser {
       const auto is_next = [&](const char* op) { return is_symbol(op) || is_word(op); };
       const auto op = std::find_if(operators.begin(), operators.end(), is_next);
       if (op == operators.end()) return left;
-      if (++links > kMaxDepth) return unsupported("a chain of over " + std::to_string(kMaxDepth) + " operators");
+      if (++links > kMaxDepth)
+        return unsupported("a chain of over " + std::to_string(kMaxDepth) + " operators");
       const int at = take().line;
       DGQ_TRY(ExprPtr right, (this->*next)());
       left = make_of(Expr::Kind::binary, at, *op, std::move(left), std::move(right));
@@ -383,7 +392,8 @@ class Parser {
         if (token.text == "[") return list(token.line);
         if (token.text == "{") return dict(token.line);
         break;
-      default: break;
+      default:
+        break;
     }
     if (at_ > 0 && token.kind != Kind::end) --at_;
     return unexpected("an expression");

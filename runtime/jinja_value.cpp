@@ -19,7 +19,8 @@ std::string real_text(double value) {
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char text[400];
   const double size = std::fabs(value);
-  const auto format = size != 0 && (size < 1e-4 || size >= 1e16) ? std::chars_format::scientific : std::chars_format::fixed;
+  const auto format =
+      size != 0 && (size < 1e-4 || size >= 1e16) ? std::chars_format::scientific : std::chars_format::fixed;
   const auto end = std::to_chars(text, text + sizeof text, value, format).ptr;
   std::string out(text, end);
   return out.find_first_of(".e") == std::string::npos ? out + ".0" : out;
@@ -65,7 +66,8 @@ std::string escaped(std::string_view text, char quote, bool json) {
 }
 
 void new_line(int indent, int depth, Text& out) {
-  if (indent >= 0) out.append("\n" + std::string(static_cast<std::size_t>(indent) * static_cast<std::size_t>(depth), ' '));
+  if (indent >= 0)
+    out.append("\n" + std::string(static_cast<std::size_t>(indent) * static_cast<std::size_t>(depth), ' '));
 }
 
 }  // namespace
@@ -113,7 +115,7 @@ bool Value::truth() const {
   return true;
 }
 const char* Value::type_name() const {
-  constexpr const char* kNames[] = {"undefined", "none", "boolean", "integer", "float",
+  constexpr const char* kNames[] = {"undefined", "none", "boolean", "integer",   "float",
                                     "string",    "list", "mapping", "namespace", "function"};
   return kNames[any_.index()];
 }
@@ -172,7 +174,8 @@ Value from_json(const OrderedJson& json, bool data) {
   }
   if (json.is_object()) {
     Dict dict;
-    for (const auto& [key, member] : json.items()) dict.members.emplace_back(text(key), from_json(member, data));
+    for (const auto& [key, member] : json.items())
+      dict.members.emplace_back(text(key), from_json(member, data));
     return dict;
   }
   return None{};
@@ -189,7 +192,8 @@ Text to_text(const Value& value) {
 bool append_repr(const Value& value, Text& out, int depth) {
   if (depth > kMaxDepth) return false;
   if (const Text* text = value.text()) {
-    const bool single = text->bytes.find('\'') == std::string::npos || text->bytes.find('"') != std::string::npos;
+    const bool single =
+        text->bytes.find('\'') == std::string::npos || text->bytes.find('"') != std::string::npos;
     append_marked(escaped(text->bytes, single ? '\'' : '"', false), text->has_data(), out);
   } else if (const List* list = value.list()) {
     const char* separator = "[";
@@ -216,7 +220,8 @@ bool append_repr(const Value& value, Text& out, int depth) {
 }
 
 bool append_json(const Value& value, int indent, Text& out, int depth) {
-  if (depth > kMaxDepth || value.is_undefined() || value.get<Function>() || value.get<Namespace>()) return false;
+  if (depth > kMaxDepth || value.is_undefined() || value.get<Function>() || value.get<Namespace>())
+    return false;
   const char* between = indent < 0 ? ", " : ",";
   const auto list = [&](char open, char close, const auto& elements, const auto& element) {
     if (elements.empty()) return out.append(std::string{open, close}), true;
@@ -237,7 +242,8 @@ bool append_json(const Value& value, int indent, Text& out, int depth) {
   if (const Text* text = value.text())
     return append_marked(escaped(text->bytes, '"', true), text->has_data(), out), true;
   if (value.list())
-    return list('[', ']', *value.list(), [&](const Value& v) { return append_json(v, indent, out, depth + 1); });
+    return list('[', ']', *value.list(),
+                [&](const Value& v) { return append_json(v, indent, out, depth + 1); });
   if (value.dict())
     return list('{', '}', value.dict()->members, [&](const auto& member) {
       append_marked(escaped(member.first.bytes, '"', true), member.first.has_data(), out);
@@ -257,7 +263,8 @@ std::vector<std::size_t> offsets(std::string_view text) {
 
 bool is_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
 Text strip(const Text& text, const std::string* characters, Ends ends) {
@@ -283,8 +290,9 @@ Text change_case(const Text& text, Case to) {
     const bool upper = to == Case::upper || (to != Case::lower && starts);
     std::string changed;
     append_utf8(static_cast<char32_t>(upper ? utf8proc_toupper(c) : utf8proc_tolower(c)), changed);
-    in_word = to == Case::words ? !is_space(static_cast<char32_t>(c)) && std::u32string_view(U"-({[<").find(
-                                                                             static_cast<char32_t>(c)) == std::u32string_view::npos
+    in_word = to == Case::words ? !is_space(static_cast<char32_t>(c)) &&
+                                      std::u32string_view(U"-({[<").find(static_cast<char32_t>(c)) ==
+                                          std::u32string_view::npos
                                 : utf8proc_toupper(c) != utf8proc_tolower(c);
     append_marked(changed, !text.from_data.empty() && text.from_data[at[i]] != 0, out);
   }

@@ -76,7 +76,7 @@ class Value {
   const Dict* dict() const;  // of a namespace as well
   bool is_undefined() const { return get<Undefined>() != nullptr; }
   bool is_none() const { return get<None>() != nullptr; }
-  std::optional<double> number() const;  // bool, integer or real
+  std::optional<double> number() const;         // bool, integer or real
   std::optional<std::int64_t> integer() const;  // bool or integer
   bool truth() const;
   const char* type_name() const;
@@ -109,7 +109,7 @@ bool append_json(const Value& value, int indent, Text& out, int depth = 0);
 
 // Texts by code points.
 std::vector<std::size_t> offsets(std::string_view text);  // of each, and the end
-bool is_space(char32_t c);                                 // as str.isspace
+bool is_space(char32_t c);                                // as str.isspace
 enum class Ends { left, right, both };
 Text strip(const Text& text, const std::string* characters, Ends ends);  // null: white space
 enum class Case { upper, lower, capitalize, title, words };  // title: str.title; words: Jinja's filter

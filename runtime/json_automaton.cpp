@@ -59,9 +59,9 @@ enum class JsonAutomaton::Phase : std::uint8_t {
   literal,  // value: bytes so far
   // string: text_value
   chars,
-  escape,    // after the backslash
-  hex,       // left: digits that are missing; of surrogates there are none
-  hex_d,     // after \ud, which may only go on with 0..7
+  escape,        // after the backslash
+  hex,           // left: digits that are missing; of surrogates there are none
+  hex_d,         // after \ud, which may only go on with 0..7
   character,     // left: continuation bytes that are missing
   character_e0,  // after byte E0, ED, F0, F4: the second byte has limits of its own (Unicode, table 3-7)
   character_ed,
@@ -126,9 +126,8 @@ JsonAutomaton::State JsonAutomaton::add_state(Frames frames) {
   frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
   if (frames.empty()) return kDead;
   // The one that is nearest to its end stays, so that least() holds what it promised.
-  const FrameId nearest = *std::min_element(frames.begin(), frames.end(), [&](FrameId a, FrameId b) {
-    return bytes_[a] < bytes_[b];
-  });
+  const FrameId nearest = *std::min_element(frames.begin(), frames.end(),
+                                            [&](FrameId a, FrameId b) { return bytes_[a] < bytes_[b]; });
   std::size_t open = 0;
   std::erase_if(frames, [&](FrameId id) {
     const Phase phase = frames_[id].phase;
@@ -191,11 +190,16 @@ JsonAutomaton::FrameId JsonAutomaton::after(FrameId parent) {
   if (parent == kDone) return kDone;
   const Frame frame = frames_[parent];
   switch (frame.phase) {
-    case Phase::in_value: return in(frame, Phase::after_value, frame.value);
-    case Phase::in_key: return in(frame, Phase::after_key, 0);
-    case Phase::in_map_value: return in(frame, Phase::map_after_value, 0);
-    case Phase::in_item: return in(frame, Phase::after_item, frame.value);
-    default: return kDone;  // Phase::root
+    case Phase::in_value:
+      return in(frame, Phase::after_value, frame.value);
+    case Phase::in_key:
+      return in(frame, Phase::after_key, 0);
+    case Phase::in_map_value:
+      return in(frame, Phase::map_after_value, 0);
+    case Phase::in_item:
+      return in(frame, Phase::after_item, frame.value);
+    default:
+      return kDone;  // Phase::root
   }
 }
 
@@ -207,28 +211,35 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
     return static_cast<std::uint32_t>(std::max<std::int64_t>(node.low - count, 0) + 1 + before);
   };
   const auto items = [&](std::int64_t count) -> std::uint32_t {  // each with its ',', and ']'
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(
-        static_cast<std::uint64_t>(std::max<std::int64_t>(node.low - count, 0)) *
-                (1 + std::uint64_t{node.low > count ? bytes_of(node.parts[0]) : 0}) + 1,
-        GrammarNode::kEndless - 1));
+    return static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(static_cast<std::uint64_t>(std::max<std::int64_t>(node.low - count, 0)) *
+                                        (1 + std::uint64_t{node.low > count ? bytes_of(node.parts[0]) : 0}) +
+                                    1,
+                                GrammarNode::kEndless - 1));
   };
   const std::size_t index = index_of(frame.value);
   switch (frame.phase) {
-    case Phase::root: return node.least_bytes;
-    case Phase::literal: return static_cast<std::uint32_t>(node.text.size()) - static_cast<std::uint32_t>(frame.value);
-    case Phase::chars: return string(count_of(frame.value), 0);
-    case Phase::escape: return string(count_of(frame.value) + 1, 1);
+    case Phase::root:
+      return node.least_bytes;
+    case Phase::literal:
+      return static_cast<std::uint32_t>(node.text.size()) - static_cast<std::uint32_t>(frame.value);
+    case Phase::chars:
+      return string(count_of(frame.value), 0);
+    case Phase::escape:
+      return string(count_of(frame.value) + 1, 1);
     case Phase::hex:
     case Phase::hex_d:
     case Phase::character:
     case Phase::character_e0:
     case Phase::character_ed:
     case Phase::character_f0:
-    case Phase::character_f4: return string(count_of(frame.value) + 1, left_of(frame.value));
+    case Phase::character_f4:
+      return string(count_of(frame.value) + 1, left_of(frame.value));
     case Phase::minus:
     case Phase::point:
     case Phase::exponent:
-    case Phase::exponent_sign: return 1;
+    case Phase::exponent_sign:
+      return 1;
     case Phase::positive:
     case Phase::negative: {
       const auto [low, high] = magnitudes(node, frame.phase == Phase::negative);
@@ -239,27 +250,39 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
       for (std::int64_t left = magnitudes(node, true).first; left >= 10; left /= 10) ++digits;
       return digits;
     }
-    case Phase::object_open: return node.rest[0] > 1 ? node.rest[0] - 1 : 1;
+    case Phase::object_open:
+      return node.rest[0] > 1 ? node.rest[0] - 1 : 1;
     case Phase::key:
       return static_cast<std::uint32_t>(node.properties[index].key.size() - at_of(frame.value)) +
              bytes_of(node.properties[index].value) + node.rest[index + 1];
     case Phase::before_value:
-    case Phase::at_value: return bytes_of(node.properties[index].value) + node.rest[index + 1];
-    case Phase::after_value: return node.rest[index + 1];
+    case Phase::at_value:
+      return bytes_of(node.properties[index].value) + node.rest[index + 1];
+    case Phase::after_value:
+      return node.rest[index + 1];
     case Phase::comma:
-    case Phase::comma_space: return bytes_of_next_key(frame, index + 1);
-    case Phase::after_key: return 2 + bytes_of(node.parts[0]);
+    case Phase::comma_space:
+      return bytes_of_next_key(frame, index + 1);
+    case Phase::after_key:
+      return 2 + bytes_of(node.parts[0]);
     case Phase::map_before_value:
-    case Phase::map_at_value: return 1 + bytes_of(node.parts[0]);
+    case Phase::map_at_value:
+      return 1 + bytes_of(node.parts[0]);
     case Phase::map_open:
-    case Phase::map_after_value: return 1;
+    case Phase::map_after_value:
+      return 1;
     case Phase::map_comma:
-    case Phase::map_comma_space: return 4 + bytes_of(node.parts[0]);
-    case Phase::array_open: return node.low > 0 ? items(0) - 1 : 1;
-    case Phase::after_item: return items(frame.value);
+    case Phase::map_comma_space:
+      return 4 + bytes_of(node.parts[0]);
+    case Phase::array_open:
+      return node.low > 0 ? items(0) - 1 : 1;
+    case Phase::after_item:
+      return items(frame.value);
     case Phase::array_comma:
-    case Phase::array_comma_space: return bytes_of(node.parts[0]) + items(frame.value + 1);
-    default: return 0;  // numbers that may end here; frames that wait for their part
+    case Phase::array_comma_space:
+      return bytes_of(node.parts[0]) + items(frame.value + 1);
+    default:
+      return 0;  // numbers that may end here; frames that wait for their part
   }
 }
 
@@ -314,23 +337,28 @@ void JsonAutomaton::step(FrameId id, unsigned char byte, Frames& out) {
   const GrammarNode& node = (*grammar_)[frame.node];
   if (frame.phase == Phase::root) return start(frame.node, kDone, byte, out);
   switch (node.kind) {
-    case Kind::any_of: return;  // is never begun itself
+    case Kind::any_of:
+      return;  // is never begun itself
     case Kind::literal: {
       const auto at = static_cast<std::size_t>(frame.value);
       if (static_cast<unsigned char>(node.text[at]) != byte) return;
       return out.push_back(at + 1 == node.text.size() ? after(frame.parent)
                                                       : in(frame, Phase::literal, frame.value + 1));
     }
-    case Kind::string: return step_string(frame, byte, out);
+    case Kind::string:
+      return step_string(frame, byte, out);
     case Kind::number:
     case Kind::integer:
       step_number(frame, byte, out);
       // A number has no end of its own: what may follow it ends it.
       if (own_bytes(frame) == 0) step(after(frame.parent), byte, out);
       return;
-    case Kind::object: return step_object(frame, byte, out);
-    case Kind::map: return step_map(frame, byte, out);
-    case Kind::array: return step_array(frame, byte, out);
+    case Kind::object:
+      return step_object(frame, byte, out);
+    case Kind::map:
+      return step_map(frame, byte, out);
+    case Kind::array:
+      return step_array(frame, byte, out);
   }
 }
 
@@ -374,11 +402,16 @@ void JsonAutomaton::step_string(const Frame& frame, unsigned char byte, Frames& 
     case Phase::hex_d:
       if (byte >= '0' && byte <= '7') go(Phase::hex, 2);
       return;
-    case Phase::character_e0: return continuation(0xA0, 0xBF);
-    case Phase::character_ed: return continuation(0x80, 0x9F);
-    case Phase::character_f0: return continuation(0x90, 0xBF);
-    case Phase::character_f4: return continuation(0x80, 0x8F);
-    default: return continuation(0x80, 0xBF);
+    case Phase::character_e0:
+      return continuation(0xA0, 0xBF);
+    case Phase::character_ed:
+      return continuation(0x80, 0x9F);
+    case Phase::character_f0:
+      return continuation(0x90, 0xBF);
+    case Phase::character_f4:
+      return continuation(0x80, 0x8F);
+    default:
+      return continuation(0x80, 0xBF);
   }
 }
 
@@ -404,9 +437,12 @@ void JsonAutomaton::step_number(const Frame& frame, unsigned char byte, Frames& 
       if (byte == '0') go(Phase::zero, 0);
       if (byte > '0' && byte <= '9') go(Phase::whole, 1);
       return;
-    case Phase::zero: return go_on();
-    case Phase::whole: return digits(Phase::whole, kIntegerDigits), go_on();
-    case Phase::point: return digits(Phase::fraction, 1);
+    case Phase::zero:
+      return go_on();
+    case Phase::whole:
+      return digits(Phase::whole, kIntegerDigits), go_on();
+    case Phase::point:
+      return digits(Phase::fraction, 1);
     case Phase::fraction:
       digits(Phase::fraction, kFractionDigits);
       if ((byte | 0x20) == 'e') go(Phase::exponent, 0);
@@ -414,10 +450,14 @@ void JsonAutomaton::step_number(const Frame& frame, unsigned char byte, Frames& 
     case Phase::exponent:
       if (byte == '+' || byte == '-') go(Phase::exponent_sign, 0);
       [[fallthrough]];
-    case Phase::exponent_sign: return digits(Phase::exponent_digits, 1);
-    case Phase::exponent_digits: return digits(Phase::exponent_digits, kExponentDigits);
-    case Phase::positive: return limited(Phase::positive, false);
-    default: return limited(Phase::negative, true);
+    case Phase::exponent_sign:
+      return digits(Phase::exponent_digits, 1);
+    case Phase::exponent_digits:
+      return digits(Phase::exponent_digits, kExponentDigits);
+    case Phase::positive:
+      return limited(Phase::positive, false);
+    default:
+      return limited(Phase::negative, true);
   }
 }
 
@@ -444,7 +484,8 @@ std::uint32_t JsonAutomaton::bytes_of_next_key(const Frame& frame, std::size_t f
   for (std::size_t i = first; i < node.properties.size(); ++i) {
     const GrammarNode& value = (*grammar_)[node.properties[i].value];
     if (depth_[frame.parent] + 1 + value.height > kMaxJsonDepth) continue;
-    least = std::min(least, static_cast<std::uint32_t>(node.properties[i].key.size()) + value.least_bytes + 1);
+    least =
+        std::min(least, static_cast<std::uint32_t>(node.properties[i].key.size()) + value.least_bytes + 1);
   }
   return least;
 }
@@ -499,7 +540,8 @@ void JsonAutomaton::step_map(const Frame& frame, unsigned char byte, Frames& out
     case Phase::map_before_value:
       if (byte == ' ') return go(Phase::map_at_value);
       [[fallthrough]];
-    case Phase::map_at_value: return start(value, in(frame, Phase::in_map_value, 0), byte, out);
+    case Phase::map_at_value:
+      return start(value, in(frame, Phase::in_map_value, 0), byte, out);
     case Phase::map_after_value:
       if (byte == '}') return out.push_back(after(frame.parent));
       if (byte == ',' && can_start(value, in(frame, Phase::in_map_value, 0))) go(Phase::map_comma);
@@ -507,7 +549,8 @@ void JsonAutomaton::step_map(const Frame& frame, unsigned char byte, Frames& out
     case Phase::map_comma:
       if (byte == ' ') return go(Phase::map_comma_space);
       [[fallthrough]];
-    default: return key();  // map_comma_space
+    default:
+      return key();  // map_comma_space
   }
 }
 
@@ -530,7 +573,8 @@ void JsonAutomaton::step_array(const Frame& frame, unsigned char byte, Frames& o
     case Phase::array_comma:
       if (byte == ' ') return out.push_back(in(frame, Phase::array_comma_space, count));
       [[fallthrough]];
-    default: return start(node.parts[0], item, byte, out);  // array_comma_space
+    default:
+      return start(node.parts[0], item, byte, out);  // array_comma_space
   }
 }
 

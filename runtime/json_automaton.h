@@ -30,7 +30,9 @@ class JsonAutomaton {
   }
   // Bytes of the shortest way to the end of a text; 0: it can end here. Never kEndless: no state leads nowhere.
   std::uint32_t least(State state) const { return least_[static_cast<std::size_t>(state)]; }
-  bool is_over(State state) const { return states_[static_cast<std::size_t>(state)] == Frames{kDone}; }  // no byte may follow
+  bool is_over(State state) const {
+    return states_[static_cast<std::size_t>(state)] == Frames{kDone};
+  }  // no byte may follow
 
   std::size_t states() const { return states_.size(); }
   std::size_t frames() const { return frames_.size(); }
@@ -77,7 +79,8 @@ class JsonAutomaton {
 
   const JsonGrammar* grammar_;
   std::vector<Frame> frames_;
-  std::vector<std::uint32_t> bytes_, depth_;  // by frame: to the end of the text; values that it is inside of, and itself
+  std::vector<std::uint32_t> bytes_,
+      depth_;  // by frame: to the end of the text; values that it is inside of, and itself
   std::unordered_map<Frame, FrameId, HashFrame> frame_ids_;
   std::vector<Frames> states_;
   std::vector<std::uint32_t> least_;

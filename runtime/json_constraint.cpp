@@ -23,16 +23,20 @@ Result<std::unique_ptr<JsonConstraint>> JsonConstraint::make(std::shared_ptr<con
   }
   for (std::size_t byte = 0; byte < 256; ++byte)
     if (needed[byte] && !trie->has_byte(static_cast<unsigned char>(byte)))
-      return Error{Errc::unsupported, "answers of this schema are not supported: the model has no token for byte " +
-                                          std::to_string(byte) + " alone"};
-  return std::unique_ptr<JsonConstraint>(new JsonConstraint(std::move(grammar), std::move(trie), std::move(eos)));
+      return Error{Errc::unsupported,
+                   "answers of this schema are not supported: the model has no token for byte " +
+                       std::to_string(byte) + " alone"};
+  return std::unique_ptr<JsonConstraint>(
+      new JsonConstraint(std::move(grammar), std::move(trie), std::move(eos)));
 }
 
 JsonConstraint::Mask JsonConstraint::make_mask(std::uint32_t most) {
   std::size_t ids = trie_->vocabulary_size();
   for (const std::int32_t id : eos_) ids = std::max(ids, static_cast<std::size_t>(id) + 1);
   Mask mask{std::vector<std::uint64_t>((ids + 63) / 64), 0};
-  const auto set = [&](std::int32_t id) { mask.bits[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << id % 64; };
+  const auto set = [&](std::int32_t id) {
+    mask.bits[static_cast<std::size_t>(id) / 64] |= std::uint64_t{1} << id % 64;
+  };
   path_.resize(trie_->longest() + 1);
   path_[0] = state_;
   const std::vector<TokenTrie::Node>& nodes = trie_->nodes();

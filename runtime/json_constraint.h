@@ -33,8 +33,12 @@ class JsonConstraint {
   std::span<const std::uint64_t> allowed(std::size_t tokens_left);
   void accept(std::int32_t id);  // one of those, no EOS
 
-  bool is_over() const { return automaton_.is_over(state_) || (eos_.empty() && automaton_.least(state_) == 0); }
-  bool was_hurried() const { return hurried_; }  // tokens were left out, since they would have made it too long
+  bool is_over() const {
+    return automaton_.is_over(state_) || (eos_.empty() && automaton_.least(state_) == 0);
+  }
+  bool was_hurried() const {
+    return hurried_;
+  }  // tokens were left out, since they would have made it too long
 
  private:
   JsonConstraint(std::shared_ptr<const JsonGrammar> grammar, std::shared_ptr<const TokenTrie> trie,

@@ -15,9 +15,7 @@ struct Measure {
   auto operator<=>(const Measure&) const = default;
 };
 
-std::uint64_t digits(std::int64_t value) {
-  return value < 10 ? 1 : 1 + digits(value / 10);
-}
+std::uint64_t digits(std::int64_t value) { return value < 10 ? 1 : 1 + digits(value / 10); }
 
 std::uint64_t shortest_integer(const GrammarNode& node) {
   if (node.low <= 0 && node.high >= 0) return 1;
@@ -32,11 +30,16 @@ Measure measure_of(const JsonGrammar& grammar, const GrammarNode& node) {
       for (const GrammarNodeId part : node.parts) least = std::min(least, of(part));
       return least;
     }
-    case Kind::literal: return {node.text.size(), 1};
-    case Kind::string: return {static_cast<std::uint64_t>(node.low) + 2, 1};
-    case Kind::number: return {1, 1};
-    case Kind::integer: return {shortest_integer(node), 1};
-    case Kind::map: return {2, 1};
+    case Kind::literal:
+      return {node.text.size(), 1};
+    case Kind::string:
+      return {static_cast<std::uint64_t>(node.low) + 2, 1};
+    case Kind::number:
+      return {1, 1};
+    case Kind::integer:
+      return {shortest_integer(node), 1};
+    case Kind::map:
+      return {2, 1};
     case Kind::array: {
       if (node.low == 0) return {2, 1};
       const auto count = static_cast<std::uint64_t>(node.low);
@@ -74,7 +77,8 @@ void measure_rest(const JsonGrammar& grammar, GrammarNode& node) {
 // Bytes only get fewer from round to round, and every composite is longer than its parts: it ends.
 void measure(JsonGrammar& grammar) {
   for (bool changed = true; std::exchange(changed, false);)
-    for (auto at = grammar.nodes.rbegin(); at != grammar.nodes.rend(); ++at) {  // parts mostly stand after the whole
+    for (auto at = grammar.nodes.rbegin(); at != grammar.nodes.rend();
+         ++at) {  // parts mostly stand after the whole
       GrammarNode& node = *at;
       Measure now = measure_of(grammar, node);
       if (now.bytes >= kEndless || now.height >= kEndless) now = {kEndless, kEndless};

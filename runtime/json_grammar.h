@@ -45,7 +45,8 @@ struct GrammarNode {
   // The shortest text: its bytes, and how deep its values nest (a scalar is 1). kEndless: there is none.
   static constexpr std::uint32_t kEndless = 1u << 30;
   std::uint32_t least_bytes = kEndless, height = kEndless;
-  std::vector<std::uint32_t> rest;  // object, by index: bytes after a value for those required from there on, and '}'
+  std::vector<std::uint32_t>
+      rest;  // object, by index: bytes after a value for those required from there on, and '}'
 };
 
 struct JsonGrammar {

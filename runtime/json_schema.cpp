@@ -17,22 +17,26 @@ constexpr std::size_t kMaxNodes = 20'000, kMaxDepth = 64;
 constexpr std::size_t kMaxChoices = 200'000, kMaxSteps = 1'000'000;
 constexpr std::int64_t kMaxCount = 1 << 20;  // of items, of characters
 
-const std::set<std::string_view> kAnnotations = {"title",    "description", "default",    "examples",
-                                                 "example",  "$schema",     "$id",        "$comment",
-                                                 "$defs",    "definitions", "deprecated", "readOnly",
-                                                 "writeOnly"};
+const std::set<std::string_view> kAnnotations = {
+    "title",    "description", "default",     "examples",   "example",  "$schema",  "$id",
+    "$comment", "$defs",       "definitions", "deprecated", "readOnly", "writeOnly"};
 
 std::string dump(const OrderedJson& value) { return value.dump(-1, ' ', false); }
 
 // How a text of this node, no any_of, begins; all numbers alike.
 char first_byte(const GrammarNode& node) {
   switch (node.kind) {
-    case Kind::string: return '"';
+    case Kind::string:
+      return '"';
     case Kind::object:
-    case Kind::map: return '{';
-    case Kind::array: return '[';
-    case Kind::literal: return node.text[0] == '-' || (node.text[0] >= '0' && node.text[0] <= '9') ? '0' : node.text[0];
-    default: return '0';
+    case Kind::map:
+      return '{';
+    case Kind::array:
+      return '[';
+    case Kind::literal:
+      return node.text[0] == '-' || (node.text[0] >= '0' && node.text[0] <= '9') ? '0' : node.text[0];
+    default:
+      return '0';
   }
 }
 
@@ -84,7 +88,9 @@ class Compiler {
       const auto found = json.find(key);
       return found == json.end() ? nullptr : &*found;
     }
-    Error error(Errc code, const std::string& what) const { return {code, "the schema at " + path + ": " + what}; }
+    Error error(Errc code, const std::string& what) const {
+      return {code, "the schema at " + path + ": " + what};
+    }
     Error wrong(const char* key, const char* what) const {
       return error(Errc::invalid, "\"" + std::string(key) + "\" must be " + what);
     }
@@ -213,13 +219,13 @@ class Compiler {
     if (type == "array") {
       DGQ_TRY(GrammarNode made, counted(place, Kind::array, "minItems", "maxItems"));
       const OrderedJson* items = place.find("items");
-      DGQ_TRY(const Id item,
-              items ? schema(*items, place.path + "/items", depth + 1) : Result<Id>(any()));
+      DGQ_TRY(const Id item, items ? schema(*items, place.path + "/items", depth + 1) : Result<Id>(any()));
       made.parts = {item};
       return made;
     }
     if (type == "object") return object(place, depth);
-    return place.error(Errc::invalid, "\"type\" must be object, array, string, number, integer, boolean or null");
+    return place.error(Errc::invalid,
+                       "\"type\" must be object, array, string, number, integer, boolean or null");
   }
 
   Result<GrammarNode> counted(Place& place, Kind kind, const char* low, const char* high) {
@@ -254,7 +260,8 @@ class Compiler {
       if (limit.excluded && whole == number) whole += limit.lower ? 1 : -1;
       whole = std::clamp<double>(whole, -GrammarNode::kLargest - 1, GrammarNode::kLargest + 1);
       const auto bound = static_cast<std::int64_t>(whole);
-      (limit.lower ? made.low : made.high) = limit.lower ? std::max(made.low, bound) : std::min(made.high, bound);
+      (limit.lower ? made.low : made.high) =
+          limit.lower ? std::max(made.low, bound) : std::min(made.high, bound);
     }
     if (made.low <= made.high) return made;
     return place.error(Errc::invalid, "no integer of at most 15 digits is within the limits");
@@ -269,7 +276,8 @@ class Compiler {
     if (required && !required->is_array()) return place.wrong("required", "a list of names");
     const bool closed = additional && *additional == OrderedJson(false);
     const auto others = [&]() -> Result<Id> {
-      return additional ? schema(*additional, place.path + "/additionalProperties", depth + 1) : Result<Id>(any());
+      return additional ? schema(*additional, place.path + "/additionalProperties", depth + 1)
+                        : Result<Id>(any());
     };
     std::map<std::string, std::size_t> index;
     const auto add_property = [&](const std::string& name, Id value) {
@@ -317,13 +325,14 @@ class Compiler {
     std::vector<Id> parts;
     std::set<std::string> seen;
     for (const OrderedJson& value : values) {
-      const bool fits = types.empty() || std::any_of(types.begin(), types.end(), [&](const std::string& type) {
-                          return has_type(value, type);
-                        });
+      const bool fits =
+          types.empty() || std::any_of(types.begin(), types.end(),
+                                       [&](const std::string& type) { return has_type(value, type); });
       const std::string text = dump(value);
       if (fits && seen.insert(text).second) parts.push_back(add(literal(text)));
     }
-    if (parts.empty()) return place.error(Errc::invalid, "no value of \"enum\" or \"const\" has the \"type\"");
+    if (parts.empty())
+      return place.error(Errc::invalid, "no value of \"enum\" or \"const\" has the \"type\"");
     return parts;
   }
 
@@ -360,14 +369,17 @@ class Compiler {
         for (std::size_t k = 0; k < i; ++k)
           if (!exclude(parts[k], parts[i], steps))
             return Error{Errc::unsupported,
-                         "the schema at " + path + ": choices " + std::to_string(k) + " and " + std::to_string(i) +
+                         "the schema at " + path + ": choices " + std::to_string(k) + " and " +
+                             std::to_string(i) +
                              " of \"oneOf\" may both hold; give them other types or a required property with "
                              "different \"const\", or use \"anyOf\""};
     return {};
   }
   bool exclude(Id a, Id b, std::size_t& steps) const {
     if (open_.contains(a) || open_.contains(b)) return false;
-    const auto parts = [&](Id id) { return grammar_[id].kind == Kind::any_of ? grammar_[id].parts : std::vector{id}; };
+    const auto parts = [&](Id id) {
+      return grammar_[id].kind == Kind::any_of ? grammar_[id].parts : std::vector{id};
+    };
     for (const Id one : parts(a))
       for (const Id other : parts(b))
         if (++steps > kMaxSteps || !leaves_exclude(grammar_[one], grammar_[other], steps)) return false;

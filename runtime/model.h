@@ -29,7 +29,7 @@ class Model {
   const ModelWeights& weights() const { return weights_; }
   std::size_t activation_block() const { return version_.manifest.activation_block; }
   const VersionInfo& version() const { return version_; }
-  std::string_view tokenizer_json() const { return tokenizer_; }   // mapped as well
+  std::string_view tokenizer_json() const { return tokenizer_; }     // mapped as well
   std::string_view chat_template() const { return chat_template_; }  // the blob; empty: the version has none
   const std::vector<std::string>& warnings() const { return warnings_; }  // of that policy, to be shown
 

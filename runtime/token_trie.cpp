@@ -30,7 +30,9 @@ Result<TokenTrie> TokenTrie::make(const Tokenizer& tokenizer) {
     trie.bytes_[i] = std::move(*bytes);
     trie.ids_.push_back(id);
   }
-  const auto text = [&](std::int32_t id) -> std::string_view { return trie.bytes_[static_cast<std::size_t>(id)]; };
+  const auto text = [&](std::int32_t id) -> std::string_view {
+    return trie.bytes_[static_cast<std::size_t>(id)];
+  };
   std::sort(trie.ids_.begin(), trie.ids_.end(),
             [&](std::int32_t a, std::int32_t b) { return text(a) != text(b) ? text(a) < text(b) : a < b; });
 
@@ -56,8 +58,9 @@ Result<TokenTrie> TokenTrie::make(const Tokenizer& tokenizer) {
 }
 
 std::string_view TokenTrie::bytes(std::int32_t id) const {
-  return id >= 0 && static_cast<std::size_t>(id) < bytes_.size() ? std::string_view(bytes_[static_cast<std::size_t>(id)])
-                                                                 : std::string_view();
+  return id >= 0 && static_cast<std::size_t>(id) < bytes_.size()
+             ? std::string_view(bytes_[static_cast<std::size_t>(id)])
+             : std::string_view();
 }
 
 }  // namespace dgq

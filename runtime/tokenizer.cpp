@@ -125,15 +125,15 @@ Result<bool> Tokenizer::State::data_spells_added(std::string_view text, std::str
     return {};
   };
   DGQ_CHECK(note(text, all));
-  DGQ_CHECK(each_run(text, marks, [&](std::string_view run, bool data) {
-    return data ? Result<void>{} : note(run, own);
-  }));
+  DGQ_CHECK(each_run(
+      text, marks, [&](std::string_view run, bool data) { return data ? Result<void>{} : note(run, own); }));
   return all != own;
 }
 
 // Stretches that are data and others are cut into words together, as a text without marks is, unless data would become
 // an added token by that.
-Result<std::vector<std::int32_t>> Tokenizer::encode_marked(std::string_view text, std::string_view marks) const {
+Result<std::vector<std::int32_t>> Tokenizer::encode_marked(std::string_view text,
+                                                           std::string_view marks) const {
   DGQ_CHECK(check_text(text));
   std::vector<std::int32_t> ids;
   Bpe::Scratch scratch;

@@ -68,7 +68,8 @@ std::optional<std::string> bytes_of_token(const std::vector<DecodeStep>& steps, 
     } else if (const auto* space = std::get_if<SpaceStep>(&step)) {
       text = replaced(text, space->replacement, " ");
     } else if (const auto* strip = std::get_if<StripStep>(&step)) {
-      if (!strip->fused || strip->stop > 0) return std::nullopt;  // at its start a text is stripped, not in its middle
+      if (!strip->fused || strip->stop > 0)
+        return std::nullopt;  // at its start a text is stripped, not in its middle
     } else if (std::holds_alternative<ByteFallbackStep>(step)) {
       if (const int byte = fallback_byte(text); byte >= 0) return std::string(1, static_cast<char>(byte));
     } else if (std::holds_alternative<ByteLettersToTextStep>(step)) {

@@ -45,11 +45,11 @@ void add_options(Options& options) {
        "only tokens this likely next to the likeliest")                              //
       ("repeat-penalty", po::value<float>()->default_value(1.1f, "1.1"), "1: none")  //
       ("repeat-window", po::value<std::int32_t>()->default_value(base.repetition_window),
-       "tokens that the penalty looks back; 0: all")                                   //
-      ("ignore-eos", po::bool_switch(), "go on after the end-of-text token")           //
+       "tokens that the penalty looks back; 0: all")                          //
+      ("ignore-eos", po::bool_switch(), "go on after the end-of-text token")  //
       ("json-schema", po::value<std::string>()->value_name("FILE"),
        "the text is JSON that this schema allows, whole within --tokens (docs/AGENT.md)")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else")  //
+      ("json", po::bool_switch(), "one JSON object on standard output, nothing else")      //
       ("stats", po::value<std::string>()->value_name("FILE"), "write that JSON object to a file as well");
   options.positional.add("model", 1).add("prompt", 1);
 }
@@ -238,12 +238,14 @@ Result<int> run_generate(const Arguments& arguments) {
     DGQ_TRY(constraint, read_schema(model, options));
     const std::size_t room = std::min(limits.tokens, session.context() - prompt_tokens + 1);
     if (prompt_tokens > session.context() || constraint->least_tokens() > room)
-      return Error{Errc::invalid, "a text of this schema may need " + std::to_string(constraint->least_tokens()) +
-                                      " tokens, and there may be " + std::to_string(room) + ": raise --tokens"};
+      return Error{Errc::invalid,
+                   "a text of this schema may need " + std::to_string(constraint->least_tokens()) +
+                       " tokens, and there may be " + std::to_string(room) + ": raise --tokens"};
   }
   const bool as_json = options.get<bool>("json");
   const auto sink = [&](const std::string& piece) { return as_json ? Result<void>{} : print(piece); };
-  DGQ_TRY(const Generation made, generate(model, session, std::move(prompt), sampling, limits, constraint.get(), sink));
+  DGQ_TRY(const Generation made,
+          generate(model, session, std::move(prompt), sampling, limits, constraint.get(), sink));
   DGQ_CHECK(report(model, describe(model, session, made, prompt_tokens), options));
   return 0;
 }

@@ -121,7 +121,8 @@ TEST_F(AgentCommandTest, ServesOnTcpAndUnixAndDrainsOnSigterm) {
 
 TEST_F(AgentCommandTest, AChatTemplateFromAFile) {
   dgq::test::write_text(file("chat.jinja"), "{% for m in messages %}{{ m.content }}{% endfor %}");
-  const std::string chat = R"({"messages": [{"role": "user", "content": "ab ab"}], "max_tokens": 12, "seed": 4, "ignore_eos": true})";
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "ab ab"}], "max_tokens": 12, "seed": 4, "ignore_eos": true})";
   const std::string same = R"({"prompt": "ab ab", "max_tokens": 12, "seed": 4, "ignore_eos": true})";
   {
     Process with(agent("demo --listen 127.0.0.1:0 --chat-template " + file("chat.jinja")));
@@ -132,23 +133,27 @@ TEST_F(AgentCommandTest, AChatTemplateFromAFile) {
         << answer;
   }
   Process without(agent("demo --listen 127.0.0.1:0"));
-  EXPECT_NE(without.wait_for("no_chat")["why"].get<std::string>().find("--chat-template FILE"), std::string::npos);
+  EXPECT_NE(without.wait_for("no_chat")["why"].get<std::string>().find("--chat-template FILE"),
+            std::string::npos);
   RawClient client(without.wait_for("listening")["port"].get<std::uint16_t>());
   EXPECT_EQ(client.post("/v1/chat/completions", chat).status, 501);
 }
 
 TEST_F(AgentCommandTest, RunWritesJsonThatASchemaAllows) {
-  dgq::test::write_text(file("schema.json"), R"({"type": "object", "required": ["b", "a"], "additionalProperties": false,
+  dgq::test::write_text(file("schema.json"),
+                        R"({"type": "object", "required": ["b", "a"], "additionalProperties": false,
       "properties": {"b": {"type": "boolean"}, "a": {"type": "array", "items": {"type": "integer"}, "maxItems": 4}}})");
-  const std::string run = dgq::test::dgq_command() + " run demo 'ab ab'" + registry() + " --json-schema " + file("schema.json");
+  const std::string run =
+      dgq::test::dgq_command() + " run demo 'ab ab'" + registry() + " --json-schema " + file("schema.json");
   for (const char* tokens : {"20", "60"}) {
     const Outcome got = run_shell(run + " --json --tokens " + tokens);
     ASSERT_EQ(got.exit_code, 0) << got.err;
     const Json answer = Json::parse(Json::parse(got.out)["text"].get<std::string>());
     EXPECT_TRUE(answer["b"].is_boolean() && answer["a"].is_array()) << answer;
   }
-  const std::pair<std::string, const char*> wrong[] = {
-      {run + " --tokens 5", "raise --tokens"}, {run + " --ignore-eos", "--ignore-eos"}, {run + "x", "schema.jsonx"}};
+  const std::pair<std::string, const char*> wrong[] = {{run + " --tokens 5", "raise --tokens"},
+                                                       {run + " --ignore-eos", "--ignore-eos"},
+                                                       {run + "x", "schema.jsonx"}};
   for (const auto& [line, message] : wrong) {
     const Outcome got = run_shell(line);
     EXPECT_NE(got.exit_code, 0);

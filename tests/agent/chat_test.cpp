@@ -13,8 +13,10 @@ using test::ServedApi;
 
 constexpr const char* kPath = "/v1/chat/completions";
 constexpr const char* kTemplate =
-    "{% for m in messages %}{% if m.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('no ' ~ m.role) }}"
-    "{% endif %}{{ m.role[0] ~ ':' ~ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
+    "{% for m in messages %}{% if m.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('no ' ~ "
+    "m.role) }}"
+    "{% endif %}{{ m.role[0] ~ ':' ~ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}a:{% endif "
+    "%}"
     "{% if mood is defined %}{{ mood }}{% endif %}";
 
 struct ServedChat : ServedApi {
@@ -24,12 +26,14 @@ struct ServedChat : ServedApi {
   std::string error(const std::string& path, const Json& body, int status = 400) {
     const auto got = post(path, body);
     EXPECT_EQ(got.status, status) << got.json;
-    return got.json["error"].value("param", Json()).dump() + " " + got.json["error"]["message"].get<std::string>();
+    return got.json["error"].value("param", Json()).dump() + " " +
+           got.json["error"]["message"].get<std::string>();
   }
 };
 
 Json hello(std::size_t tokens = 20, std::uint64_t seed = 3) {
-  return {{"messages", {{{"role", "user"}, {"content", "the hello"}}}}, {"max_tokens", tokens}, {"seed", seed}};
+  return {
+      {"messages", {{{"role", "user"}, {"content", "the hello"}}}}, {"max_tokens", tokens}, {"seed", seed}};
 }
 
 TEST(Chat, AnswersAreWhatTheModelSaysToTheRenderedPrompt) {
@@ -48,7 +52,8 @@ TEST(Chat, AnswersAreWhatTheModelSaysToTheRenderedPrompt) {
   EXPECT_EQ(whole.json["usage"]["prompt_tokens"], alone.prompt.size());
   EXPECT_EQ(whole.json["usage"]["completion_tokens"], 20);
   Json parts = hello();
-  parts["messages"][0]["content"] = {{{"type", "text"}, {"text", "the"}}, {{"type", "text"}, {"text", "hello"}}};
+  parts["messages"][0]["content"] = {{{"type", "text"}, {"text", "the"}},
+                                     {{"type", "text"}, {"text", "hello"}}};
   Json lines = hello();
   lines["messages"][0]["content"] = "the\nhello";
   EXPECT_EQ(served.chat(parts).json["choices"], served.chat(lines).json["choices"]);
@@ -130,11 +135,13 @@ TEST(Chat, RefusesByNameWhatItDoesNotDo) {
       {"messages", "[]", "\"messages\" must be a list"},
       {"messages", "null", "\"messages\" is missing"},
       {"messages", R"([{"role": "user"}])", "number 0 is wrong: \"content\" must be a text"},
-      {"messages", R"([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}])", "\"content\" must be"},
+      {"messages", R"([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}])",
+       "\"content\" must be"},
       {"messages", R"([{"content": "x"}])", "\"role\" must be"},
       {"messages", R"([{"role": "user", "content": "x", "hue": 1}])", "\"hue\" is not supported here"},
       {"messages", R"([{"role": "assistant", "content": "x", "tool_calls": [{}]}])", "\"tool_calls\" is not"},
-      {"messages", R"([{"role": "tool", "content": "x", "tool_call_id": "1"}])", "the chat template says: no tool"},
+      {"messages", R"([{"role": "tool", "content": "x", "tool_call_id": "1"}])",
+       "the chat template says: no tool"},
   };
   for (const auto& c : cases) {
     Json body = hello();
@@ -146,11 +153,13 @@ TEST(Chat, RefusesByNameWhatItDoesNotDo) {
   EXPECT_EQ(none.status, 501);
   EXPECT_NE(none.json["error"]["message"].get<std::string>().find("--chat-template FILE"), std::string::npos);
   ServedApi broken(1, 1, 128, {}, dgq::test::small_config(), "\n{% include 'x' %}");
-  EXPECT_NE(broken.post(kPath, hello()).json["error"]["message"].get<std::string>().find("line 2: the statement"),
-            std::string::npos);
+  EXPECT_NE(
+      broken.post(kPath, hello()).json["error"]["message"].get<std::string>().find("line 2: the statement"),
+      std::string::npos);
 }
 
-const Json kSchema = Json::parse(R"({"type": "object", "additionalProperties": false, "required": ["z", "a"], "properties": {
+const Json kSchema =
+    Json::parse(R"({"type": "object", "additionalProperties": false, "required": ["z", "a"], "properties": {
     "z": {"type": "string", "maxLength": 8}, "a": {"type": "integer", "minimum": 1, "maximum": 50},
     "more": {"type": "array", "items": {"enum": ["x", "y"]}, "maxItems": 3}}})");
 
@@ -189,7 +198,8 @@ TEST(AnswersInJson, AreTheSameAloneAndBesideOthers) {
     alone[i] = served.post(kPath, schema_body(60, i)).json["choices"].dump();
   std::vector<std::thread> clients;
   for (std::size_t i = 0; i < beside.size(); ++i)
-    clients.emplace_back([&, i] { beside[i] = served.post(kPath, schema_body(60, i)).json["choices"].dump(); });
+    clients.emplace_back(
+        [&, i] { beside[i] = served.post(kPath, schema_body(60, i)).json["choices"].dump(); });
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(alone, beside);
 }
@@ -218,13 +228,19 @@ TEST(AnswersInJson, RefusedByName) {
     return served.error(kPath, body);
   };
   const auto schema = [](const char* text) {
-    return Json{{"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", Json::parse(text)}}}}}};
+    return Json{
+        {"response_format", {{"type", "json_schema"}, {"json_schema", {{"schema", Json::parse(text)}}}}}};
   };
-  EXPECT_NE(refused(schema(R"({"type": "string", "pattern": "a"})")).find("\"pattern\" is not supported here"), std::string::npos);
-  EXPECT_NE(refused({{"response_format", {{"type", "xml"}}}}).find("\"response_format\" must be"), std::string::npos);
-  EXPECT_NE(refused({{"response_format", {{"type", "json_schema"}, {"json_schema", Json::object()}}}}).find("\"schema\" is missing"),
+  EXPECT_NE(
+      refused(schema(R"({"type": "string", "pattern": "a"})")).find("\"pattern\" is not supported here"),
+      std::string::npos);
+  EXPECT_NE(refused({{"response_format", {{"type", "xml"}}}}).find("\"response_format\" must be"),
             std::string::npos);
-  Json with_stop = schema("{}"), ignoring = schema("{}"), twice = schema("{}"), small = schema(R"({"minLength": 9})");
+  EXPECT_NE(refused({{"response_format", {{"type", "json_schema"}, {"json_schema", Json::object()}}}})
+                .find("\"schema\" is missing"),
+            std::string::npos);
+  Json with_stop = schema("{}"), ignoring = schema("{}"), twice = schema("{}"),
+       small = schema(R"({"minLength": 9})");
   with_stop["stop"] = "x";
   ignoring["ignore_eos"] = true;
   twice["json_schema"] = Json::object();

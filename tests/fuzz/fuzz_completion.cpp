@@ -23,10 +23,13 @@ struct Fixture {
           weights.config, weights.weights, dgq::Decoder(weights.config, kernels, 1),
           dgq::agent::EngineOptions{
               *dgq::agent::plan_kv(weights.config, dgq::KvType::int8, 64, 1, UINT64_MAX), 1, 1})};
-  Fixture() { add_formats(model, {}, "{% for m in messages %}{{ m.role }}:{{ m.content }}<|end|>{% endfor %}"); }
+  Fixture() {
+    add_formats(model, {}, "{% for m in messages %}{{ m.role }}:{{ m.content }}<|end|>{% endfor %}");
+  }
 };
 
-void read(const dgq::Json& body, std::string_view text, const dgq::agent::ServedModel& model, decltype(dgq::agent::read_chat) reader) {
+void read(const dgq::Json& body, std::string_view text, const dgq::agent::ServedModel& model,
+          decltype(dgq::agent::read_chat) reader) {
   dgq::agent::CompletionRequest request;
   const auto error = reader(body, text, model, request);
   if (error) {

@@ -23,7 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   constexpr std::size_t kSteps = 300, kLongest = 20'000;
   for (std::size_t i = 0; i < kSteps && !automaton.is_over(state); ++i) {
     unsigned char byte = data[i % size];
-    for (int tries = 0; tries < 256 && automaton.next(state, byte) == dgq::JsonAutomaton::kDead; ++tries) ++byte;
+    for (int tries = 0; tries < 256 && automaton.next(state, byte) == dgq::JsonAutomaton::kDead; ++tries)
+      ++byte;
     if (automaton.next(state, byte) == dgq::JsonAutomaton::kDead) std::abort();  // a dead end
     go(byte);
   }

@@ -145,7 +145,8 @@ TEST(SameVersion, TheChatTemplateIsStoredWhereverItStands) {
   };
   folder(none, nullptr);
   folder(text, {{"chat_template", chat}, {"bos_token", {{"content", bos}}}});
-  folder(list, {{"chat_template", {{{"name", "default"}, {"template", chat}}, {{"name", "rag"}, {"template", "x"}}}}});
+  folder(list, {{"chat_template",
+                 {{{"name", "default"}, {"template", chat}}, {{"name", "rag"}, {"template", "x"}}}}});
   folder(file, {{"chat_template", "what the file takes the place of"}});
   test::write_text(file.scratch / "model" / "chat_template.jinja", chat);
   folder(other, {{"chat_template", chat + "."}});

@@ -26,7 +26,8 @@ TEST(Jinja, GivesWhatPythonGives) {
     const OrderedJson golden = OrderedJson::parse(line);
     const std::string what = golden["name"].get<std::string>() + ": " + golden["template"].get<std::string>();
     const auto parsed = JinjaTemplate::parse(golden["template"].get<std::string>());
-    const auto got = parsed ? parsed->render(golden["data"], golden["own"], kNow) : Result<RenderedText>(parsed.error());
+    const auto got =
+        parsed ? parsed->render(golden["data"], golden["own"], kNow) : Result<RenderedText>(parsed.error());
     EXPECT_EQ(got.has_value(), !golden.contains("fails")) << what << (got ? got->text : got.error().what);
     if (!got) {
       EXPECT_TRUE(got.error().what.starts_with("line ")) << got.error().what;
@@ -76,10 +77,13 @@ TEST(Jinja, EndsWithinItsLimits) {
        {"{{ " + deep + " }}", chain, nested, std::string("{{ 'x' * 999999999 }}"),
         std::string("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
         std::string("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
-        std::string("{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"),
-        std::string("{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% endfor %}"),
+        std::string("{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% "
+                    "endfor %}"),
+        std::string("{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = ns.l + ns.l %}{% "
+                    "endfor %}"),
         std::string("{% set ns = namespace() %}{% set ns.a = ns %}"),
-        std::string("{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l | tojson }}"),
+        std::string("{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% "
+                    "endfor %}{{ ns.l | tojson }}"),
         std::string("{{ " + std::string(3000, '-') + "1 }}"), std::string("{{ ") + std::string(3000, '[')}) {
     const auto got = render(text);
     EXPECT_FALSE(got) << text.substr(0, 60);

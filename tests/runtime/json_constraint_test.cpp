@@ -60,7 +60,8 @@ Answer answer(const std::shared_ptr<const JsonGrammar>& grammar, const std::shar
   const double ends = random.next_unit() * 8;  // how much the model likes to close what is open
   while (!constraint.is_over() && answer.tokens < limit) {
     for (float& logit : logits) logit = static_cast<float>(random.next_unit() * 4);
-    for (const char end : std::string("\"]},")) logits[static_cast<unsigned char>(end)] += static_cast<float>(ends);
+    for (const char end : std::string("\"]},"))
+      logits[static_cast<unsigned char>(end)] += static_cast<float>(ends);
     const auto id = sampler.sample(logits, {}, constraint.allowed(limit - answer.tokens));
     EXPECT_TRUE(id) << "nothing is allowed after " << answer.text;
     if (!id || *id == eos) break;
@@ -97,10 +98,14 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
       if (maybe()) schema["minimum"] = static_cast<std::int64_t>(below(300)) - 200;
       if (maybe()) schema["exclusiveMaximum"] = 101 + below(5000);
       return schema;
-    case 2: return {{"type", "number"}};
-    case 3: return {{"type", OrderedJson::array({"boolean", "null", "string"})}};
-    case 4: return {{"enum", OrderedJson::array({"a", "ab", "é\n", 1, -12, nullptr, true, {{"k", 1}}})}};
-    case 5: return maybe() ? OrderedJson{{"const", "x\"y"}} : OrderedJson::object();
+    case 2:
+      return {{"type", "number"}};
+    case 3:
+      return {{"type", OrderedJson::array({"boolean", "null", "string"})}};
+    case 4:
+      return {{"enum", OrderedJson::array({"a", "ab", "é\n", 1, -12, nullptr, true, {{"k", 1}}})}};
+    case 5:
+      return maybe() ? OrderedJson{{"const", "x\"y"}} : OrderedJson::object();
     case 6: {
       schema = {{"type", "array"}, {"items", random_schema(random, depth - 1)}};
       if (maybe()) schema["minItems"] = below(3);
@@ -109,7 +114,8 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
     }
     case 7:
       schema["anyOf"] = OrderedJson::array();
-      for (std::uint64_t i = 0; i <= below(3); ++i) schema["anyOf"].push_back(random_schema(random, depth - 1));
+      for (std::uint64_t i = 0; i <= below(3); ++i)
+        schema["anyOf"].push_back(random_schema(random, depth - 1));
       return schema;
     default: {
       schema["type"] = "object";
@@ -134,9 +140,11 @@ TEST(JsonConstraint, WhateverTheLogitsAnswersAreWholeAndValid) {
 }
 
 TEST(JsonConstraint, RecursionEndsWhateverTheLogits) {
-  const OrderedJson tree = json(R"({"type": "object", "required": ["v", "kids"], "additionalProperties": false,
+  const OrderedJson tree =
+      json(R"({"type": "object", "required": ["v", "kids"], "additionalProperties": false,
       "properties": {"v": {"type": "integer"}, "kids": {"type": "array", "items": {"$ref": "#"}}}})");
-  const OrderedJson list = json(R"({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "required": ["next"],
+  const OrderedJson list =
+      json(R"({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "required": ["next"],
       "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}}}}})");
   for (std::uint64_t seed = 0; seed < 20; ++seed)
     for (const OrderedJson& schema : {tree, list}) expect_valid(schema, 20 + 40 * seed, seed);
@@ -166,7 +174,8 @@ TEST(JsonConstraint, TheFewestTokensAreEnoughAndSaidSo) {
 
 TEST(JsonConstraint, TheSameLogitsAndSeedGiveTheSameText) {
   const auto grammar = compile(json(R"({"type": "array", "items": {}})"));
-  EXPECT_EQ(answer(grammar, byte_level(), kEnd, 200, 5).text, answer(grammar, byte_level(), kEnd, 200, 5).text);
+  EXPECT_EQ(answer(grammar, byte_level(), kEnd, 200, 5).text,
+            answer(grammar, byte_level(), kEnd, 200, 5).text);
 }
 
 TEST(JsonConstraint, TokensOfByteFallbackTokenizersToo) {
@@ -190,7 +199,8 @@ TEST(JsonAutomaton, TakesWhatTheGrammarSays) {
     const char *schema, *text;
     bool taken;
   } cases[] = {
-      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"a":1, "b": [true,null]})", true},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})",
+       R"({"a":1, "b": [true,null]})", true},
       {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"b":1})", true},
       {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"b":1,"a":2})", false},
       {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"a":1,})", false},
@@ -201,8 +211,10 @@ TEST(JsonAutomaton, TakesWhatTheGrammarSays) {
       {R"({"type": "object", "additionalProperties": {"type": "integer"}})", R"({"x":"1"})", false},
       {R"({"type": "object", "additionalProperties": false})", "{}", true},
       {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[]", false},
-      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[true, false]", true},
-      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[true,true,true]", false},
+      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[true, false]",
+       true},
+      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[true,true,true]",
+       false},
       {R"({"type": "string"})", R"("\u00e9\n\"é😀")", true},
       {R"({"type": "string"})", R"("\ud83d")", false},
       {R"({"type": "string"})", "\"\xE0\x80\x80\"", false},
@@ -244,7 +256,8 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
     const char *schema, *message;
   } cases[] = {
       {R"({"type": "string", "pattern": "a*"})", "the schema at #: \"pattern\" is not supported here"},
-      {R"({"properties": {"a": {"type": "string", "format": "date"}}})", "at #/properties/a: \"format\" is not"},
+      {R"({"properties": {"a": {"type": "string", "format": "date"}}})",
+       "at #/properties/a: \"format\" is not"},
       {R"({"type": "number", "minimum": 1})", "\"minimum\" is not supported here"},
       {R"({"type": "array", "prefixItems": []})", "\"prefixItems\" is not"},
       {R"({"type": "array", "uniqueItems": true})", "\"uniqueItems\" is not"},
@@ -260,7 +273,8 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
       {R"({"$ref": "#"})", "it never ends"},
       {R"({"enum": []})", "\"enum\" must be a list"},
       {R"({"enum": ["a"], "type": "integer"})", "has the \"type\""},
-      {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})", "choices 0 and 1 of \"oneOf\" may both hold"},
+      {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})",
+       "choices 0 and 1 of \"oneOf\" may both hold"},
       {R"({"oneOf": [{"type": "string"}, {"properties": {}}]})", "may both hold"},
       {R"([])", "must be an object"},
       {R"({"properties": {"a": false}})", "#/properties/a must be an object, or true"},
@@ -268,7 +282,8 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
   for (const auto& c : cases) {
     const auto grammar = compile_json_schema(json(c.schema));
     ASSERT_FALSE(grammar) << c.schema;
-    EXPECT_NE(grammar.error().what.find(c.message), std::string::npos) << c.schema << ": " << grammar.error().what;
+    EXPECT_NE(grammar.error().what.find(c.message), std::string::npos)
+        << c.schema << ": " << grammar.error().what;
   }
 }
 
@@ -282,13 +297,15 @@ TEST(JsonSchema, ChoicesOfOneOfThatExcludeEachOtherAreTaken) {
 }
 
 TEST(JsonSchema, LargeAndTangledOnesEndSoon) {
-  OrderedJson wide = {{"enum", OrderedJson::array()}}, tangled = {{"$ref", "#/$defs/0"}, {"$defs", OrderedJson::object()}};
+  OrderedJson wide = {{"enum", OrderedJson::array()}},
+              tangled = {{"$ref", "#/$defs/0"}, {"$defs", OrderedJson::object()}};
   for (int i = 0; i < 2000; ++i) wide["enum"].push_back("value " + std::to_string(i));
   expect_valid(wide, 40, 1);
   for (int i = 0; i < 25; ++i)  // 2^25 ways through it
-    tangled["$defs"][std::to_string(i)]["anyOf"] = OrderedJson::array(
-        {{{"$ref", "#/$defs/" + std::to_string((i + 1) % 25)}}, {{"$ref", "#/$defs/" + std::to_string((i + 1) % 25)}},
-         {{"const", i}}});
+    tangled["$defs"][std::to_string(i)]["anyOf"] =
+        OrderedJson::array({{{"$ref", "#/$defs/" + std::to_string((i + 1) % 25)}},
+                            {{"$ref", "#/$defs/" + std::to_string((i + 1) % 25)}},
+                            {{"const", i}}});
   expect_valid(tangled, 40, 1);
 }
 

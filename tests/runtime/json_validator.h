@@ -34,28 +34,36 @@ inline bool validates(const OrderedJson& value, const OrderedJson& schema, const
     const auto& all = schema["enum"];
     if (std::find(all.begin(), all.end(), value) == all.end()) return false;
   }
-  if (schema.contains("anyOf") && std::none_of(schema["anyOf"].begin(), schema["anyOf"].end(), of)) return false;
+  if (schema.contains("anyOf") && std::none_of(schema["anyOf"].begin(), schema["anyOf"].end(), of))
+    return false;
   if (schema.contains("oneOf") && std::count_if(schema["oneOf"].begin(), schema["oneOf"].end(), of) != 1)
     return false;
-  if (schema.contains("allOf") && !std::all_of(schema["allOf"].begin(), schema["allOf"].end(), of)) return false;
+  if (schema.contains("allOf") && !std::all_of(schema["allOf"].begin(), schema["allOf"].end(), of))
+    return false;
   if (schema.contains("type")) {
-    const OrderedJson types = schema["type"].is_array() ? schema["type"] : OrderedJson::array({schema["type"]});
-    if (std::none_of(types.begin(), types.end(), [&](const OrderedJson& type) { return has_type(value, type); }))
+    const OrderedJson types =
+        schema["type"].is_array() ? schema["type"] : OrderedJson::array({schema["type"]});
+    if (std::none_of(types.begin(), types.end(),
+                     [&](const OrderedJson& type) { return has_type(value, type); }))
       return false;
   }
   if (value.is_string()) {
     const std::size_t count = code_points(value.get<std::string>());
-    if (count < schema.value("minLength", std::size_t{0}) || count > schema.value("maxLength", SIZE_MAX)) return false;
+    if (count < schema.value("minLength", std::size_t{0}) || count > schema.value("maxLength", SIZE_MAX))
+      return false;
   }
   if (value.is_number()) {
     const double number = value.get<double>();
     if (schema.contains("minimum") && number < schema["minimum"].get<double>()) return false;
     if (schema.contains("maximum") && number > schema["maximum"].get<double>()) return false;
-    if (schema.contains("exclusiveMinimum") && number <= schema["exclusiveMinimum"].get<double>()) return false;
-    if (schema.contains("exclusiveMaximum") && number >= schema["exclusiveMaximum"].get<double>()) return false;
+    if (schema.contains("exclusiveMinimum") && number <= schema["exclusiveMinimum"].get<double>())
+      return false;
+    if (schema.contains("exclusiveMaximum") && number >= schema["exclusiveMaximum"].get<double>())
+      return false;
   }
   if (value.is_array()) {
-    if (value.size() < schema.value("minItems", std::size_t{0}) || value.size() > schema.value("maxItems", SIZE_MAX))
+    if (value.size() < schema.value("minItems", std::size_t{0}) ||
+        value.size() > schema.value("maxItems", SIZE_MAX))
       return false;
     if (schema.contains("items"))
       for (const OrderedJson& item : value)
@@ -66,7 +74,7 @@ inline bool validates(const OrderedJson& value, const OrderedJson& schema, const
       if (!value.contains(name.get<std::string>())) return false;
     const OrderedJson properties = schema.value("properties", OrderedJson::object());
     for (const auto& [name, member] : value.items()) {
-      const OrderedJson& rule = properties.contains(name)                ? properties[name]
+      const OrderedJson& rule = properties.contains(name)                 ? properties[name]
                                 : schema.contains("additionalProperties") ? schema["additionalProperties"]
                                                                           : OrderedJson(true);
       if (!validates(member, rule, document)) return false;
