@@ -7,6 +7,7 @@
 
 #include "agent/heartbeat.h"
 #include "agent/load_model.h"
+#include "base/file.h"
 #include "runtime/parallel.h"
 #include "tools/agent_listen.h"
 #include "tools/agent_reload.h"
@@ -45,6 +46,8 @@ void add_options(Options& options) {
       ("kv-budget", text("1G")->value_name("BYTES"), "KV cache of all slots at most")  //
       ("queue", number(static_cast<std::uint32_t>(load.queue)),
        "requests that wait for a slot; more are answered 429")  //
+      ("chat-template", text("")->value_name("FILE"),
+       "a Jinja chat template in place of the one that the version has")  //
       ("prefill-rows", number(static_cast<std::uint32_t>(load.prefill_rows)),
        "tokens of a prompt in a step that running sequences wait for")  //
       ("prefix-cache", text("64M")->value_name("BYTES"),
@@ -82,6 +85,10 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   load.prefill_rows = number(options, "prefill-rows");
   if (const auto& bytes = options.get<std::string>("prefix-cache"); bytes != "none") {
     DGQ_TRY(load.prefix_cache_bytes, parse_bytes(bytes, "prefix-cache"));
+  }
+  if (const auto& file = options.get<std::string>("chat-template"); !file.empty()) {
+    DGQ_TRY(load.chat_template, read_file(file, kMaxTemplateBytes));
+    if (load.chat_template.empty()) return Error{Errc::invalid, file + ": the chat template is empty"};
   }
   return load;
 }
@@ -134,6 +141,7 @@ Result<std::shared_ptr<agent::ServedModel>> load(const std::string& reference, c
   DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
   for (const std::string& warning : report.warnings)
     log.write(Log::Level::warning, "signature", {{"why", warning}});
+  if (!report.no_chat.empty()) log.write(Log::Level::info, "no_chat", {{"why", report.no_chat}});
   log.write(Log::Level::info, "loaded",
             {{"model", reference},
              {"version", model->version},
