@@ -7,6 +7,7 @@
 
 #include "runtime/chat_template.h"
 #include "tests/runtime/small_tokenizer.h"
+#include "tests/support/paths.h"
 
 namespace dgq {
 namespace {
@@ -20,7 +21,7 @@ Result<RenderedText> render(std::string_view text, const OrderedJson& data = Ord
 }
 
 TEST(Jinja, GivesWhatPythonGives) {
-  std::ifstream file(DGQ_SOURCE_DIR "/tests/runtime/jinja/golden.jsonl");
+  std::ifstream file(test::source_folder() / "tests/runtime/jinja/golden.jsonl");
   std::size_t cases = 0;
   for (std::string line; std::getline(file, line); ++cases) {
     const OrderedJson golden = OrderedJson::parse(line);
