@@ -1,6 +1,5 @@
 #include "runtime/jinja.h"
 
-#include <cmath>
 #include <map>
 
 #include "runtime/jinja_calls.h"
@@ -296,48 +295,17 @@ class Renderer {
     DGQ_TRY(const Value key, eval(*expr.parts[1]));
     if (key.text()) return member(owner, key.text()->bytes, expr.line);
     if (owner.is_undefined()) return member(owner, "[]", expr.line);
-    const auto index = key.integer();
-    if (!index) return Value(Undefined{});
-    if (owner.text() || owner.list()) {
-      DGQ_TRY(const List list, at(expr.line, elements(owner, budget_)));
-      const auto count = static_cast<std::int64_t>(list.size());
-      const std::int64_t place = *index < 0 ? *index + count : *index;
-      if (place >= 0 && place < count) return list[static_cast<std::size_t>(place)];
-    }
-    return Value(Undefined{});
+    return at(expr.line, element(owner, key, budget_));
   }
 
   Result<Value> slice(const Expr& expr) {
     DGQ_TRY(const Value owner, eval(*expr.parts[0]));
-    std::optional<std::int64_t> bounds[3];
-    for (std::size_t i = 0; i < 3; ++i) {
+    List bounds(3, None{});
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
       if (!expr.parts[i + 1]) continue;
-      DGQ_TRY(const Value bound, eval(*expr.parts[i + 1]));
-      if (bound.is_none()) continue;
-      bounds[i] = bound.integer();
-      if (!bounds[i] || std::llabs(*bounds[i]) > INT32_MAX)
-        return invalid(expr.line, "the bounds of a slice must be integers");
+      DGQ_TRY(bounds[i], eval(*expr.parts[i + 1]));
     }
-    const std::int64_t by = bounds[2].value_or(1);
-    if (by == 0) return invalid(expr.line, "the step of a slice cannot be 0");
-    if (!owner.text() && !owner.list())
-      return invalid(expr.line, std::string("a value of type ") + owner.type_name() + " cannot be sliced");
-    DGQ_TRY(const List list, at(expr.line, elements(owner, budget_)));
-    const auto count = static_cast<std::int64_t>(list.size());
-    const std::int64_t low = by > 0 ? 0 : -1, high = by > 0 ? count : count - 1;
-    const auto bound = [&](const std::optional<std::int64_t>& given, std::int64_t otherwise) {
-      return given ? std::clamp(*given < 0 ? *given + count : *given, low, high) : otherwise;
-    };
-    const std::int64_t from = bound(bounds[0], by > 0 ? low : high),
-                       to = bound(bounds[1], by > 0 ? high : low);
-    List taken;
-    for (std::int64_t i = from; by > 0 ? i < to : i > to; i += by)
-      taken.push_back(list[static_cast<std::size_t>(i)]);
-    if (owner.list()) return Value(std::move(taken));
-    Text text;
-    for (const Value& one : taken) text.append(*one.text());
-    DGQ_CHECK(at(expr.line, budget_.bytes(text.bytes.size())));
-    return Value(std::move(text));
+    return at(expr.line, slice_of(owner, bounds, budget_));
   }
 
   Result<Value> call(const Expr& expr) {
@@ -404,81 +372,11 @@ class Renderer {
   }
 
   Result<Value> binary(const Expr& expr) {
-    const std::string& op = expr.text;
     DGQ_TRY(const Value left, eval(*expr.parts[0]));
-    if (op == "and" || op == "or")
-      return left.truth() == (op == "or") ? Result<Value>(left) : eval(*expr.parts[1]);
+    if (expr.text == "and" || expr.text == "or")
+      return left.truth() == (expr.text == "or") ? Result<Value>(left) : eval(*expr.parts[1]);
     DGQ_TRY(const Value right, eval(*expr.parts[1]));
-    if (op == "~" || (op == "+" && left.text() && right.text())) {
-      Text text = to_text(left);
-      text.append(to_text(right));
-      DGQ_CHECK(at(expr.line, budget_.bytes(text.bytes.size())));
-      return Value(std::move(text));
-    }
-    if (op == "+" && left.list() && right.list()) {
-      List all = *left.list();
-      all.insert(all.end(), right.list()->begin(), right.list()->end());
-      DGQ_CHECK(at(expr.line, budget_.steps(all.size())));
-      return Value(std::move(all));
-    }
-    if (op == "*" && left.text() && right.integer()) {
-      const auto count = static_cast<std::size_t>(std::max<std::int64_t>(*right.integer(), 0));
-      std::size_t bytes = 0;
-      if (__builtin_mul_overflow(count, left.text()->bytes.size(), &bytes)) bytes = SIZE_MAX;
-      DGQ_CHECK(at(expr.line, budget_.bytes(bytes)));
-      Text text;
-      for (std::size_t i = 0; i < count && bytes > 0; ++i) text.append(*left.text());
-      return Value(std::move(text));
-    }
-    if (left.integer() && right.integer() && op != "/")
-      return whole_number(expr, *left.integer(), *right.integer());
-    if (left.number() && right.number()) return real_number(expr, *left.number(), *right.number());
-    for (const Value* side : {&left, &right})
-      if (const auto* undefined = side->get<Undefined>())
-        return invalid(expr.line,
-                       (undefined->name.empty() ? "a value" : in_quotes(undefined->name)) + " is undefined");
-    return error_at(
-        expr.line, Errc::unsupported,
-        "'" + op + "' between " + left.type_name() + " and " + right.type_name() + " is not supported");
-  }
-
-  static Result<Value> whole_number(const Expr& expr, std::int64_t a, std::int64_t b) {
-    const std::string& op = expr.text;
-    const Error too_large =
-        error_at(expr.line, Errc::unsupported, "integers beyond 64 bits are not supported");
-    std::int64_t out = 0;
-    if (op == "+" || op == "-" || op == "*") {
-      const bool over = op == "+"   ? __builtin_add_overflow(a, b, &out)
-                        : op == "-" ? __builtin_sub_overflow(a, b, &out)
-                                    : __builtin_mul_overflow(a, b, &out);
-      return over ? Result<Value>(too_large) : Result<Value>(Value(out));
-    }
-    if (op == "**") {
-      if (b < 0) return real_number(expr, static_cast<double>(a), static_cast<double>(b));
-      out = 1;
-      for (std::int64_t i = 0; i < b && (i < 64 || (a != 0 && a != 1 && a != -1)); ++i)
-        if (__builtin_mul_overflow(out, a, &out)) return too_large;
-      return Value(b > 64 && a == -1 ? (b % 2 == 0 ? std::int64_t{1} : std::int64_t{-1}) : out);
-    }
-    if (b == 0) return invalid(expr.line, "a division by 0");
-    if (b == -1)
-      return op == "%"        ? Result<Value>(Value(std::int64_t{0}))
-             : a == INT64_MIN ? Result<Value>(too_large)
-                              : Result<Value>(Value(-a));
-    const std::int64_t rest = a % b, floored = a / b - (rest != 0 && (rest < 0) != (b < 0) ? 1 : 0);
-    return Value(op == "%" ? a - floored * b : floored);
-  }
-  static Result<Value> real_number(const Expr& expr, double a, double b) {
-    const std::string& op = expr.text;
-    if (op == "+") return Value(a + b);
-    if (op == "-") return Value(a - b);
-    if (op == "*") return Value(a * b);
-    if (op == "**")
-      return error_at(expr.line, Errc::unsupported, "a power of numbers with a fraction is not supported");
-    if (b == 0) return invalid(expr.line, "a division by 0");
-    if (op == "/") return Value(a / b);
-    const double floored = std::floor(a / b);
-    return Value(op == "//" ? floored : a - floored * b);
+    return at(expr.line, call_operator(expr.text, left, right, budget_));
   }
 
   Result<Value> comparison(const Expr& expr) {

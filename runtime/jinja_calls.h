@@ -34,6 +34,13 @@ struct Arguments {
 Result<List> elements(const Value& value, Budget& budget);
 Result<bool> contains(const Value& whole, const Value& part);
 
+// Two operands: + - * / // % ** ~
+Result<Value> call_operator(const std::string& op, const Value& left, const Value& right, Budget& budget);
+// owner[key] of a string or list, undefined where there is none; owner[bounds[0]:bounds[1]:bounds[2]], None where nothing
+// stands.
+Result<Value> element(const Value& owner, const Value& key, Budget& budget);
+Result<Value> slice_of(const Value& owner, const List& bounds, Budget& budget);
+
 Result<Value> call_filter(std::string_view name, const Value& input, const Arguments& arguments,
                           Budget& budget);
 Result<bool> call_test(std::string_view name, const Value& input, const Arguments& arguments);

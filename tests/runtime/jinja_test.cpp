@@ -107,7 +107,7 @@ TEST(Jinja, KnowsWhatCameInWithTheVariables) {
   EXPECT_EQ(marked("<s>{{ c }}</s>"), "<s>#####</s>");
   EXPECT_EQ(marked("{{ '<' + c | trim + '>' }}"), "<###>");
   EXPECT_EQ(marked("{{ c.strip()[1:] | upper ~ '!' }}"), "##!");
-  EXPECT_EQ(marked("{{ l[0].split('<')[1] }}|{{ l | join('-') }}"), "##|#####");
+  EXPECT_EQ(marked("{{ l[0].split('<')[1] }}|{{ l | join('-') }}"), "###|#####");
   EXPECT_EQ(marked("{{ c.replace('a', 'own') }}"), "##own##");
   EXPECT_EQ(marked("{{ l | tojson }}"), "[#######]");
   EXPECT_EQ(marked("{% set x %}[{{ c }}]{% endset %}{{ x }}"), "[#####]");
