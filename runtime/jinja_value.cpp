@@ -65,6 +65,11 @@ std::string escaped(std::string_view text, char quote, bool json) {
   return out + quote;
 }
 
+void append_quoted(const Text& text, Text& out) {
+  const bool single = text.bytes.find('\'') == std::string::npos || text.bytes.find('"') != std::string::npos;
+  append_marked(escaped(text.bytes, single ? '\'' : '"', false), text.has_data(), out);
+}
+
 void new_line(int indent, int depth, Text& out) {
   if (indent >= 0)
     out.append("\n" + std::string(static_cast<std::size_t>(indent) * static_cast<std::size_t>(depth), ' '));
@@ -192,9 +197,7 @@ Text to_text(const Value& value) {
 bool append_repr(const Value& value, Text& out, int depth) {
   if (depth > kMaxDepth) return false;
   if (const Text* text = value.text()) {
-    const bool single =
-        text->bytes.find('\'') == std::string::npos || text->bytes.find('"') != std::string::npos;
-    append_marked(escaped(text->bytes, single ? '\'' : '"', false), text->has_data(), out);
+    append_quoted(*text, out);
   } else if (const List* list = value.list()) {
     const char* separator = "[";
     for (const Value& element : *list) {
@@ -207,7 +210,7 @@ bool append_repr(const Value& value, Text& out, int depth) {
     const char* separator = "{";
     for (const auto& [key, member] : dict->members) {
       out.append(separator);
-      append_repr(key, out, depth + 1);
+      append_quoted(key, out);
       out.append(": ");
       if (!append_repr(member, out, depth + 1)) return false;
       separator = ", ";

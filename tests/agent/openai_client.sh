@@ -33,7 +33,7 @@ fi
 if ! command -v node > /dev/null || ! command -v npm > /dev/null; then
   not_covered "node and npm are missing"
 elif [ "$(cat "$modules/version" 2> /dev/null)" != $version ] &&
-  ! { mkdir -p "$modules" && timeout 120 npm install --no-save --no-audit --no-fund --prefix "$modules" openai@$version > "$work/npm" 2>&1 &&
+  ! { mkdir -p "$modules" && timeout 120 npm install --fetch-retries=1 --no-save --no-audit --no-fund --prefix "$modules" openai@$version > "$work/npm" 2>&1 &&
     echo $version > "$modules/version"; }; then
   not_covered "npm could not install openai@$version"
 else
