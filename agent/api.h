@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "agent/api_error.h"
+#include "agent/deploy_api.h"
 #include "agent/http_server.h"
 #include "agent/log.h"
 #include "agent/models.h"
@@ -21,12 +22,17 @@ class Api {
   // Whose counts /metrics shows; borrowed. Before the server listens.
   void watch(const HttpServer& server) { server_ = &server; }
 
+  // Who answers at /v1/deployments; borrowed. Before the server listens. Without it there are no deployments.
+  void serve(DeployApi& deployments) { deployments_ = &deployments; }
+
   // An HttpHandler. Thread-safe.
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 
  private:
   struct Route;
   static const Route kRoutes[];
+
+  void deployments(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 
   void health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
   void metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
@@ -49,6 +55,7 @@ class Api {
   const Log& log_;
   const std::optional<BearerTokens> tokens_;
   const HttpServer* server_ = nullptr;
+  DeployApi* deployments_ = nullptr;
 };
 
 }  // namespace dgq::agent

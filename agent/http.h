@@ -12,6 +12,8 @@ struct HttpRequest {
   std::string method, path;   // path: without the query, as it was sent
   std::string authorization;  // the header's value, or empty
   std::string body;
+  std::string host, origin, content_type;  // of the headers, likewise
+  bool local = false;                      // it came over a Unix socket
 };
 
 // The answer to one request: send(), or begin_events() and then events and end_events(). Every member is

@@ -185,7 +185,10 @@ namespace {
 // Members run on the strand of its stream unless they say otherwise.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(AnySocket socket, HttpServer::Shared& server) : server_(server), stream_(std::move(socket)) {}
+  Connection(AnySocket socket, HttpServer::Shared& server) : server_(server), stream_(std::move(socket)) {
+    error_code error;
+    local_ = stream_.socket().local_endpoint(error).protocol().family() == AF_UNIX && !error;
+  }
 
   void start() {
     asio::dispatch(stream_.get_executor(), [self = shared_from_this()] { self->read_request(); });
@@ -265,7 +268,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
     const Reply::Form form{message.keep_alive(), message.version() >= 11,
                            message.method() != http::verb::head};
     HttpRequest request{std::string(message.method_string()), std::string(message.target()),
-                        std::string(message[http::field::authorization]), std::move(message.body())};
+                        std::string(message[http::field::authorization]),
+                        std::move(message.body()),
+                        std::string(message[http::field::host]),
+                        std::string(message[http::field::origin]),
+                        std::string(message[http::field::content_type]),
+                        local_};
     request.path.resize(std::min(request.path.size(), request.path.find('?')));
     const auto reply = std::make_shared<Reply>(weak_from_this(), server_.gate, form);
     reply_ = reply;
@@ -351,6 +359,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::weak_ptr<Reply> reply_;     // of the request that is being answered
   std::string pending_, sending_;  // of its answer
   std::atomic<std::size_t> unsent_ = 0;
+  bool local_;  // a Unix socket
   bool idle_ = false, writing_ = false, answered_ = false, keep_alive_ = false, closed_ = false;
 };
 

@@ -1,0 +1,174 @@
+#include "agent/deploy_api.h"
+
+#include <algorithm>
+
+namespace dgq::agent {
+namespace {
+
+constexpr std::size_t kMostOrders = 16;  // that wait
+constexpr std::string_view kRollback = "/rollback";
+
+bool is_json(std::string_view content_type) {
+  content_type = content_type.substr(0, content_type.find(';'));
+  while (content_type.ends_with(' ')) content_type.remove_suffix(1);
+  constexpr std::string_view kJson = "application/json";
+  return std::equal(content_type.begin(), content_type.end(), kJson.begin(), kJson.end(),
+                    [](unsigned char a, char b) { return std::tolower(a) == b; });
+}
+
+// "http://localhost:8080" for the host "localhost:8080". A page of another origin cannot choose this header.
+bool is_own(const std::string& origin, const std::string& host) {
+  const std::size_t scheme = origin.find("://");
+  return scheme != origin.npos && !host.empty() && origin.substr(scheme + 3) == host;
+}
+
+std::optional<ApiError> may_change(const HttpRequest& request, bool admin_over_tcp) {
+  if (!request.local && !admin_over_tcp)
+    return ApiError{403, "deployments are changed over the agent's Unix socket, or over TCP with --admin",
+                    "permission_error"};
+  if (!is_json(request.content_type))
+    return ApiError{415, "what changes deployments has Content-Type: application/json"};
+  if (!request.origin.empty() && !is_own(request.origin, request.host))
+    return ApiError{403, "pages of other sites may not change deployments", "permission_error"};
+  return std::nullopt;
+}
+
+ApiError api_error_of(const Error& error) {
+  switch (error.code) {
+    case Errc::not_found:
+      return {404, error.what, "not_found_error"};
+    case Errc::busy:
+      return {503, error.what, "unavailable_error"};
+    case Errc::io:
+    case Errc::corrupt:
+    case Errc::unsupported:
+      return {500, error.what, "server_error"};
+    default:
+      return {400, error.what};
+  }
+}
+
+// {"model": ..., policy members}
+Result<void> deploy(Registry& registry, const std::string& name, Json body) {
+  ModelRef model;
+  const auto said = body.find("model");
+  if (said == body.end() || said->is_null()) {
+    DGQ_TRY(const Deployment before, find_deployment(registry, name));
+    model = before.model;
+  } else if (said->is_string()) {
+    DGQ_TRY(model, ModelRef::parse(said->get<std::string>()));
+  } else {
+    return Error{Errc::invalid, "\"model\" must be a string such as demo:stable"};
+  }
+  body.erase("model");
+  DGQ_CHECK(ask_deployment(registry, name, model,
+                           [&](const std::string& before) { return changed_policy(before, body); }));
+  return {};
+}
+
+}  // namespace
+
+bool DeployApi::serves(std::string_view path) {
+  const std::string_view own = kPath;
+  return path.starts_with(own) && (path.size() == own.size() || path[own.size()] == '/');
+}
+
+DeployApi::DeployApi(std::filesystem::path registry, Deployer& deployer, const Log& log, bool admin_over_tcp)
+    : registry_(std::move(registry)),
+      deployer_(deployer),
+      log_(log),
+      admin_over_tcp_(admin_over_tcp),
+      thread_([this] { work(); }) {}
+
+DeployApi::~DeployApi() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void DeployApi::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                       const Refuse& refuse) {
+  std::string_view name = request.path;
+  name.remove_prefix(std::min(name.size(), std::string_view(kPath).size() + 1));
+  if (name.empty()) {
+    if (request.method != "GET" && request.method != "HEAD")
+      return refuse({405, std::string(kPath) + " takes GET; name a deployment to change it"});
+    return reply->send(200, "application/json", to_json(deployer_.status()).dump());
+  }
+  if (const auto error = may_change(request, admin_over_tcp_)) return refuse(*error);
+  const bool rollback = name.ends_with(kRollback);
+  if (rollback) name.remove_suffix(kRollback.size());
+  const bool deletes = request.method == "DELETE" && !rollback;
+  if (request.method != "POST" && !deletes)
+    return refuse({405, "a deployment takes POST and DELETE, its rollback POST"});
+
+  Order order{std::string(name), {}, reply, refuse};
+  const char* what = "undeploy";
+  if (deletes) {
+    order.run = [name = order.name](Registry& registry) -> Result<void> {
+      DGQ_CHECK(end_deployment(registry, name));
+      return {};
+    };
+  } else {
+    auto body = parse_json(request.body.empty() ? "{}" : request.body, "the body");
+    if (!body || !body->is_object())
+      return refuse(
+          {.message = body ? "the body is no JSON object" : body.error().what, .code = "invalid_json"});
+    what = rollback ? "rollback" : "deploy";
+    order.run = [name = order.name, rollback, body = std::move(*body)](Registry& registry) -> Result<void> {
+      if (!rollback) return deploy(registry, name, body);
+      DGQ_CHECK(ask_rollback(registry, name));
+      return {};
+    };
+  }
+  log_.write(Log::Level::info, "asked", {{"what", what}, {"over", request.local ? "unix" : "tcp"}});
+  {
+    const std::lock_guard lock(mutex_);
+    if (orders_.size() < kMostOrders) {
+      orders_.push_back(std::move(order));
+      wake_.notify_all();
+      return;
+    }
+  }
+  refuse({503, "too many changes of deployments wait", "unavailable_error"});
+}
+
+void DeployApi::work() {
+  while (true) {
+    Order order;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return stopping_ || !orders_.empty(); });
+      if (stopping_) break;
+      order = std::move(orders_.front());
+      orders_.pop_front();
+    }
+    carry_out(order);
+  }
+  for (const Order& order : orders_) order.refuse({503, "the server shuts down", "unavailable_error"});
+}
+
+void DeployApi::carry_out(const Order& order) {
+  const auto done = [&]() -> Result<OrderedJson> {
+    DGQ_TRY(Registry registry, Registry::open(registry_, Registry::Mode::read_write));
+    DGQ_CHECK(order.run(registry));
+    DGQ_TRY(const auto all, deployment_status(registry));
+    for (const DeploymentStatus& status : all)
+      if (status.row.name == order.name) return to_json(status);
+    return OrderedJson{{"name", order.name}};
+  };
+  auto answer = Result<OrderedJson>(Error{Errc::io, "out of memory"});
+  try {
+    answer = done();
+  } catch (const std::exception& error) {
+    answer = Error{Errc::io, error.what()};
+  }
+  deployer_.poke();
+  if (answer) return order.reply->send(200, "application/json", answer->dump());
+  order.refuse(api_error_of(answer.error()));
+}
+
+}  // namespace dgq::agent
