@@ -48,8 +48,9 @@ ApiError api_error_of(const Error& error) {
   }
 }
 
-// {"model": ..., policy members}
-Result<void> deploy(Registry& registry, const std::string& name, Json body) {
+}  // namespace
+
+Result<void> order_deployment(Registry& registry, const std::string& name, Json body) {
   ModelRef model;
   const auto said = body.find("model");
   if (said == body.end() || said->is_null()) {
@@ -65,8 +66,6 @@ Result<void> deploy(Registry& registry, const std::string& name, Json body) {
                            [&](const std::string& before) { return changed_policy(before, body); }));
   return {};
 }
-
-}  // namespace
 
 bool DeployApi::serves(std::string_view path) {
   const std::string_view own = kPath;
@@ -119,7 +118,7 @@ void DeployApi::handle(const HttpRequest& request, const std::shared_ptr<HttpRep
           {.message = body ? "the body is no JSON object" : body.error().what, .code = "invalid_json"});
     what = rollback ? "rollback" : "deploy";
     order.run = [name = order.name, rollback, body = std::move(*body)](Registry& registry) -> Result<void> {
-      if (!rollback) return deploy(registry, name, body);
+      if (!rollback) return order_deployment(registry, name, body);
       DGQ_CHECK(ask_rollback(registry, name));
       return {};
     };

@@ -23,6 +23,10 @@
 
 namespace dgq::agent {
 
+// What POST /v1/deployments/NAME with this body asks, and `dgq deploy` where no agent is there to take it. invalid: names the
+// member.
+Result<void> order_deployment(Registry& registry, const std::string& name, Json body);
+
 class DeployApi {
  public:
   static constexpr const char* kPath = "/v1/deployments";

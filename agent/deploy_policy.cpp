@@ -72,7 +72,13 @@ Result<DeployPolicy> read_policy(const Json& json) {
 
 Result<std::string> changed_policy(const std::string& before, const Json& change) {
   DGQ_TRY(Json policy, parse_json(before, "the policy that is stored"));
-  policy.merge_patch(change);
+  if (!policy.is_object() || !change.is_object()) return Error{Errc::invalid, "a policy is a JSON object"};
+  for (const auto& [name, value] : change.items()) {
+    if (value.is_null())
+      policy.erase(name);
+    else
+      policy[name] = value;
+  }
   DGQ_CHECK(read_policy(policy));
   const std::string text = dump(policy);
   if (text.size() > kLongestPolicy)

@@ -32,7 +32,7 @@ struct DeployPolicy {
 
 // As it is stored and as the API takes it. invalid: names the member.
 Result<DeployPolicy> read_policy(const Json& json);
-// `before` with the members of `change` (RFC 7386: null takes one away), checked.
+// `before` with the members of `change` (null takes one away), checked.
 Result<std::string> changed_policy(const std::string& before, const Json& change);
 
 // Where this device stands in the rollouts of this deployment: 0 to below 100; a rollout of more percent includes it.

@@ -1,6 +1,5 @@
 #include "agent/deployed_models.h"
 
-#include <atomic>
 #include <thread>
 
 namespace dgq::agent {
@@ -88,7 +87,10 @@ bool retire(std::shared_ptr<ServedModel> model, std::chrono::milliseconds patien
   // Whoever found it before it was replaced still submits its request, which must not meet an engine that takes no more.
   while (model.use_count() > 1 && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  std::atomic_thread_fence(std::memory_order_acquire);  // use_count() alone orders nothing
+  {
+    const auto ordered =
+        model;  // use_count() orders nothing; letting go of a copy comes after all who let go before
+  }
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   return model->engine->drain(std::max(left, std::chrono::milliseconds(0)));

@@ -238,10 +238,10 @@ Result<void> Deployer::serve_active(Deployment& row, const DeployPolicy& policy)
     return {};
   }();
   if (loaded || loaded.error().code == Errc::busy || loaded.error().code == Errc::io) return loaded;
-  settled_ = false;
   end_run_of(now);
-  return fall_back(row,
-                   "version " + version.short_hex() + " cannot be loaded any more: " + loaded.error().what);
+  DGQ_CHECK(fall_back(
+      row, "version " + version.short_hex() + " cannot be loaded any more: " + loaded.error().what));
+  return serve_active(row, policy);  // the one before, which has none before it
 }
 
 Result<std::optional<Digest>> Deployer::choose(Deployment& row, const DeployPolicy& policy) {
@@ -263,9 +263,11 @@ Result<std::optional<Digest>> Deployer::choose(Deployment& row, const DeployPoli
   const std::string version = "version " + wanted.short_hex();
   if (wanted == row.active || wanted == row.refused) {
     const DeployState rests = row.active ? DeployState::active : DeployState::failed;
-    if (row.state == rests) return nothing;
+    // What was refused may be tried again when the name has been elsewhere.
+    const bool moved = wanted == row.active && row.refused;
+    if (row.state == rests && !moved) return nothing;
     row.candidate.reset();
-    if (wanted == row.active) row.reason.clear();
+    if (wanted == row.active) row.refused.reset(), row.reason.clear();
     DGQ_CHECK(step(row, rests));
     return nothing;
   }

@@ -1,4 +1,4 @@
-// tools/cmd_agent.cpp - `dgq agent`: serves a model of a registry over HTTP until it is told to stop.
+// tools/cmd_agent.cpp - `dgq agent`: serves a model, or the deployments of a registry, over HTTP until it is told to stop.
 #include <signal.h>
 #include <unistd.h>
 
@@ -7,9 +7,9 @@
 #include <thread>
 
 #include "agent/api.h"
-#include "agent/load_model.h"
 #include "runtime/parallel.h"
 #include "tools/agent_config.h"
+#include "tools/agent_models.h"
 #include "tools/cmd_load.h"
 
 namespace dgq::tools {
@@ -20,6 +20,7 @@ namespace {
 
 constexpr const char* kExamples =
     "  dgq agent demo\n"
+    "  dgq agent --unix /run/dgq/agent.sock     (then: dgq deploy chat demo:stable)\n"
     "  dgq agent demo:stable --listen none --unix /run/dgq/agent.sock --token-file /etc/dgq/tokens\n"
     "  DGQ_AGENT_SLOTS=4 dgq agent --config agent.conf --print-config\n"
     "  curl -s localhost:8080/v1/completions -d '{\"prompt\": \"The old king\", \"max_tokens\": 20}'\n";
@@ -33,8 +34,9 @@ void add_options(Options& options) {
   const agent::HttpLimits limits;
   const agent::LoadOptions load;
   options.named.add_options()("model", po::value<std::string>()->value_name("NAME[:TAG]"),
-                              "the model (or the first argument)");
+                              "the model (or the first argument); without it the deployments of the registry");
   add_registry_options(options);
+  add_deployment_options(options);
   options.named.add_options()  //
       ("listen", text("127.0.0.1:8080")->value_name("ADDRESS:PORT"),
        "TCP; numeric, [::1]:8080 for IPv6, port 0: one that is free; none: no TCP")                         //
@@ -187,41 +189,7 @@ class StopSignals {
   sigset_t set_;
 };
 
-// Running requests may end; a second signal, and they do not.
-bool drain(agent::HttpServer& server, agent::Engine& engine, std::chrono::seconds patience,
-           const StopSignals& signals) {
-  server.drain();
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  bool drained;
-  while (!(drained = engine.drain(std::chrono::milliseconds(50))))
-    if (signals.came() || std::chrono::steady_clock::now() >= deadline) break;
-  return drained;
-}
-
-// The registry is closed again when the model is there: nothing of it is needed to serve.
-Result<std::shared_ptr<agent::ServedModel>> load(const std::string& reference, const Options& options,
-                                                 const Log& log) {
-  DGQ_TRY(const agent::LoadOptions load, load_options(options));
-  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
-  LayerCache cache(cache_folder(options));
-  agent::LoadReport report;
-  DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
-  for (const std::string& warning : report.warnings)
-    log.write(Log::Level::warning, "signature", {{"why", warning}});
-  log.write(Log::Level::info, "loaded",
-            {{"model", reference},
-             {"version", model->version},
-             {"kernel", report.kernel},
-             {"threads", load.threads},
-             {"bytes_mapped", report.bytes_mapped},
-             {"context", report.kv.context},
-             {"slots", report.kv.slots},
-             {"kv_bytes", report.kv.slots * report.kv.bytes_per_slot}});
-  return model;
-}
-
-Result<void> serve(const std::string& reference, const Options& options) {
-  DGQ_CHECK(check_numbers(options));
+Result<void> serve(const Options& options) {
   DGQ_TRY(const Log::Level level, Log::parse_level(options.get<std::string>("log-level")));
   const Log log(level, options.get<bool>("log-json"));
   std::optional<agent::BearerTokens> tokens;
@@ -229,21 +197,30 @@ Result<void> serve(const std::string& reference, const Options& options) {
     DGQ_TRY(tokens, agent::BearerTokens::read(file));
   }
   const StopSignals signals;
-  DGQ_TRY(const auto model, load(reference, options, log));
-  agent::OneModel models(model);
-  agent::Api api(models, log, std::move(tokens));
+  DGQ_TRY(const agent::LoadOptions load, load_options(options));
+  DGQ_TRY(const auto models, AgentModels::open(options, load, log));
+  agent::Api api(models->models(), log, std::move(tokens));
+  models->attach(api);
   agent::HttpServer server(http_limits(options), [&](const agent::HttpRequest& request,
                                                      const std::shared_ptr<agent::HttpReply>& reply) {
     api.handle(request, reply);
   });
   api.watch(server);
   DGQ_CHECK(listen(server, options, log));
+  models->start();
 
   signals.wait();
-  log.write(Log::Level::info, "draining",
-            {{"running", model->engine->stats().processing}, {"waiting", model->engine->stats().waiting}});
-  const bool drained =
-      drain(server, *model->engine, std::chrono::seconds(number(options, "drain-time")), signals);
+  std::size_t running = 0, waiting = 0;
+  for (const auto& model : models->models().all()) {
+    running += model->engine->stats().processing;
+    waiting += model->engine->stats().waiting;
+  }
+  log.write(Log::Level::info, "draining", {{"running", running}, {"waiting", waiting}});
+  server.drain();
+  models->stop();
+  // A second signal, and running requests do not end.
+  const bool drained = models->drain(std::chrono::seconds(number(options, "drain-time")),
+                                     [&] { return signals.came(); });
   if (drained) server.wait_until_closed(kFlush);
   log.write(Log::Level::info, "stopped", {{"drained", drained}});
   return {};
@@ -252,9 +229,9 @@ Result<void> serve(const std::string& reference, const Options& options) {
 }  // namespace
 
 Result<int> run_agent(const Arguments& arguments) {
-  Options options{"dgq agent NAME[:TAG]",
-                  "Serves a model of the registry over HTTP, as OpenAI's clients and llama-server's speak "
-                  "it, until SIGTERM.",
+  Options options{"dgq agent [NAME[:TAG]]",
+                  "Serves over HTTP, as OpenAI's clients and llama-server's speak it, until SIGTERM: a model of "
+                  "the registry, or without NAME what `dgq deploy` asks for.",
                   kExamples,
                   {},
                   {},
@@ -267,8 +244,12 @@ Result<int> run_agent(const Arguments& arguments) {
     std::fputs(agent_config_text(options, sources).c_str(), stdout);
     return 0;
   }
-  if (!options.has("model")) return Error{Errc::invalid, "name a model (see dgq agent --help)"};
-  DGQ_CHECK(serve(options.get<std::string>("model"), options));
+  DGQ_CHECK(check_numbers(options));
+  if (options.has("check")) {
+    DGQ_TRY(const agent::LoadOptions load, load_options(options));
+    return check_version_here(options, load.threads);
+  }
+  DGQ_CHECK(serve(options));
   return 0;
 }
 
