@@ -95,7 +95,7 @@ void DeployApi::handle(const HttpRequest& request, const std::shared_ptr<HttpRep
   if (name.empty()) {
     if (request.method != "GET" && request.method != "HEAD")
       return refuse({405, std::string(kPath) + " takes GET; name a deployment to change it"});
-    return reply->send(200, "application/json", to_json(deployer_.status()).dump());
+    return reply->send(200, "application/json", to_json(status()).dump());
   }
   if (const auto error = may_change(request, admin_over_tcp_)) return refuse(*error);
   const bool rollback = name.ends_with(kRollback);
@@ -133,6 +133,20 @@ void DeployApi::handle(const HttpRequest& request, const std::shared_ptr<HttpRep
     }
   }
   refuse({503, "too many changes of deployments wait", "unavailable_error"});
+}
+
+// As the registry has it at this moment: who has just changed something wants to see that. Without it, as the deployer saw it last.
+std::vector<DeploymentStatus> DeployApi::status() const {
+  std::vector<DeploymentStatus> seen = deployer_.status();
+  auto now = [&]() -> Result<std::vector<DeploymentStatus>> {
+    DGQ_TRY(Registry registry, Registry::open(registry_, Registry::Mode::read_only));
+    return deployment_status(registry);
+  }();
+  if (!now) return seen;
+  for (DeploymentStatus& status : *now)
+    for (const DeploymentStatus& other : seen)
+      if (other.row.name == status.row.name) status.memory = other.memory;
+  return std::move(*now);
 }
 
 void DeployApi::work() {

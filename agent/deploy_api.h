@@ -41,6 +41,7 @@ class DeployApi {
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply, const Refuse& refuse);
 
  private:
+  std::vector<DeploymentStatus> status() const;
   struct Order {
     std::string name;
     std::function<Result<void>(Registry&)> run;

@@ -13,8 +13,8 @@ Result<std::vector<DeploymentStatus>> deployment_status(Registry& registry) {
   DGQ_TRY(std::vector<Deployment> rows, deployments(registry));
   std::vector<DeploymentStatus> all;
   for (Deployment& row : rows) {
-    const auto wanted = registry.resolve(row.model.text());
-    all.push_back({std::move(row), wanted ? std::optional(wanted->digest) : std::nullopt, std::nullopt});
+    DGQ_TRY(const auto wanted, named_version(registry, row.model));
+    all.push_back({std::move(row), wanted, std::nullopt});
   }
   return all;
 }

@@ -255,11 +255,9 @@ Result<std::optional<Digest>> Deployer::choose(Deployment& row, const DeployPoli
     DGQ_CHECK(step(row, DeployState::waiting));
     return nothing;
   };
-  const auto named = registry_->resolve(row.model.text());
-  if (!named && named.error().code == Errc::not_found)
-    return wait("there is no " + row.model.text() + " in the registry");
-  if (!named) return named.error();
-  const Digest wanted = named->digest;
+  DGQ_TRY(const auto named, named_version(*registry_, row.model));
+  if (!named) return wait("there is no " + row.model.text() + " in the registry");
+  const Digest wanted = *named;
   const std::string version = "version " + wanted.short_hex();
   if (wanted == row.active || wanted == row.refused) {
     const DeployState rests = row.active ? DeployState::active : DeployState::failed;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <optional>
 #include <sstream>
 
-#include "base/file.h"
 #include "runtime/attention.h"
 
 namespace dgq::agent {
@@ -13,14 +13,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kProcFile = 1 << 20;     // bytes at most
 constexpr std::size_t kLargestStepRows = 256;  // of a prompt (engine.cpp)
 constexpr std::uint64_t kPerThread = 1 << 18;  // rows and pieces of gate and up
 
+// Of files that the kernel makes up as they are read, and whose size it does not tell; empty: it cannot be read.
+std::string kernel_text(const fs::path& file) {
+  std::ifstream stream(file);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
 std::optional<std::uint64_t> number_in(const fs::path& file) {
-  const auto text = read_file(file, 4096);
+  const std::string text = kernel_text(file);
   std::uint64_t value = 0;
-  if (!text || std::from_chars(text->data(), text->data() + text->size(), value).ec != std::errc())
+  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc())
     return std::nullopt;  // "max"
   return value;
 }
@@ -40,10 +47,8 @@ std::optional<std::uint64_t> lowest(const fs::path& mount, std::string group, co
 // Lines "hierarchy:controllers:/path" (cgroups(7)). In a container the path may be that of the host, which is not there; then
 // the walk upwards ends at the group that is mounted.
 std::optional<std::uint64_t> cgroup_limit(const fs::path& root) {
-  const auto groups = read_file(root / "proc/self/cgroup", kProcFile);
-  if (!groups) return std::nullopt;
   std::optional<std::uint64_t> least;
-  std::istringstream lines(*groups);
+  std::istringstream lines(kernel_text(root / "proc/self/cgroup"));
   for (std::string line; std::getline(lines, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == line.npos || second == line.npos) continue;
@@ -59,8 +64,7 @@ std::optional<std::uint64_t> cgroup_limit(const fs::path& root) {
 }
 
 Result<std::uint64_t> machine_memory(const fs::path& root) {
-  DGQ_TRY(const std::string text, read_file(root / "proc/meminfo", kProcFile));
-  std::istringstream words(text);
+  std::istringstream words(kernel_text(root / "proc/meminfo"));
   std::string name;
   std::uint64_t kilobytes = 0;
   if (words >> name >> kilobytes && name == "MemTotal:" && kilobytes > 0) return kilobytes * 1024;

@@ -109,6 +109,10 @@ Result<Deployment> find_deployment(Registry& registry, std::string_view name) {
   return find_row(registry.state(), name);
 }
 
+Result<std::optional<Digest>> named_version(Registry& registry, const ModelRef& name) {
+  return registry.state().named_version(name);
+}
+
 Result<Deployment> ask_deployment(
     Registry& registry, const std::string& name, const ModelRef& model,
     const std::function<Result<std::string>(const std::string& before)>& policy) {

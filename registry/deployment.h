@@ -45,6 +45,9 @@ Result<std::vector<Deployment>> deployments(Registry& registry);
 // not_found: says what there is.
 Result<Deployment> find_deployment(Registry& registry, std::string_view name);
 
+// What a name means now: nullopt: nothing. Quicker than Registry::resolve, since no manifest is read.
+Result<std::optional<Digest>> named_version(Registry& registry, const ModelRef& name);
+
 // For people; each leaves an audit row. policy: makes the new one of what there was ("{}" for a new deployment). A version
 // that was refused may be tried again.
 Result<Deployment> ask_deployment(

@@ -42,8 +42,9 @@ class DeployCommandTest : public testing::Test {
                    dgq::test::dgq_command() + " agent --threads 1 --slots 2 --listen 127.0.0.1:0 --unix " +
                    socket_.string() + " --registry " + registry_.string() + " " + arguments + " 2>>" +
                    (folder_ / "log").string());
-    while (!ask_agent(socket_, "GET", "/health", "", kLong))
+    while (!ask_agent(socket_, "GET", "/health", "", kLong) && !agent_->ended())
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_FALSE(agent_->ended()) << log();
   }
   std::string log() { return dgq::test::file_text(folder_ / "log"); }
   std::uint16_t port() {

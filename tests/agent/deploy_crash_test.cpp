@@ -63,10 +63,10 @@ class DeployCrashTest : public testing::Test {
     LayerCache cache(scratch_ / "elsewhere");
     for (const Digest& version : {a, b}) {
       LoadReport report;
-      auto model = load_model(opened, cache, version.hex(), agent.options.load, report);
-      if (!model) return false;
-      const auto ids = say(std::move(*model));
-      if (!ids) return false;
+      const auto model = load_model(opened, cache, version.hex(), agent.options.load, report);
+      if (!model) throw std::runtime_error(model.error().what);
+      const auto ids = say(*model);
+      if (!ids) throw std::runtime_error("no answer");
       std::ofstream file(scratch_ / version.hex());
       for (const std::int32_t id : *ids) file << id << ' ';
     }
