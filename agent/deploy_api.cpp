@@ -1,5 +1,7 @@
 #include "agent/deploy_api.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 
 namespace dgq::agent {
@@ -22,12 +24,26 @@ bool is_own(const std::string& origin, const std::string& host) {
   return scheme != origin.npos && !host.empty() && origin.substr(scheme + 3) == host;
 }
 
-std::optional<ApiError> may_change(const HttpRequest& request, bool admin_over_tcp) {
-  if (!request.local && !admin_over_tcp)
+// "127.0.0.1:8080", "[::1]", "localhost:8080"
+bool is_numeric_or_localhost(std::string host) {
+  if (host.starts_with('['))
+    host = host.substr(1, host.find(']') - 1);
+  else
+    host.resize(std::min(host.size(), host.find(':')));
+  in6_addr address;
+  return host == "localhost" || ::inet_pton(AF_INET, host.c_str(), &address) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), &address) == 1;
+}
+
+std::optional<ApiError> may_change(const HttpRequest& request, DeployApi::Tcp tcp) {
+  if (!request.local && tcp == DeployApi::Tcp::never)
     return ApiError{403, "deployments are changed over the agent's Unix socket, or over TCP with --admin",
                     "permission_error"};
   if (!is_json(request.content_type))
     return ApiError{415, "what changes deployments has Content-Type: application/json"};
+  if (!request.local && tcp == DeployApi::Tcp::any && !is_numeric_or_localhost(request.host))
+    return ApiError{403, "without tokens deployments are changed by numeric address only",
+                    "permission_error"};
   if (!request.origin.empty() && !is_own(request.origin, request.host))
     return ApiError{403, "pages of other sites may not change deployments", "permission_error"};
   return std::nullopt;
@@ -72,12 +88,10 @@ bool DeployApi::serves(std::string_view path) {
   return path.starts_with(own) && (path.size() == own.size() || path[own.size()] == '/');
 }
 
-DeployApi::DeployApi(std::filesystem::path registry, Deployer& deployer, const Log& log, bool admin_over_tcp)
-    : registry_(std::move(registry)),
-      deployer_(deployer),
-      log_(log),
-      admin_over_tcp_(admin_over_tcp),
-      thread_([this] { work(); }) {}
+DeployApi::DeployApi(std::filesystem::path registry, Deployer& deployer, const Log& log, Tcp tcp)
+    : registry_(std::move(registry)), deployer_(deployer), log_(log), tcp_(tcp), thread_([this] {
+        work();
+      }) {}
 
 DeployApi::~DeployApi() {
   {
@@ -97,7 +111,7 @@ void DeployApi::handle(const HttpRequest& request, const std::shared_ptr<HttpRep
       return refuse({405, std::string(kPath) + " takes GET; name a deployment to change it"});
     return reply->send(200, "application/json", to_json(status()).dump());
   }
-  if (const auto error = may_change(request, admin_over_tcp_)) return refuse(*error);
+  if (const auto error = may_change(request, tcp_)) return refuse(*error);
   const bool rollback = name.ends_with(kRollback);
   if (rollback) name.remove_suffix(kRollback.size());
   const bool deletes = request.method == "DELETE" && !rollback;

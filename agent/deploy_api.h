@@ -7,7 +7,8 @@
 //
 // The last three change what runs. They are for the Unix socket, and for TCP when the agent is told so (--admin); and no web
 // page that somebody looks at on this machine can make its browser send them: the content type must be application/json, which
-// browsers ask permission for, and an Origin must be our own.
+// browsers ask permission for, an Origin must be our own, and where no token is needed over TCP, the Host is numeric or localhost
+// (a name could be one that a page had made to mean this machine).
 #pragma once
 
 #include <condition_variable>
@@ -32,8 +33,9 @@ class DeployApi {
   static constexpr const char* kPath = "/v1/deployments";
   static bool serves(std::string_view path);  // it is ours, be there something or not
 
+  enum class Tcp { never, any, with_token };  // from whom changes over TCP are taken
   // Borrows the deployer, which learns of each change, and the log. Changes are made by one thread, in order.
-  DeployApi(std::filesystem::path registry, Deployer& deployer, const Log& log, bool admin_over_tcp);
+  DeployApi(std::filesystem::path registry, Deployer& deployer, const Log& log, Tcp tcp);
   ~DeployApi();
 
   using Refuse = std::function<void(const ApiError&)>;
@@ -54,7 +56,7 @@ class DeployApi {
   const std::filesystem::path registry_;
   Deployer& deployer_;
   const Log& log_;
-  const bool admin_over_tcp_;
+  const Tcp tcp_;
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;

@@ -122,6 +122,7 @@ bool Deployer::pass() {
   if (!open()) return settled_ = false;
   auto rows = deployments(*registry_);
   if (!rows) return trouble("registry", rows.error()), false;
+  troubles_.erase("registry");
   forget_ended(*rows);
   for (Deployment& row : *rows) {
     if (stopping_) return false;
@@ -178,14 +179,15 @@ Result<void> Deployer::bring_up(Deployment& row) {
 }
 
 Result<void> Deployer::tend(Deployment& row) {
-  if (auto& late = served(row).unrecorded; late) {
-    if (late->asked == row.asked) {
-      DGQ_CHECK(step(*late, late->state));
-      row = *late;
-    }
-    late.reset();
+  auto& late = served(row).unrecorded;
+  Result<void> recorded;
+  if (late && late->asked == row.asked) {
+    recorded = step(*late, late->state);
+    if (recorded) row = *late;
   }
+  if (recorded) late.reset();
   DGQ_CHECK(bring_up(row));
+  DGQ_CHECK(recorded);
   const DeployPolicy& policy = policies_[row.name];
   if (row.state == DeployState::draining) DGQ_CHECK(step(row, DeployState::active));
   DGQ_CHECK(watch_requests(row, policy));

@@ -56,11 +56,11 @@ Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const ag
 
 class DeployedByRegistry : public AgentModels {
  public:
-  DeployedByRegistry(agent::AgentLock lock, agent::DeployerOptions options, const Log& log, bool admin,
-                     agent::Checker check)
+  DeployedByRegistry(agent::AgentLock lock, agent::DeployerOptions options, const Log& log,
+                     agent::DeployApi::Tcp tcp, agent::Checker check)
       : lock_(std::move(lock)),
         deployer_(options, models_, log, std::move(check)),
-        api_(options.registry, deployer_, log, admin) {}
+        api_(options.registry, deployer_, log, tcp) {}
 
   Result<void> begin() { return deployer_.begin(); }
   agent::Models& models() override { return models_; }
@@ -96,6 +96,14 @@ std::vector<std::string> check_command(const Options& options, int threads) {
   return words;
 }
 
+agent::DeployApi::Tcp who_over_tcp(const Options& options, const Log& log) {
+  if (!options.get<bool>("admin")) return agent::DeployApi::Tcp::never;
+  if (!options.get<std::string>("token-file").empty()) return agent::DeployApi::Tcp::with_token;
+  log.write(Log::Level::warning, "open",
+            {{"why", "whoever reaches the TCP address may change deployments: set --token-file"}});
+  return agent::DeployApi::Tcp::any;
+}
+
 Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, const agent::LoadOptions& load,
                                                       const Log& log) {
   agent::DeployerOptions wanted;
@@ -121,7 +129,7 @@ Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, co
   log.write(Log::Level::info, "deployments",
             {{"registry", wanted.registry.string()}, {"memory_budget_bytes", wanted.memory_budget_bytes}});
   auto deployed = std::make_unique<DeployedByRegistry>(
-      std::move(lock), std::move(wanted), log, options.get<bool>("admin"),
+      std::move(lock), std::move(wanted), log, who_over_tcp(options, log),
       agent::check_in_child(check_command(options, load.threads)));
   DGQ_CHECK(deployed->begin());
   return std::unique_ptr<AgentModels>(std::move(deployed));

@@ -97,19 +97,23 @@ Result<int> wait_until_served(const Options& options, const std::string& name, s
         !status["active_version"].is_null() && status["active_version"] == status["wanted_version"];
     const bool rests = state == "active" || state == "failed" || state == "waiting";
     const bool over = now_s() >= deadline;
-    if (!rests && !over) {
+    const bool nobody = !all["agent"].get<bool>();
+    if (!rests && !over && !nobody) {
       std::this_thread::sleep_for(kAskAgain);
       continue;
     }
     if (options.get<bool>("json")) print_json(status);
-    if (state == "active" && serves) {
+    if (state == "active" && serves && !nobody) {
       if (!options.get<bool>("json"))
         std::cout << name << " serves " << version_text(status["active_version"]) << '\n';
       return 0;
     }
     if (!options.get<bool>("json"))
       std::cout << name << " is " << state << " with " << version_text(status["active_version"])
-                << (reason.empty() ? "" : ": " + one_line(reason)) << (over ? " (still under way)" : "")
+                << (reason.empty() ? "" : ": " + one_line(reason))
+                << (nobody ? " (no agent is at work here)"
+                    : over ? " (still under way)"
+                           : "")
                 << '\n';
     return kExitFindings;
   }

@@ -76,6 +76,7 @@ TEST_F(DeployCommandTest, WithoutAnAgentTheRegistryKeepsWhatIsWanted) {
             std::string::npos)
       << asked.out;
   EXPECT_EQ(dgq("deploy chat --pin=no --window none").exit_code, 0);
+  EXPECT_EQ(dgq("deploy chat --wait").exit_code, 1);  // nobody would end that
   const Json status = deployment();
   EXPECT_EQ(status["policy"], Json::parse(R"({"pin": false, "rollout": 10.0})"));
   EXPECT_EQ(status["state"], "wanted");
@@ -248,6 +249,14 @@ TEST_F(DeployCommandTest, WhoMayChangeDeploymentsOverHttp) {
   EXPECT_EQ(post(RawClient(socket_), json + "Origin: http://evil.example\r\n"), 403);
   EXPECT_EQ(post(RawClient(socket_), json + "Origin: null\r\n"), 403);
   EXPECT_EQ(post(RawClient(socket_), json + "Origin: http://x\r\n"), 200);  // our own, RawClient's Host is x
+  agent_->signal(SIGTERM);
+  agent_->wait();
+  start_agent("--admin");
+  EXPECT_EQ(post(RawClient(port()), json), 403);  // a Host that is a name
+  RawClient numeric(port());
+  numeric.send("POST /v1/deployments/chat HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + json +
+               "Content-Length: 2\r\n\r\n{}");
+  EXPECT_EQ(numeric.read_answer().status, 200);
   agent_->signal(SIGTERM);
   agent_->wait();
   start_agent("--admin --token-file " + (folder_ / "tokens").string());

@@ -9,27 +9,32 @@
 
 namespace dgq::agent::test {
 
-// Made once per process; tests get copies.
-inline const std::filesystem::path& two_versions() {
-  static const dgq::test::ScratchFolder folder;
-  static const std::filesystem::path registry = [] {
-    const auto path = folder / "registry.db";
-    for (const auto& [name, seed] : {std::pair("a", 1), {"b", 77}}) {
-      dgq::test::tiny_checkpoint(static_cast<std::uint64_t>(seed)).write(folder / name);
-      const auto made =
-          dgq::test::run_dgq("quantize " + (folder / name).string() + " --registry " + path.string() +
-                             " --name demo:" + name + " --calibration-tokens 64 --threads 1 --recipe fast");
-      EXPECT_EQ(made.exit_code, 0) << made.err;
-    }
-    return path;
-  }();
-  return registry;
+// Made once per build of the command, beside the test's executable, since quantizing takes seconds where this is emulated. Tests
+// get copies.
+inline std::filesystem::path two_versions() {
+  namespace fs = std::filesystem;
+  const std::string command = dgq::test::dgq_command();
+  const fs::path made = fs::read_symlink("/proc/self/exe").parent_path() / "two_versions.db",
+                 dgq = command.substr(command.rfind(' ') + 1);
+  std::error_code missing;
+  if (fs::last_write_time(made, missing) > fs::last_write_time(dgq) && !missing) return made;
+  const dgq::test::ScratchFolder folder;
+  for (const auto& [name, seed] : {std::pair("a", 1), {"b", 77}}) {
+    dgq::test::tiny_checkpoint(static_cast<std::uint64_t>(seed)).write(folder / name);
+    const auto outcome = dgq::test::run_dgq("quantize " + (folder / name).string() + " --registry " +
+                                            (folder / "r.db").string() + " --name demo:" + name +
+                                            " --calibration-tokens 64 --threads 1 --recipe fast");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  }
+  // Another test may do the same at this moment.
+  const fs::path aside = made.string() + "." + std::to_string(::getpid());
+  fs::copy_file(folder / "r.db", aside);
+  fs::rename(aside, made);
+  return made;
 }
 
 inline void copy_two_versions(const std::filesystem::path& to) {
-  for (const char* suffix : {"", "-wal"})
-    if (std::filesystem::exists(two_versions().string() + suffix))
-      std::filesystem::copy_file(two_versions().string() + suffix, to.string() + suffix);
+  std::filesystem::copy_file(two_versions(), to);
 }
 
 inline Checker check_here(const std::filesystem::path& registry, const std::filesystem::path& cache) {
