@@ -4,11 +4,18 @@
 
 #include "agent/completion_reply.h"
 #include "agent/metrics.h"
+#include "agent/status_page.h"
 
 namespace dgq::agent {
 namespace {
 
 constexpr const char* kJson = "application/json";
+
+// Browsers say where a page is from when it sends something, and no page can change that.
+bool is_of_this_site(const HttpRequest& request) {
+  const std::string_view origin = request.origin;
+  return origin.empty() || origin == "http://" + request.host || origin == "https://" + request.host;
+}
 
 void send_json(HttpReply& reply, const Json& json) { reply.send(200, kJson, dump(json)); }
 
@@ -21,11 +28,22 @@ struct Api::Route {
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"GET", "/health", &Api::health, true},       {"GET", "/metrics", &Api::metrics},
-    {"GET", "/v1/models", &Api::list_models},     {"POST", "/v1/completions", &Api::complete},
-    {"POST", "/v1/chat/completions", &Api::chat}, {"POST", "/tokenize", &Api::tokenize},
-    {"POST", "/detokenize", &Api::detokenize},
+    {"GET", "/health", &Api::health, true},      {"GET", "/status", &Api::status, true},
+    {"GET", "/metrics", &Api::metrics},          {"GET", "/v1/models", &Api::list_models},
+    {"POST", "/v1/completions", &Api::complete}, {"POST", "/v1/chat/completions", &Api::chat},
+    {"POST", "/tokenize", &Api::tokenize},       {"POST", "/detokenize", &Api::detokenize},
 };
+
+void Api::use_tokens(std::optional<BearerTokens> tokens) {
+  auto shared = tokens ? std::make_shared<const BearerTokens>(std::move(*tokens)) : nullptr;
+  const std::lock_guard lock(mutex_);
+  tokens_ = std::move(shared);
+}
+
+std::shared_ptr<const BearerTokens> Api::tokens() {
+  const std::lock_guard lock(mutex_);
+  return tokens_;
+}
 
 void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
   const Route* route = nullptr;
@@ -34,7 +52,11 @@ void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& r
   const bool is_deployments = DeployApi::serves(request.path);
   // Who may open the Unix socket may deploy: its permissions say who that is.
   const bool open = (route && route->open) || (is_deployments && request.local);
-  if (tokens_ && !open && !tokens_->accept(request.authorization))
+  if (!is_of_this_site(request))
+    return refuse(
+        request, reply,
+        {403, "pages of other sites may not use this server", "permission_error", {}, "cross_origin"});
+  if (const auto needed = tokens(); needed && !open && !needed->accept(request.authorization))
     return refuse(request, reply,
                   {401,
                    "a valid bearer token is needed: Authorization: Bearer TOKEN",
@@ -76,6 +98,11 @@ void Api::health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
   send_json(*reply, {{"status", "ok"}});
 }
 
+void Api::status(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
+  const StatusPage& page = status_page();
+  reply->send(200, "text/html; charset=utf-8", page.html, page.headers);
+}
+
 void Api::metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
   const auto models = models_.all();
   std::vector<const Engine*> engines;
@@ -87,8 +114,8 @@ void Api::metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
 void Api::deployments(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
   const auto refused = [this, request, reply](const ApiError& error) { refuse(request, reply, error); };
   if (deployments_) return deployments_->handle(request, reply, refused);
-  if (request.method == "GET") return send_json(*reply, {{"deployments", Json::array()}});
-  refused({409, "this agent serves one model; `dgq agent` without a name serves deployments"});
+  refused(
+      {404, "this agent serves one model; `dgq agent` without a name serves deployments", "not_found_error"});
 }
 
 void Api::list_models(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <optional>
 
 #include "agent/api_error.h"
@@ -16,8 +17,12 @@ namespace dgq::agent {
 class Api {
  public:
   // Borrows models and log. tokens: what clients must come with, everywhere but at /health.
-  Api(Models& models, const Log& log, std::optional<BearerTokens> tokens)
-      : models_(models), log_(log), tokens_(std::move(tokens)) {}
+  Api(Models& models, const Log& log, std::optional<BearerTokens> tokens) : models_(models), log_(log) {
+    use_tokens(std::move(tokens));
+  }
+
+  // Thread-safe. What clients must come with from now on.
+  void use_tokens(std::optional<BearerTokens> tokens);
 
   // Whose counts /metrics shows; borrowed. Before the server listens.
   void watch(const HttpServer& server) { server_ = &server; }
@@ -25,15 +30,19 @@ class Api {
   // Who answers at /v1/deployments; borrowed. Before the server listens. Without it there are no deployments.
   void serve(DeployApi& deployments) { deployments_ = &deployments; }
 
-  // An HttpHandler. Thread-safe.
+  // An HttpHandler. Thread-safe. What a browser sends on behalf of another site's page is refused: no token
+  // keeps such a page from the models of this machine.
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 
  private:
+  std::shared_ptr<const BearerTokens> tokens();
+
   struct Route;
   static const Route kRoutes[];
 
   void deployments(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 
+  void status(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
   void health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
   void metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
   void list_models(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
@@ -53,7 +62,8 @@ class Api {
 
   Models& models_;
   const Log& log_;
-  const std::optional<BearerTokens> tokens_;
+  std::mutex mutex_;  // guards tokens_
+  std::shared_ptr<const BearerTokens> tokens_;
   const HttpServer* server_ = nullptr;
   DeployApi* deployments_ = nullptr;
 };

@@ -103,7 +103,8 @@ Json CompletionReply::chunk(const std::string& text, const Json& logprobs, const
 Json CompletionReply::usage() const {
   return {{"prompt_tokens", prompt_tokens_},
           {"completion_tokens", tokens_},
-          {"total_tokens", prompt_tokens_ + tokens_}};
+          {"total_tokens", prompt_tokens_ + tokens_},
+          {"prompt_tokens_details", {{"cached_tokens", cached_}}}};
 }
 
 void CompletionReply::send_error(const ApiError& error) {

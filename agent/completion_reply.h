@@ -26,6 +26,7 @@ class CompletionReply : public TokenSink {
   CompletionReply(const ServedModel& model, const CompletionRequest& request,
                   std::shared_ptr<HttpReply> reply, std::function<void(const CompletionSummary&)> ended);
 
+  void begin(std::size_t cached) override { cached_ = cached; }
   bool token(const GeneratedToken& token) override;
   void end(Finish finish, const std::string& why) override;
 
@@ -52,7 +53,7 @@ class CompletionReply : public TokenSink {
   std::string text_;                  // not sent yet
   std::size_t seen_ = 0, ready_ = 0;  // characters: from the detokenizer, and past the scanner
   std::vector<Logprob> logprobs_;     // not sent yet
-  std::size_t tokens_ = 0;
+  std::size_t tokens_ = 0, cached_ = 0;
   bool begun_ = false;  // the stream
 };
 

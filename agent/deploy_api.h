@@ -7,8 +7,8 @@
 //
 // The last three change what runs. They are for the Unix socket, and for TCP when the agent is told so (--admin); and no web
 // page that somebody looks at on this machine can make its browser send them: the content type must be application/json, which
-// browsers ask permission for, an Origin must be our own, and where no token is needed over TCP, the Host is numeric or localhost
-// (a name could be one that a page had made to mean this machine).
+// browsers ask permission for, Api lets no Origin but our own pass, and where no token is needed over TCP, the Host is numeric or
+// localhost (a name could be one that a page had made to mean this machine).
 #pragma once
 
 #include <condition_variable>

@@ -24,6 +24,7 @@ struct Sequence {
   Sampler sampler;
   std::vector<std::int32_t> tokens;  // the prompt's, then the generated
   std::size_t position = 0;          // tokens whose keys and values are in the cache
+  bool begun = false;                // its prompt has had a turn
   KvCache* cache = nullptr;          // its slot, while it has one
 
   Sequence(RequestId id, Generation r, std::shared_ptr<TokenSink> to)
@@ -119,6 +120,13 @@ class Engine::Scheduler {
     return draining_;
   }
 
+  bool answers(std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t question = ++asked_;
+    work_.notify_one();
+    return answer_.wait_for(lock, patience, [&] { return answered_ >= question; });
+  }
+
   EngineStats stats() const {
     const std::lock_guard lock(mutex_);
     EngineStats stats = stats_;
@@ -145,8 +153,11 @@ class Engine::Scheduler {
     bool go_on;
     {
       std::unique_lock lock(mutex_);
-      work_.wait(lock, [&] { return stopping_ || active_ > 0 || !waiting_.empty() || !cancelled_.empty(); });
+      work_.wait(lock, [&] {
+        return stopping_ || active_ > 0 || !waiting_.empty() || !cancelled_.empty() || answered_ != asked_;
+      });
       go_on = !stopping_;
+      if (std::exchange(answered_, asked_) != asked_) answer_.notify_all();
       for (Sequences* sequences : {&waiting_, &prompts_, &running_}) take_cancelled(*sequences);
       cancelled_.clear();
       // Those that wait may have the slots of those that left.
@@ -179,6 +190,7 @@ class Engine::Scheduler {
   }
 
   void end(SequencePtr sequence, Finish finish, const std::string& why = {}) {
+    if (finish != Finish::failed) keep(*sequence);
     release(*sequence);
     {
       const std::lock_guard lock(mutex_);
@@ -206,6 +218,19 @@ class Engine::Scheduler {
     if (active_ == 0) idle_.notify_all();
   }
 
+  // What is in the cache of a sequence, for those that begin like it.
+  void keep(const Sequence& sequence) {
+    if (options_.prefix_cache && sequence.cache)
+      options_.prefix_cache->store(std::span(sequence.tokens).first(sequence.position), *sequence.cache);
+  }
+
+  // A prompt's first turn: as late as can be, since those before it may begin with the same words.
+  void begin(Sequence& prompt) {
+    if (std::exchange(prompt.begun, true)) return;
+    if (options_.prefix_cache) prompt.position = options_.prefix_cache->restore(prompt.tokens, *prompt.cache);
+    prompt.sink->begin(prompt.position);
+  }
+
   // Rows of the prompt whose turn it is.
   std::size_t slice() const {
     if (prompts_.empty()) return 0;
@@ -222,6 +247,7 @@ class Engine::Scheduler {
   }
 
   void step() {
+    if (!prompts_.empty()) begin(*prompts_.front());
     const std::size_t prompt_rows = slice();
     if (running_.empty() && prompt_rows == 0) return;
     rows_.clear(), tokens_.clear(), wanted_.clear();
@@ -246,6 +272,7 @@ class Engine::Scheduler {
       SequencePtr prompt = std::move(prompts_.front());
       prompts_.erase(prompts_.begin());
       prompt->position += prompt_rows;
+      if (prompt_is_done) keep(*prompt);
       (prompt_is_done ? running_ : prompts_).push_back(std::move(prompt));
     }
     choose_tokens();
@@ -316,12 +343,13 @@ class Engine::Scheduler {
   std::vector<float> logits_;
 
   mutable std::mutex mutex_;  // guards what follows
-  std::condition_variable work_, idle_;
+  std::condition_variable work_, idle_, answer_;
   Sequences waiting_;
   std::vector<RequestId> cancelled_;
   RequestId next_id_ = 1;
   std::size_t active_ = 0;  // sequences with a slot
   bool draining_ = false, stopping_ = false;
+  std::uint64_t asked_ = 0, answered_ = 0;  // of answers()
   EngineStats stats_;
 
   std::thread thread_;  // the last, so that everything is there when it starts
@@ -337,6 +365,7 @@ Result<RequestId> Engine::submit(Generation request, std::shared_ptr<TokenSink> 
 }
 void Engine::cancel(RequestId id) { scheduler_->cancel(id); }
 bool Engine::drain(std::chrono::milliseconds patience) { return scheduler_->drain(patience); }
+bool Engine::answers(std::chrono::milliseconds patience) { return scheduler_->answers(patience); }
 bool Engine::draining() const { return scheduler_->draining(); }
 EngineStats Engine::stats() const { return scheduler_->stats(); }
 const EngineOptions& Engine::options() const { return scheduler_->options(); }

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "agent/kv_plan.h"
+#include "agent/prefix_cache.h"
 #include "base/result.h"
 #include "runtime/decoder.h"
 #include "runtime/sampler.h"
@@ -57,6 +58,8 @@ const char* to_text(Finish finish);
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
+  virtual void begin(std::size_t /*cached*/) {
+  }  // once, before its prompt: tokens of it that the prefix cache held
   virtual bool token(const GeneratedToken& token) = 0;          // false: enough, end the sequence
   virtual void end(Finish finish, const std::string& why) = 0;  // once, last; why: empty unless failed
 };
@@ -65,11 +68,12 @@ struct EngineOptions {
   KvPlan kv;
   std::size_t queue = 64;         // requests that wait for a slot at most
   std::size_t prefill_rows = 16;  // rows of a prompt in a step that running sequences share, >= 1
+  std::shared_ptr<PrefixCache> prefix_cache = {};  // null: every prompt is computed from its first token
 };
 
 // Counts since the start.
 struct EngineStats {
-  std::uint64_t prompt_tokens = 0, predicted_tokens = 0;
+  std::uint64_t prompt_tokens = 0, predicted_tokens = 0;  // computed: without those of the prefix cache
   double prompt_s = 0, predicted_s = 0;     // time of steps, shared out by rows
   std::uint64_t steps = 0, busy_slots = 0;  // busy_slots: sum over the steps of sequences with a row in it
   std::uint64_t most_tokens = 0;            // of one sequence, prompt included
@@ -98,6 +102,9 @@ class Engine {
   // Takes no more requests, and waits until those that are there have ended. False: `patience` ran out first.
   bool drain(std::chrono::milliseconds patience);
   bool draining() const;
+
+  // Whether its thread comes round, between two steps, within that time.
+  bool answers(std::chrono::milliseconds patience);
 
   EngineStats stats() const;
   const EngineOptions& options() const;

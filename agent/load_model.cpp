@@ -13,7 +13,8 @@ Result<VersionPlan> plan_version(const VersionInfo& version, const std::string& 
   const std::size_t usual = std::min(kDefaultContext, config.max_positions);
   DGQ_TRY(const std::size_t context, check_context(config, options.context == 0 ? usual : options.context));
   DGQ_TRY(const KvPlan kv, plan_kv(config, options.kv, context, options.slots, options.kv_budget_bytes));
-  MemoryNeed need{0, kv.slots * kv.bytes_per_slot, scratch_bytes(config, kv, options.threads)};
+  MemoryNeed need{0, kv.slots * kv.bytes_per_slot + options.prefix_cache_bytes,
+                  scratch_bytes(config, kv, options.threads)};
   for (const BlobRef& blob : version.manifest.blobs) need.weights += blob.bytes;
   return VersionPlan{kv, need};
 }
@@ -27,10 +28,14 @@ Result<std::shared_ptr<ServedModel>> load_version(Registry& registry, LayerCache
   DGQ_TRY(Tokenizer tokenizer, Tokenizer::parse(model->tokenizer_json(), name + ", blob tokenizer"));
   report = {kernels.isa, kv, model->footprint().bytes_mapped, model->warnings()};
 
+  const auto prefix_cache =
+      options.prefix_cache_bytes == 0
+          ? nullptr
+          : std::make_shared<PrefixCache>(model->config(), kv.type, options.prefix_cache_bytes);
   auto engine =
       std::make_unique<Engine>(model->config(), model->weights(),
                                Decoder(model->config(), kernels, options.threads, model->activation_block()),
-                               EngineOptions{kv, options.queue, options.prefill_rows});
+                               EngineOptions{kv, options.queue, options.prefill_rows, prefix_cache});
   const VersionInfo& version = model->version();
   return std::make_shared<ServedModel>(ServedModel{name, version.digest.hex(), version.created_unix_s, model,
                                                    &model->config(), std::move(tokenizer),

@@ -16,6 +16,7 @@ struct LoadOptions {
   std::size_t slots = 8;    // at most
   std::uint64_t kv_budget_bytes = 1'000'000'000;
   std::size_t queue = 64, prefill_rows = 16;  // EngineOptions
+  std::uint64_t prefix_cache_bytes = 0;       // on top of the KV budget; 0: no prefix cache
 };
 inline constexpr std::size_t kDefaultContext = 4096;
 

@@ -4,6 +4,7 @@
 //   {"time":"2026-11-23T02:00:00Z","level":"info","event":"request","path":"/v1/completions","status":200,"tokens":16}
 #pragma once
 
+#include <atomic>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -20,11 +21,14 @@ class Log {
 
   Log(Level least, bool json, std::FILE* to = stderr) : least_(least), json_(json), to_(to) {}
 
+  // Thread-safe.
+  void set_level(Level least) { least_ = least; }
+
   // Thread-safe. fields: an object of strings and numbers.
   void write(Level level, std::string_view event, const OrderedJson& fields = OrderedJson::object()) const;
 
  private:
-  const Level least_;
+  std::atomic<Level> least_;
   const bool json_;
   std::FILE* const to_;
 };

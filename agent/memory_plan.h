@@ -12,7 +12,7 @@ namespace dgq::agent {
 
 struct MemoryNeed {
   std::uint64_t weights = 0;  // files that are mapped: all their pages, though the kernel may drop some
-  std::uint64_t kv = 0;       // cache of all slots, when full
+  std::uint64_t kv = 0;       // cache of all slots and of prefixes, when full
   std::uint64_t scratch = 0;  // of the steps, and logits
   std::uint64_t total() const { return weights + kv + scratch; }
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "agent/process_stats.h"
+
 namespace dgq::agent {
 namespace {
 
@@ -93,6 +95,45 @@ void add_own_metrics(Page& page, const std::vector<const Engine*>& engines, cons
   page.metric("dgq_http_requests_total", "counter", "HTTP requests read.").value(http.requests);
   page.metric("dgq_http_malformed_total", "counter", "HTTP messages refused as broken or too large.")
       .value(http.malformed);
+  page.metric("dgq_tls_handshakes_failed_total", "counter", "TLS handshakes that failed or took too long.")
+      .value(http.handshakes_failed);
+  if (http.certificate_expires_unix_s > 0)
+    page.metric("dgq_tls_certificate_expiry_seconds", "gauge", "When the certificate expires, in Unix time.")
+        .value(http.certificate_expires_unix_s);
+}
+
+void add_prefix_cache_metrics(Page& page, const std::vector<const Engine*>& engines) {
+  PrefixStats total;
+  for (const Engine* engine : engines) {
+    if (!engine->options().prefix_cache) continue;
+    const PrefixStats stats = engine->options().prefix_cache->stats();
+    total.restored_tokens += stats.restored_tokens;
+    total.evicted_blocks += stats.evicted_blocks;
+    total.stored_blocks += stats.stored_blocks;
+    total.blocks += stats.blocks;
+    total.bytes += stats.bytes;
+    total.budget_bytes += stats.budget_bytes;
+  }
+  page.metric("dgq_prefix_cache_tokens_total", "counter", "Prompt tokens that were not computed again.")
+      .value(total.restored_tokens);
+  page.metric("dgq_prefix_cache_stored_blocks_total", "counter", "Blocks kept.").value(total.stored_blocks);
+  page.metric("dgq_prefix_cache_evicted_blocks_total", "counter", "Blocks let go for want of room.")
+      .value(total.evicted_blocks);
+  page.metric("dgq_prefix_cache_blocks", "gauge", "Blocks that are there.").value(total.blocks);
+  page.metric("dgq_prefix_cache_bytes", "gauge", "Their memory.").value(total.bytes);
+  page.metric("dgq_prefix_cache_budget_bytes", "gauge", "What it may become.").value(total.budget_bytes);
+}
+
+// Names as Prometheus' client libraries have them, where they have one.
+void add_process_metrics(Page& page) {
+  const ProcessStats stats = process_stats();
+  page.metric("process_resident_memory_bytes", "gauge", "Memory, mapped weights included.")
+      .value(stats.resident_bytes);
+  page.metric("dgq_anonymous_memory_bytes", "gauge", "Memory without what is mapped from files.")
+      .value(stats.anonymous_bytes);
+  page.metric("process_cpu_seconds_total", "counter", "CPU time.").value(stats.cpu_s);
+  page.metric("process_open_fds", "gauge", "Open descriptors.").value(stats.open_fds);
+  page.metric("dgq_threads", "gauge", "Threads.").value(stats.threads);
 }
 
 }  // namespace
@@ -102,6 +143,8 @@ std::string render_metrics(const std::vector<const Engine*>& engines, const Http
   Page page;
   add_llama_server_metrics(page, stats);
   add_own_metrics(page, engines, stats, http);
+  add_prefix_cache_metrics(page, engines);
+  add_process_metrics(page);
   return page.text();
 }
 

@@ -1,11 +1,10 @@
 #include "agent/token_file.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <sstream>
 #include <string>
 
+#include "agent/private_file.h"
 #include "base/file.h"
 
 namespace dgq::agent {
@@ -21,12 +20,7 @@ bool is_token(const std::string& text) {
 }  // namespace
 
 Result<BearerTokens> BearerTokens::read(const std::filesystem::path& file) {
-  struct stat info;
-  if (::stat(file.c_str(), &info) != 0) return errno_error("read the token file", file, errno);
-  if ((info.st_mode & 077) != 0)
-    return Error{
-        Errc::invalid,
-        file.native() + " may be read or written by others than its owner: chmod 600 " + file.native()};
+  DGQ_CHECK(check_private(file));
   DGQ_TRY(const std::string text, read_file(file, kLargestFile));
   BearerTokens tokens;
   std::istringstream lines(text);

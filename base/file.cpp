@@ -151,8 +151,14 @@ Result<void> AtomicFile::append(std::span<const std::byte> bytes) {
   return write_all(fd_.get(), bytes, path_);
 }
 
-Result<void> AtomicFile::commit() {
-  if (::fchmod(fd_.get(), 0644) != 0) return errno_error("set the mode of", path_, errno);
+Result<void> AtomicFile::append_hole(std::uint64_t bytes) {
+  const off_t end = ::lseek(fd_.get(), static_cast<off_t>(bytes), SEEK_CUR);
+  if (end < 0 || ::ftruncate(fd_.get(), end) != 0) return errno_error("write", path_, errno);
+  return {};
+}
+
+Result<void> AtomicFile::commit(unsigned mode) {
+  if (::fchmod(fd_.get(), mode) != 0) return errno_error("set the mode of", path_, errno);
   if (::fsync(fd_.get()) != 0) return errno_error("sync", path_, errno);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return errno_error("rename a file to", path_, errno);
   temporary_.clear();

@@ -26,6 +26,7 @@ class Fd {
   Fd& operator=(Fd&& other) noexcept;
   ~Fd();
   int get() const noexcept { return fd_; }
+  int release() noexcept { return std::exchange(fd_, -1); }  // the caller's from now on
   explicit operator bool() const noexcept { return fd_ >= 0; }
 
  private:
@@ -82,7 +83,9 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
   Result<void> append(std::span<const std::byte> bytes);
-  Result<void> commit();
+  // Zeros that take no space where the file system knows holes.
+  Result<void> append_hole(std::uint64_t bytes);
+  Result<void> commit(unsigned mode = 0644);  // mode: permissions
 
  private:
   AtomicFile() = default;

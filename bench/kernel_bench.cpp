@@ -1,56 +1,17 @@
 #include "bench/kernel_bench.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <random>
 
+#include "bench/kernel_case.h"
 #include "bench/memory.h"
 #include "bench/statistics.h"
-#include "bench/synthetic_model.h"
 #include "bench/timing.h"
 #include "runtime/linear.h"
 #include "runtime/parallel.h"
 
 namespace dgq::bench {
 namespace {
-
-std::size_t section_bytes(const KernelCase& c, std::size_t group) {
-  switch (c.operation) {
-    case Operation::gemm_w4a8:
-      return round_up(packed_w4_bytes(c.n, c.k, group, false), 64);
-    case Operation::gemm_w6a8:
-      return round_up(packed_w6_bytes(c.n, c.k, group, false), 64);
-    case Operation::gemm_w8a8:
-      return round_up(packed_w8_bytes(c.n, c.k, false), 64);
-    case Operation::gemm_f32:
-      return round_up(c.n * c.k * sizeof(float), 64);
-    case Operation::quantize_rows:
-      return 0;
-  }
-  return 0;
-}
-
-void fill_random(float* values, std::size_t count, float largest) {
-  std::minstd_rand random(1);
-  for (std::size_t i = 0; i < count; ++i)
-    values[i] = largest * (static_cast<float>(random() % 65537) / 32768.0f - 1);
-}
-
-void make_section(std::byte* at, const KernelCase& c, std::size_t group, int threads) {
-  if (c.operation == Operation::gemm_w4a8) random_fine<4>(at, c.n, c.k, group, false, threads);
-  if (c.operation == Operation::gemm_w6a8) random_fine<6>(at, c.n, c.k, group, false, threads);
-  if (c.operation == Operation::gemm_w8a8) random_w8(at, c.n, c.k, false, threads);
-  if (c.operation == Operation::gemm_f32)
-    fill_random(reinterpret_cast<float*>(at), c.n * c.k, 1 / std::sqrt(static_cast<float>(c.k)));
-}
-
-Linear linear_at(const std::byte* at, const KernelCase& c, std::size_t group) {
-  if (c.operation == Operation::gemm_w4a8) return bind_w4(at, c.n, c.k, group, false);
-  if (c.operation == Operation::gemm_w6a8) return bind_w6(at, c.n, c.k, group, false);
-  if (c.operation == Operation::gemm_w8a8) return bind_w8(at, c.n, c.k, false);
-  return F32Matrix{c.n, c.k, reinterpret_cast<const float*>(at), nullptr};
-}
 
 // A linear as often as it fits into `memory`; next() goes round.
 class Copies {
@@ -143,7 +104,7 @@ class Run {
   void time_gemm(const KernelCase& c, Copies& copies, const Kernels& kernels,
                  const QuantizeRowsKernel& quantize, const char* isa, std::size_t m) {
     const bool f32 = c.operation == Operation::gemm_f32;
-    const std::vector<float> x = activations(m * c.k);
+    const std::vector<float> x = random_activations(m * c.k);
     AlignedBuffer<float> y;  // as a decoder's: off the lines of the cache every store would touch two
     y.at_least(m * c.n);
     QuantizedBuffer buffer(options_.act_block);
@@ -160,7 +121,7 @@ class Run {
   }
 
   void time_quantize(const KernelCase& c, const QuantizeRowsKernel& row, std::size_t m) {
-    const std::vector<float> x = activations(m * c.k);
+    const std::vector<float> x = random_activations(m * c.k);
     QuantizedBuffer buffer(options_.act_block);
     measure({c.operation, row.isa, c.linear, m, c.n, c.k}, static_cast<double>(m * c.k * sizeof(float)), 0,
             [&] { (void)quantize_input(x.data(), m, c.k, row, buffer, options_.threads); });
@@ -172,27 +133,21 @@ class Run {
               static_cast<double>(done_++) / static_cast<double>(total_));
     const bool reads = row.operation != Operation::quantize_rows;  // its input is in a cache, as in a decoder
     const bool multiplies = reads && row.operation != Operation::gemm_f32;
-    std::vector<double> seconds, of_read, of_multiply_add;
+    std::vector<double> of_read, of_multiply_add;
     for (int i = 0; i < options_.repetitions; ++i) {
       const double read = reads ? limits_.read_now(options_.threads) : 0;
       const double multiply_adds = multiplies ? limits_.multiply_adds_now(row.isa) : 0;
       const double taken = seconds_per_call(options_.min_time_s, operation);
-      seconds.push_back(taken);
+      row.samples_s.push_back(taken);
       of_read.push_back(read > 0 ? bytes / taken / read : 0);
       of_multiply_add.push_back(multiply_adds > 0 ? macs / taken / multiply_adds : 0);
     }
-    row.seconds = median(seconds);
+    row.seconds = median(row.samples_s);
     row.bytes_per_s = bytes / row.seconds;
     row.macs_per_s = macs / row.seconds;
     row.of_read = median(of_read);
     row.of_multiply_add = median(of_multiply_add);
     report_.rows.push_back(std::move(row));
-  }
-
-  static std::vector<float> activations(std::size_t count) {
-    std::vector<float> x(count);
-    fill_random(x.data(), count, 1);
-    return x;
   }
 
   const KernelBenchOptions& options_;

@@ -41,10 +41,11 @@ struct KernelBenchRow {
   Operation operation;
   std::string isa, linear;
   std::size_t m, n, k;
-  double seconds = 0;      // of one call; median
-  double bytes_per_s = 0;  // of weights, or of the floats that quantize_rows reads
-  double macs_per_s = 0;   // 0 for quantize_rows
-  double of_read = 0;      // fractions of the limits, each measured right before; 0: there is none
+  std::vector<double> samples_s = {};  // of one call, one for each repetition
+  double seconds = 0;                  // their median
+  double bytes_per_s = 0;              // of weights, or of the floats that quantize_rows reads
+  double macs_per_s = 0;               // 0 for quantize_rows
+  double of_read = 0;  // fractions of the limits, each measured right before; 0: there is none
   double of_multiply_add = 0;
 };
 

@@ -29,6 +29,17 @@ std::vector<Row> named(const std::vector<Row>& rows, std::string_view isa) {
   return found;
 }
 
+template <class Row>
+std::vector<Row> in_use(const std::vector<Row>& rows) {
+  std::vector<Row> found;
+  for (const Row& row : rows) {
+    const bool first = std::none_of(found.begin(), found.end(),
+                                    [&](const Row& other) { return std::string_view(other.isa) == row.isa; });
+    if (first && made_for_this_cpu(row)) found.push_back(row);
+  }
+  return found;
+}
+
 struct Size {
   std::size_t m, n, k, group, act_block;
 };
@@ -189,6 +200,11 @@ class Comparison {
 KernelRows runnable_rows() {
   return {runnable(gemm_w4a8_kernels()),     runnable(gemm_w6a8_kernels()), runnable(gemm_w8a8_kernels()),
           runnable(quantize_rows_kernels()), runnable(gemm_f32_kernels()),  runnable(float_ops_kernels())};
+}
+
+KernelRows rows_in_use(const KernelRows& rows) {
+  return {in_use(rows.gemm_w4a8),     in_use(rows.gemm_w6a8), in_use(rows.gemm_w8a8),
+          in_use(rows.quantize_rows), in_use(rows.gemm_f32),  in_use(rows.float_ops)};
 }
 
 KernelRows rows_named(const KernelRows& rows, std::string_view isa) {

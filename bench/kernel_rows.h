@@ -19,6 +19,9 @@ struct KernelRows {
 };
 KernelRows runnable_rows();
 
+// Those that a model would run with: of a name that has rows for several kinds of CPU only the one for this CPU.
+KernelRows rows_in_use(const KernelRows& rows);
+
 // Only the rows of that name. The name must be right: select_kernels(isa) knows.
 KernelRows rows_named(const KernelRows& rows, std::string_view isa);
 

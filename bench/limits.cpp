@@ -75,7 +75,7 @@ double Limits::multiply_adds_now(std::string_view isa) {
   auto limit = std::find_if(multiply_adds_.begin(), multiply_adds_.end(),
                             [&](const MultiplyAddLimit& known) { return known.isa == isa; });
   if (limit == multiply_adds_.end())
-    limit = multiply_adds_.insert(limit, {ceiling->isa, ceiling->instructions, {}});
+    limit = multiply_adds_.insert(limit, {ceiling->isa, ceiling->instructions, threads_, {}});
   return limit->macs_per_s.emplace_back(static_cast<double>(count * kRounds * ceiling->macs) / seconds);
 }
 

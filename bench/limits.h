@@ -22,6 +22,7 @@ struct ReadLimit {
 };
 struct MultiplyAddLimit {
   std::string isa, instructions;
+  int threads;
   std::vector<double> macs_per_s;
 };
 

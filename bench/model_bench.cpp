@@ -1,9 +1,14 @@
 #include "bench/model_bench.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstring>
 #include <random>
 
+#include "bench/memory.h"
+#include "bench/statistics.h"
+#include "kernels/packed.h"
 #include "runtime/session.h"
 
 namespace dgq::bench {
@@ -19,12 +24,52 @@ std::size_t working_bytes(const ModelConfig& c, const ModelBenchOptions& options
          kRows * sizeof(float) * (8 * c.hidden + 4 * q + 3 * c.ffn);
 }
 
-Result<void> check(const ModelBenchOptions& options) {
-  if (options.prompt == 0 && options.generate == 0)
-    return Error{Errc::invalid, "there is nothing to do: no prompt and no tokens to generate"};
-  if (options.repetitions < 1 || options.threads.empty())
-    return Error{Errc::invalid, "repetitions and threads must be at least 1"};
-  return {};
+// Of the weights of a linear: its bytes, and multiply-adds of one row.
+struct Cost {
+  double bytes = 0, macs = 0;
+  void add(const Linear& linear) {
+    std::visit([&](const auto& w) { bytes += bytes_of(w), macs += static_cast<double>(w.n * w.k); }, linear);
+  }
+
+ private:
+  template <int kBits>
+  static double bytes_of(const FineMatrix<kBits>& w) {
+    return static_cast<double>(packed_fine_bytes<kBits>(w.n, w.k, w.group, w.bias != nullptr));
+  }
+  static double bytes_of(const W8Matrix& w) {
+    return static_cast<double>(packed_w8_bytes(w.n, w.k, w.bias != nullptr));
+  }
+  static double bytes_of(const F32Matrix& w) { return static_cast<double>(w.n * w.k * sizeof(float)); }
+};
+
+std::array<const Linear*, 7> linears_of(const LayerWeights& layer) {
+  return {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
+}
+
+const void* first_byte(const Linear& linear) {
+  return std::visit(
+      [](const auto& w) -> const void* {
+        if constexpr (std::is_same_v<std::decay_t<decltype(w)>, F32Matrix>)
+          return w.w;
+        else
+          return w.q;
+      },
+      linear);
+}
+
+// What a repetition of the test takes at least. The cache is left out: its part is small in tests as long as these.
+void add_costs(const ModelWeights& weights, ModelBenchRow& row) {
+  Cost layers, head;
+  for (const LayerWeights& layer : weights.layers)
+    for (const Linear* linear : linears_of(layer)) layers.add(*linear);
+  head.add(weights.head);
+  const auto tokens = static_cast<double>(row.tokens());
+  if (row.generate > 0) {
+    row.bytes = tokens * (layers.bytes + head.bytes);
+    row.macs = tokens * (layers.macs + head.macs);
+  } else {
+    row.macs = tokens * layers.macs + head.macs;  // logits of the last token only
+  }
 }
 
 // Runs one test once; seconds.
@@ -39,32 +84,71 @@ Result<double> run_once(Session& session, std::size_t prompt, std::span<const st
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Limits of each number of threads, on memory of their own.
+class AllLimits {
+ public:
+  explicit AllLimits(std::span<std::byte> memory) : memory_(memory) {
+    std::memset(memory.data(), 1, memory.size());
+  }
+  void measure(const std::string& isa, ModelBenchRow& row) {
+    constexpr double kSeconds = 0.03;
+    Limits limits(memory_, row.threads, kSeconds);
+    row.read_limit = limits.read_now(row.threads);
+    row.multiply_add_limit = limits.multiply_adds_now(isa);
+    read.insert(read.end(), limits.read().begin(), limits.read().end());
+    multiply_adds.insert(multiply_adds.end(), limits.multiply_adds().begin(), limits.multiply_adds().end());
+  }
+  std::vector<ReadLimit> read;
+  std::vector<MultiplyAddLimit> multiply_adds;
+
+ private:
+  std::span<std::byte> memory_;
+};
+
 }  // namespace
 
 std::string ModelBenchRow::test() const {
   return prompt > 0 ? "pp" + std::to_string(prompt) : "tg" + std::to_string(generate);
 }
 
-Result<ModelBenchReport> bench_model(const Shape& shape, const ModelBenchOptions& options,
-                                     const Kernels& kernels, const Progress& progress) {
-  DGQ_CHECK(check(options));
-  const ModelConfig& config = shape.config;
+std::size_t parameters_of(const ModelWeights& weights) {
+  Cost all;
+  for (const LayerWeights& layer : weights.layers)
+    for (const Linear* linear : linears_of(layer)) all.add(*linear);
+  all.add(weights.embedding);
+  if (first_byte(weights.head) != first_byte(weights.embedding)) all.add(weights.head);
+  return static_cast<std::size_t>(all.macs);
+}
+
+Result<void> check_model_bench(const ModelConfig& config, const ModelBenchOptions& options) {
+  if (options.prompt == 0 && options.generate == 0)
+    return Error{Errc::invalid, "there is nothing to do: no prompt and no tokens to generate"};
+  if (options.repetitions < 1 || options.threads.empty())
+    return Error{Errc::invalid, "repetitions and threads must be at least 1"};
+  DGQ_CHECK(check_context(config, std::max(options.prompt, options.generate)));
+  return {};
+}
+
+Result<ModelBenchReport> bench_model(const BenchedModel& model, const ModelBenchOptions& options,
+                                     const Kernels& kernels, EnergyMeter* energy, const Progress& progress) {
+  const ModelConfig& config = model.config;
+  DGQ_CHECK(check_model_bench(config, options));
   DGQ_TRY(const std::size_t context, check_context(config, std::max(options.prompt, options.generate)));
+  DGQ_CHECK(check_memory(model.name, options.cold_bytes + working_bytes(config, options, context)));
+  DGQ_TRY(const Pages pages, Pages::map(options.cold_bytes));
+  AllLimits limits(pages.bytes());
+
   ModelBenchReport report;
-  report.size = synthetic_model_size(config, options.recipe);
-  DGQ_CHECK(check_memory(shape.name, report.size.bytes + working_bytes(config, options, context)));
-  const int most_threads = *std::max_element(options.threads.begin(), options.threads.end());
-  progress("making " + shape.name, 0);
-  DGQ_TRY(const SyntheticModel model, SyntheticModel::make(config, options.recipe, most_threads));
-
-  ModelWeights weights = model.weights();
-  constexpr float kScale = 0.03f;  // activations are normal, about: few are clipped
-  if (options.static_scales)
-    for (LayerWeights& layer : weights.layers) layer.input_scale = {kScale, kScale, kScale, 0};
-
+  const auto add_row = [&](int threads, std::size_t prompt, std::size_t generate) {
+    if (prompt + generate == 0) return;
+    ModelBenchRow row;
+    row.threads = threads, row.prompt = prompt, row.generate = generate;
+    add_costs(model.weights, row);
+    report.rows.push_back(std::move(row));
+  };
   for (const int threads : options.threads) {
-    if (options.prompt > 0) report.rows.push_back({threads, options.prompt, 0, {}});
-    if (options.generate > 0) report.rows.push_back({threads, 0, options.generate, {}});
+    add_row(threads, options.prompt, 0);
+    add_row(threads, 0, options.generate);
   }
   std::mt19937 random(1);
   std::vector<std::int32_t> tokens(context);
@@ -73,15 +157,27 @@ Result<ModelBenchReport> bench_model(const Shape& shape, const ModelBenchOptions
   std::size_t done = 0;
   for (ModelBenchRow& row : report.rows) {
     Decoder decoder(config, kernels, row.threads, options.act_block);
-    Session session(config, weights, decoder, context, options.kv);
-    const auto test_tokens = std::span(tokens).first(row.prompt + row.generate);
+    Session session(config, model.weights, decoder, context, options.kv);
+    limits.measure(kernels.isa, row);
+    const auto test_tokens = std::span(tokens).first(row.tokens());
+    double before = 0;
     for (int run = 0; run <= options.repetitions; ++run, ++done) {  // the first warms up
       progress(row.test() + ", " + std::to_string(row.threads) + " thread(s)",
                static_cast<double>(done) / static_cast<double>(runs));
+      if (options.turn && run > 0) DGQ_CHECK(run_once(session, row.prompt, test_tokens));
       DGQ_TRY(const double seconds, run_once(session, row.prompt, test_tokens));
-      if (run > 0) row.tokens_per_s.push_back(static_cast<double>(test_tokens.size()) / seconds);
+      if (energy && !options.turn) {  // others take energy as well
+        const double now = energy->joules();
+        if (run == 0) before = now;
+        row.joules = now - before;
+      }
+      if (run == 0) continue;
+      row.tokens_per_s.push_back(static_cast<double>(row.tokens()) / seconds);
+      if (options.turn) options.turn(row);
     }
   }
+  report.read = std::move(limits.read);
+  report.multiply_adds = std::move(limits.multiply_adds);
   return report;
 }
 

@@ -18,3 +18,10 @@ configure_package_config_file(cmake/dgq-config.cmake.in ${PROJECT_BINARY_DIR}/dg
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/dgq-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/dgq-config.cmake ${PROJECT_BINARY_DIR}/dgq-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dgq)
+
+# The agent as a service (docs/AGENT.md). systemd looks below /usr/local as well.
+if(CMAKE_SYSTEM_NAME STREQUAL Linux)
+  configure_file(packaging/systemd/dgq-agent.service.in ${PROJECT_BINARY_DIR}/dgq-agent.service @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/dgq-agent.service packaging/systemd/dgq-agent.socket DESTINATION lib/systemd/system)
+  install(FILES packaging/systemd/dgq.sysusers DESTINATION lib/sysusers.d RENAME dgq.conf)
+endif()

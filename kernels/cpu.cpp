@@ -30,6 +30,18 @@ bool request_amx() {
   return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
+// Zen is family 17h; Hygon's Dhyana is one as well.
+bool is_zen() {
+  std::uint32_t a, b, c, d;
+  char vendor[13] = {};
+  if (!__get_cpuid(0, &a, &b, &c, &d)) return false;
+  std::memcpy(vendor, &b, 4), std::memcpy(vendor + 4, &d, 4), std::memcpy(vendor + 8, &c, 4);
+  const bool amd = !std::strcmp(vendor, "AuthenticAMD") || !std::strcmp(vendor, "HygonGenuine");
+  if (!amd || !__get_cpuid(1, &a, &b, &c, &d)) return false;
+  const std::uint32_t family = (a >> 8 & 0xf) + (a >> 20 & 0xff);
+  return family >= 0x17;
+}
+
 Features detect() {
   std::uint32_t a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
@@ -46,6 +58,7 @@ Features detect() {
   constexpr std::uint32_t kAmxBits = 1u << 24 | 1u << 25;  // TILE and INT8; compilers disagree on names
   if (saves(kTiles) && (d & kAmxBits) == kAmxBits && request_amx()) features |= kAmxInt8;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & bit_AVXVNNI)) features |= kAvxVnni;
+  if (is_zen()) features |= kHwStreams;
   return features;
 }
 
@@ -105,9 +118,9 @@ std::string feature_names(Features features) {
   static constexpr struct {
     Feature bit;
     const char* name;
-  } kNames[] = {{kAvx2, "avx2"},        {kAvxVnni, "avx_vnni"}, {kAvx512Vnni, "avx512_vnni"},
-                {kAmxInt8, "amx_int8"}, {kNeon, "neon"},        {kDotprod, "dotprod"},
-                {kI8mm, "i8mm"}};
+  } kNames[] = {{kAvx2, "avx2"},        {kAvxVnni, "avx_vnni"},    {kAvx512Vnni, "avx512_vnni"},
+                {kAmxInt8, "amx_int8"}, {kNeon, "neon"},           {kDotprod, "dotprod"},
+                {kI8mm, "i8mm"},        {kHwStreams, "hw_streams"}};
   std::string names;
   for (const auto& [bit, name] : kNames)
     if (features & bit) names += (names.empty() ? "" : " ") + std::string(name);

@@ -15,6 +15,9 @@ enum Feature : std::uint32_t {
   kAvxVnni = 1u << 4,     // VPDPBUSD on 256 bits, VEX-encoded
   kAvx512Vnni = 1u << 5,  // AVX-512 F, BW, VL and VNNI
   kAmxInt8 = 1u << 6,     // AMX tiles of int8, and Linux lets this process use them
+  // Not what code needs but what it is made for: the hardware's own prefetcher follows a stream across pages at the full
+  // speed of memory, and being asked for lines only disturbs it (AMD since Zen; docs/KERNELS.md).
+  kHwStreams = 1u << 16,
 };
 using Features = std::uint32_t;
 

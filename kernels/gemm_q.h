@@ -33,6 +33,7 @@ struct GemmKernel {
   Gemm<Matrix>* decode;      // made for x.m == 1, right for any m
   Gemm<Matrix>* prefill;     // made for large x.m, right for any m
   std::size_t prefill_rows;  // x.m from which prefill is the faster one
+  Features made_for = 0;     // a CPU without these can run it, but should take a later row of the same name
 };
 using GemmW4A8Kernel = GemmKernel<W4Matrix>;
 using GemmW6A8Kernel = GemmKernel<W6Matrix>;

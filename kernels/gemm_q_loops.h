@@ -181,56 +181,98 @@ struct PanelTile {
   }
 };
 
-// Rows [first, first + rows) of x, at most kPanelRows.
+// What one panel has summed up, rows x kBlocks states, on its way to y while the next panel multiplies: the lines of y lie a
+// row apart, and all at once they would wait for memory and push each other out of the cache (docs/KERNELS.md).
+template <class Into, class Matrix>
+class Outputs {
+ public:
+  Outputs(const Matrix& w, const QuantizedRows& x, float* y, std::size_t ldy)
+      : w_(w), x_(x), y_(y), ldy_(ldy) {}
+
+  // Rows [first, first + rows) of x, `blocks` blocks of output rows from `block` on; borrowed until written.
+  DGQ_INLINE void take(const State* state, std::size_t first, std::size_t rows, std::size_t block,
+                       std::size_t blocks) {
+    state_ = state, row_ = first, end_ = first + rows, block_ = block, blocks_ = blocks;
+    ask(first, rows);
+  }
+
+  DGQ_INLINE void write(std::size_t rows) {
+    const std::size_t end = smaller(end_, row_ + rows);
+    ask(end, rows);  // the next ones to be written
+    for (; row_ < end; ++row_)
+      for (std::size_t b = 0; b < blocks_; ++b, ++state_) {
+        Chain chain = state_->chain;
+        if constexpr (!Into::kChain) {
+          chain.clear();
+          chain.add(x_.scale_of(row_, 0), state_->acc);
+        }
+        chain.finish(w_, block_ + b, y_ + row_ * ldy_);
+      }
+  }
+  DGQ_INLINE void write_all() { write(end_ - row_); }
+
+ private:
+  DGQ_INLINE void ask(std::size_t row, std::size_t rows) const {
+    for (const std::size_t end = smaller(end_, row + rows); row < end; ++row)
+      for (std::size_t b = 0; b < blocks_; ++b)
+        __builtin_prefetch(y_ + row * ldy_ + (block_ + b) * kRowBlock, 1);
+  }
+
+  const Matrix& w_;
+  const QuantizedRows& x_;
+  float* y_;
+  std::size_t ldy_;
+  const State* state_ = nullptr;
+  std::size_t row_ = 0, end_ = 0, block_ = 0, blocks_ = 0;
+};
+
+// Rows [first, first + rows) of x, at most kPanelRows. state: rows * kBlocks; before: of the panel before, is written.
 template <class Panel, class Into, class Matrix>
 void prefill_panel(const Matrix& w, const QuantizedRows& x, std::size_t first, std::size_t rows,
-                   std::size_t block, float* y, std::size_t ldy) {
+                   std::size_t block, State* state, Outputs<Into, Matrix>& before) {
   const std::size_t columns = w.padded_k(), chunks = (columns + kActBlock - 1) / kActBlock;
   const std::size_t share = (rows + chunks - 1) / chunks;
-  State state[kPanelRows * Panel::kBlocks];
   for (std::size_t s = 0; s < rows * Panel::kBlocks; ++s)
     state[s].chain.clear();  // all bits 0: the sums as well
   for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
     Panel panel;
     panel.load(w, block, chunk, smaller(kActBlock, columns - chunk * kActBlock));
-    // The lines of y lie a row apart: asked for by and by, they are there when the last sums are (up to 25 %).
-    for (std::size_t r = chunk * share; r < smaller(rows, (chunk + 1) * share); ++r)
-      for (std::size_t b = 0; b < Panel::kBlocks; ++b)
-        __builtin_prefetch(y + (first + r) * ldy + (block + b) * kRowBlock, 1);
+    before.write(share);
     if constexpr (requires { panel.template add_rows<Into>(x, first, rows, chunk, state); })
       panel.template add_rows<Into>(x, first, rows, chunk, state);
     else
       for_each_tile<Panel::kTileRows>(rows, PanelTile<Panel, Into>{panel, x, first, chunk, state});
   }
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t b = 0; b < Panel::kBlocks; ++b) {
-      Chain chain = state[r * Panel::kBlocks + b].chain;
-      if constexpr (!Into::kChain) {
-        chain.clear();
-        chain.add(x.scale_of(first + r, 0), state[r * Panel::kBlocks + b].acc);
-      }
-      chain.finish(w, block + b, y + (first + r) * ldy);
-    }
-  }
+  before.write_all();
+  before.take(state, first, rows, block, Panel::kBlocks);
 }
 
-// All that a panel's blocks fit into of the blocks from `block` on.
-template <class Panel, class Into, class Matrix>
+// All that a panel's blocks fit into of the blocks from `block` on. state: two, in turns.
+template <class Panel, class Into, std::size_t kStates, class Matrix>
 DGQ_INLINE void prefill_whole_panels(const Matrix& w, const QuantizedRows& x, std::size_t first,
-                                     std::size_t rows, std::size_t& block, std::size_t block_end, float* y,
-                                     std::size_t ldy) {
-  for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks)
-    prefill_panel<Panel, Into>(w, x, first, rows, block, y, ldy);
+                                     std::size_t rows, std::size_t& block, std::size_t block_end,
+                                     State (&state)[2][kStates], std::size_t& turn,
+                                     Outputs<Into, Matrix>& outputs) {
+  for (; block + Panel::kBlocks <= block_end; block += Panel::kBlocks, turn ^= 1)
+    prefill_panel<Panel, Into>(w, x, first, rows, block, state[turn], outputs);
+}
+
+constexpr std::size_t largest(std::size_t a, std::size_t b = 0, std::size_t c = 0) {
+  return a > b ? (a > c ? a : c) : (b > c ? b : c);
 }
 
 template <class Into, class... Panels, class Matrix>
 void prefill_rows(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end,
                   float* y, std::size_t ldy) {
+  State state[2][kPanelRows * largest(Panels::kBlocks...)];
+  Outputs<Into, Matrix> outputs(w, x, y, ldy);
+  std::size_t turn = 0;
   for (std::size_t first = 0; first < x.m; first += kPanelRows) {  // outermost: these rows of x stay in L2
     const std::size_t rows = smaller(kPanelRows, x.m - first);
     std::size_t block = block_begin;
-    (prefill_whole_panels<Panels, Into>(w, x, first, rows, block, block_end, y, ldy), ...);
+    (prefill_whole_panels<Panels, Into>(w, x, first, rows, block, block_end, state, turn, outputs), ...);
   }
+  outputs.write_all();
 }
 
 // Panels: the one for most blocks first, then smaller ones for what is left, the last of one block.

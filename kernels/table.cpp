@@ -21,8 +21,11 @@ namespace {
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8, 5},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni_streams, gemm_w4a8_8x48_avx512vnni, 5,
+     kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_8x48_avx512vnni, 5},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w4a8_1x16_avxvnni, gemm_w4a8_6x16_avxvnni, 6},
+    {"avx2", kAvx2, gemm_w4a8_1x16_avx2_streams, gemm_w4a8_4x16_avx2, 7, kHwStreams},
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2, 7},
 #elif defined(__aarch64__)
     {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w4a8_1x16_neon_dot, gemm_w4a8_12x8_neon_i8mm, 6},
@@ -34,8 +37,11 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 constexpr GemmW6A8Kernel kGemmW6A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_32x32_amx_int8, 5},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni_streams, gemm_w6a8_8x48_avx512vnni, 5,
+     kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_8x48_avx512vnni, 5},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w6a8_1x16_avxvnni, gemm_w6a8_6x16_avxvnni, 5},
+    {"avx2", kAvx2, gemm_w6a8_1x16_avx2_streams, gemm_w6a8_4x16_avx2, 5, kHwStreams},
     {"avx2", kAvx2, gemm_w6a8_1x16_avx2, gemm_w6a8_4x16_avx2, 5},
 #elif defined(__aarch64__)
     {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w6a8_1x16_neon_dot, gemm_w6a8_12x8_neon_i8mm, 7},
@@ -47,8 +53,11 @@ constexpr GemmW6A8Kernel kGemmW6A8[] = {
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_32x32_amx_int8, 9},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni_streams, gemm_w8a8_8x48_avx512vnni, 9,
+     kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_8x48_avx512vnni, 9},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w8a8_1x16_avxvnni, gemm_w8a8_6x16_avxvnni, 7},
+    {"avx2", kAvx2, gemm_w8a8_1x16_avx2_streams, gemm_w8a8_4x16_avx2, 24, kHwStreams},
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2, 24},
 #elif defined(__aarch64__)
     {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w8a8_1x16_neon_dot, gemm_w8a8_12x8_neon_i8mm, 6},
@@ -107,9 +116,9 @@ void for_each_table(Visit visit) {
 }
 
 template <class Row>
-const Row* first_runnable(std::span<const Row> rows, Features features) {
+const Row* first_suitable(std::span<const Row> rows, Features features) {
   for (const Row& row : rows)
-    if (has_needs(row.needs, features)) return &row;
+    if (has_needs(row.needs, features) && made_for_this_cpu(row)) return &row;
   return nullptr;  // not reached: ref needs nothing
 }
 
@@ -160,7 +169,8 @@ Result<Features> features_of(std::string_view isa) {
 template <class Row>
 std::string reason(const Row& row, const Row& chosen, const Row& best, Features available) {
   if (!has_needs(row.needs, available)) return "needs " + feature_names(row.needs & ~available);
-  if (&row == &chosen) return &row == &best ? "first row this CPU has" : "forced by DGQ_ISA";
+  if (!made_for_this_cpu(row)) return "runs, but is made for other CPUs";
+  if (&row == &chosen) return &row == &best ? "first row made for this CPU" : "forced by DGQ_ISA";
   return &row < &chosen ? "not what DGQ_ISA asks for" : std::string(chosen.isa) + " comes first";
 }
 
@@ -176,12 +186,12 @@ std::span<const FloatOpsKernel> float_ops_kernels() { return kFloatOps; }
 Result<Kernels> select_kernels(std::string_view isa) {
   DGQ_TRY(const Features features, features_of(isa));
   Kernels kernels{};
-  kernels.gemm_w4a8 = first_runnable(gemm_w4a8_kernels(), features);
-  kernels.gemm_w6a8 = first_runnable(gemm_w6a8_kernels(), features);
-  kernels.gemm_w8a8 = first_runnable(gemm_w8a8_kernels(), features);
-  kernels.quantize_rows = first_runnable(quantize_rows_kernels(), features);
-  kernels.gemm_f32 = first_runnable(gemm_f32_kernels(), features);
-  kernels.float_ops = first_runnable(float_ops_kernels(), features);
+  kernels.gemm_w4a8 = first_suitable(gemm_w4a8_kernels(), features);
+  kernels.gemm_w6a8 = first_suitable(gemm_w6a8_kernels(), features);
+  kernels.gemm_w8a8 = first_suitable(gemm_w8a8_kernels(), features);
+  kernels.quantize_rows = first_suitable(quantize_rows_kernels(), features);
+  kernels.gemm_f32 = first_suitable(gemm_f32_kernels(), features);
+  kernels.float_ops = first_suitable(float_ops_kernels(), features);
   kernels.isa = kernels.gemm_w4a8->isa;
   return kernels;
 }
@@ -195,7 +205,7 @@ std::vector<KernelListing> list_kernels(const Kernels& chosen) {
   const Features available = cpu_features();
   std::vector<KernelListing> listing;
   const auto list = [&](const char* operation, auto rows, const auto& picked) {
-    const auto& best = *first_runnable(rows, available);
+    const auto& best = *first_suitable(rows, available);
     for (const auto& row : rows)
       listing.push_back({operation, row.isa, row.needs, has_needs(row.needs, available), &row == &picked,
                          reason(row, picked, best, available)});

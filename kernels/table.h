@@ -35,7 +35,14 @@ struct Kernels {
   const FloatOpsKernel* float_ops;
 };
 
-// The first row of each table that this CPU can run. `isa` empty: the best. Otherwise a name that occurs in a
+// Whether this CPU, if it can run the row at all, is one that the row was made for.
+template <class Row>
+bool made_for_this_cpu(const Row& row) {
+  if constexpr (requires { row.made_for; }) return (row.made_for & ~cpu_features()) == 0;
+  return true;
+}
+
+// The first row of each table that this CPU can run and should. `isa` empty: the best. Otherwise a name that occurs in a
 // table: then the CPU counts as having only what rows of that name need ("ref": nothing), and an operation
 // without such a row takes its next best. Error invalid: no table has that name (lists those there are);
 // unsupported: this CPU lacks it.
@@ -56,7 +63,7 @@ struct KernelListing {
   std::string operation, isa;
   Features needs;
   bool runnable, chosen;
-  std::string reason;  // why chosen or not: "first row this CPU has", "needs dotprod", "avx2 comes first"
+  std::string reason;  // why chosen or not: "first row made for this CPU", "needs dotprod", "avx2 comes first"
 };
 
 // Every row of every table, in their order.

@@ -10,8 +10,6 @@ using namespace dgq::plugin;
 
 namespace {
 
-constexpr int kMaxThreads = 256;
-
 std::vector<NamedLinear> name_linears(const Model& model) {
   const ModelWeights& weights = model.weights();
   std::vector<NamedLinear> linears = {{"embed_tokens", &weights.embedding, 0}};

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "runtime/tokenizer_utf8.h"
+#include "runtime/gguf_carrier.h"
 
 namespace dgq {
 namespace {

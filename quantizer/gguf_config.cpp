@@ -208,6 +208,13 @@ Result<ModelConfig> config_from_gguf(const Gguf& gguf, const std::string& where)
   return config;
 }
 
+std::string gguf_architecture(const ModelConfig& config) {
+  const Json name = config_to_json(config)["architectures"][0];
+  return std::find_if(std::begin(kArchitectures), std::end(kArchitectures),
+                      [&](const Architecture& known) { return name == known.config; })
+      ->gguf;
+}
+
 std::string gguf_tensor_name(const std::string& name) {
   static constexpr std::pair<std::string_view, std::string_view> kWhole[] = {
       {"model.embed_tokens.weight", "token_embd.weight"},

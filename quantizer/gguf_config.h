@@ -15,6 +15,9 @@ namespace dgq {
 // message.
 Result<ModelConfig> config_from_gguf(const Gguf& gguf, const std::string& where);
 
+// "llama" for LlamaForCausalLM. Precondition: the architecture of a ModelConfig.
+std::string gguf_architecture(const ModelConfig& config);
+
 // "blk.3.attn_q.weight" for "model.layers.3.self_attn.q_proj.weight". Precondition: a tensor of the graph.
 std::string gguf_tensor_name(const std::string& hugging_face_name);
 

@@ -6,18 +6,15 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/pretokenizer.h"
+#include "quantizer/gguf_pre_tokenizer.h"
 #include "runtime/tokenizer_utf8.h"
 
 namespace dgq {
 namespace {
 
-// tokenizer.ggml.token_type
-enum TokenType : std::int64_t { normal = 1, unknown, control, user_defined, unused, byte };
+using namespace token_type;
 
 constexpr std::size_t kMaxPiece = 1024;  // bytes of a SentencePiece token; the longest in use have 48
-
-constexpr std::string_view kSpaceMark = "\u2581";
 
 struct Token {
   std::string_view text;  // into the metadata
@@ -100,58 +97,6 @@ Result<Json> post_processor(const Json& metadata, bool add_bos_default, const st
               {"single", single},
               {"pair", Json::array()},
               {"special_tokens", special}};
-}
-
-Json sequence(const char* key, Json steps) { return {{"type", "Sequence"}, {key, std::move(steps)}}; }
-
-Json byte_level(bool use_regex) {
-  return {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-
-Json split(std::string_view pattern) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-}
-
-// What a name in tokenizer.ggml.pre stands for: the normalizer and pre-tokenizer of the models that have it.
-struct PreTokenizer {
-  std::vector<std::string_view> names;
-  Json (*pre_tokenizer)();
-  bool nfc, ignore_merges, add_bos;
-};
-
-// Words of Llama 3; Qwen 2 differs in the digits: one at a time.
-constexpr std::string_view kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-const std::vector<PreTokenizer>& pre_tokenizers() {
-  static const std::vector<PreTokenizer> known = {
-      {{"gpt-2", "gpt2"}, [] { return byte_level(true); }, false, false, false},
-      {{"llama-bpe", "llama3", "llama-v3"},
-       [] {
-         return sequence("pretokenizers", {split(kLlama3Words), byte_level(false)});
-       },
-       false,
-       true,
-       true},
-      {{"qwen2"},
-       [] {
-         return sequence("pretokenizers", {split(kQwen2Words), byte_level(false)});
-       },
-       true,
-       false,
-       false},
-      {{"smollm"},
-       [] {
-         return sequence("pretokenizers",
-                         {Json{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
-       },
-       false,
-       false,
-       false}};
-  return known;
 }
 
 Result<const PreTokenizer*> find_pre_tokenizer(const Json& metadata, const std::string& where) {
@@ -254,10 +199,6 @@ Result<Json> merges_of_scores(const std::vector<Token>& tokens, const std::vecto
   return pairs;
 }
 
-Json replace(std::string_view from, std::string_view to) {
-  return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
-}
-
 Result<Json> sentence_piece_tokenizer(const Json& metadata, const std::vector<Token>& tokens,
                                       const std::string& where) {
   DGQ_TRY(const std::vector<double> scores, read_scores(metadata, tokens.size(), where));
@@ -265,15 +206,11 @@ Result<Json> sentence_piece_tokenizer(const Json& metadata, const std::vector<To
   DGQ_TRY(Json merges, merges_of_scores(tokens, scores, where));
   DGQ_TRY(Json post, post_processor(metadata, true, tokens, where));
   DGQ_TRY(const bool prefix, json_bool_or(metadata, "tokenizer.ggml.add_space_prefix", true, where));
-  Json normalizers = Json::array({replace(" ", kSpaceMark)});
   Json decoders = Json::array({replace(kSpaceMark, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
-  if (prefix) {
-    normalizers.insert(normalizers.begin(), Json{{"type", "Prepend"}, {"prepend", kSpaceMark}});
-    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  }
+  if (prefix) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   const auto unk =
       std::find_if(tokens.begin(), tokens.end(), [](const Token& t) { return t.type == unknown; });
-  return Json{{"normalizer", sequence("normalizers", std::move(normalizers))},
+  return Json{{"normalizer", space_marks(prefix)},
               {"pre_tokenizer", nullptr},
               {"post_processor", std::move(post)},
               {"decoder", sequence("decoders", std::move(decoders))},

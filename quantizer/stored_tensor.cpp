@@ -1,4 +1,5 @@
 #include "quantizer/stored_tensor.h"
+#include "runtime/gguf_carrier.h"
 
 #include <algorithm>
 #include <bit>

@@ -18,9 +18,6 @@ struct StoredTensor {
   std::span<const std::byte> data;   // into the file, of the size that dtype and shape ask for; not aligned
 };
 
-// Q8_0: along the fastest dimension blocks of 32 values, each an F16 scale and 32 int8: value = scale * int8.
-inline constexpr std::size_t kQ8Block = 32, kQ8BlockBytes = 34;
-
 // IEEE binary16 to binary32, exact for every input (subnormals, infinities, NaN payloads).
 float f16_to_f32(std::uint16_t half);
 // bfloat16 is the upper half of a binary32.

@@ -14,11 +14,16 @@ std::int64_t unix_now_s() {
 }
 
 std::string who_am_i() {
-  char buffer[4096], host[HOST_NAME_MAX + 1] = "";
+  char host[HOST_NAME_MAX + 1] = "";
+  ::gethostname(host, sizeof host - 1);
+  std::string who = std::to_string(::geteuid());
+#ifndef DGQ_STATIC  // names of users come from libraries that a statically linked program can only load with its own glibc beside it
+  char buffer[4096];
   passwd entry, *found = nullptr;
   ::getpwuid_r(::geteuid(), &entry, buffer, sizeof buffer, &found);
-  ::gethostname(host, sizeof host - 1);
-  return (found ? std::string(found->pw_name) : std::to_string(::geteuid())) + "@" + host;
+  if (found) who = found->pw_name;
+#endif
+  return who + "@" + host;
 }
 
 Result<void> write_audit(sqlite::Db& db, std::string_view action, std::string_view subject,

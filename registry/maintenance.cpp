@@ -3,6 +3,7 @@
 #include <map>
 
 #include "registry/audit.h"
+#include "registry/runs.h"
 #include "registry/state.h"
 #include "registry/trust_rows.h"
 
@@ -175,6 +176,7 @@ Result<VerifyReport> Registry::verify(const BlobProgress& progress) {
   }
   note(check_manifests(db, blobs, report.faults, users));
   note(check_signatures(db, report.faults));
+  note(check_runs(db, report.faults));
   for (const auto& [digest, bytes] : blobs) {
     const auto read = state_->read_blob(digest, [&](const StoredChunk&, auto raw) -> Result<void> {
       report.bytes_checked += raw.size();

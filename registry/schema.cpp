@@ -106,6 +106,17 @@ CREATE TABLE accepted(                                          -- against rollb
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 )sql",
+    // Benchmark runs (docs/BENCHMARKS.md): documents that the registry keeps and does not read.
+    R"sql(
+CREATE TABLE run(
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),      -- SHA-256 of document
+  kind TEXT NOT NULL,                                           -- "model", "kernels", ...
+  started INTEGER NOT NULL,
+  document TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER run_is_fixed BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'runs never change'); END;
+)sql",
     // Deployments (docs/AGENT.md).
     R"sql(
 CREATE TABLE deployment(

@@ -9,13 +9,13 @@ const std::string_view kChartColours =
     ".chart .label,.chart .tick{fill:#4a5764}.chart .grid{stroke:#dde3e8}.chart .axis{stroke:#7b8794}"
     ".s0{color:#1f6fb4}.s1{color:#c8500c}.s2{color:#0d8560}.s3{color:#b0418a}"
     ".s4{color:#94690a}.s5{color:#5b57c9}.s6{color:#bb3434}.s7{color:#5f6b76}"
-    ".chart .bar{stroke:#fff}";
+    ".chart .bar{stroke:#fff}.chart .bar~.interval{color:#1c2733}";
 const std::string_view kChartColoursDark =
     ".chart{color:#e6ebf0}"
     ".chart .label,.chart .tick{fill:#aeb9c4}.chart .grid{stroke:#2c3640}.chart .axis{stroke:#76828e}"
     ".s0{color:#6db3f2}.s1{color:#ff9a5c}.s2{color:#4fd0a5}.s3{color:#ef8fca}"
     ".s4{color:#e0b64a}.s5{color:#a9a6ff}.s6{color:#ff8a86}.s7{color:#a9b4be}"
-    ".chart .bar{stroke:#14191f}";
+    ".chart .bar{stroke:#14191f}.chart .bar~.interval{color:#e6ebf0}";
 const std::string_view kChartShapes =
     ".chart{font:12px system-ui,sans-serif}.chart text{fill:currentColor}"
     ".chart .title{font-size:14px;font-weight:600}.chart .end{text-anchor:end}.chart "

@@ -62,21 +62,24 @@ const float* KvCache::value_scales(std::size_t layer, std::size_t kv_head) const
   return reinterpret_cast<const float*>(packed(layer, kv_head) + key_bytes_ + value_bytes_ + scale_bytes_);
 }
 
-std::vector<std::span<std::byte>> KvCache::parts(std::size_t length) {
+std::vector<std::span<std::byte>> KvCache::parts(std::size_t first, std::size_t length) {
   std::vector<std::span<std::byte>> parts;
   if (length == 0) return parts;
   for (std::byte* p = memory_.get(); p < memory_.get() + bytes_; p += head_bytes()) {
     if (type_ == KvType::f32) {
-      parts.push_back({p, length * head_dim_ * sizeof(float)});
-      parts.push_back({p + capacity_ * head_dim_ * sizeof(float), length * head_dim_ * sizeof(float)});
+      const std::size_t row = head_dim_ * sizeof(float);
+      parts.push_back({p + first * row, length * row});
+      parts.push_back({p + (capacity_ + first) * row, length * row});
       continue;
     }
-    const std::size_t rows = round_up(length, kRowBlock);  // <= stride_
-    parts.push_back({p, rows * round_up(head_dim_, kColumnPad)});
-    for (std::size_t at = 0; at < value_bytes_; at += stride_ * kRowBlock)
+    const std::size_t rows = round_up(length, kRowBlock);  // first + rows <= stride_
+    const std::size_t columns = round_up(head_dim_, kColumnPad);
+    parts.push_back({p + first * columns, rows * columns});
+    for (std::size_t at = first * kRowBlock; at < value_bytes_; at += stride_ * kRowBlock)
       parts.push_back({p + key_bytes_ + at, rows * kRowBlock});
     for (const std::size_t scales : {std::size_t{0}, scale_bytes_})
-      parts.push_back({p + key_bytes_ + value_bytes_ + scales, length * sizeof(float)});
+      parts.push_back(
+          {p + key_bytes_ + value_bytes_ + scales + first * sizeof(float), length * sizeof(float)});
   }
   return parts;
 }

@@ -43,9 +43,11 @@ class KvCache {
   W8Matrix values(std::size_t layer, std::size_t kv_head, std::size_t length) const;
   const float* value_scales(std::size_t layer, std::size_t kv_head) const;
 
-  // The memory that holds the first `length` positions, in an order and of sizes that do not depend on the capacity; there may
-  // be bytes of later positions in it.
-  std::vector<std::span<std::byte>> parts(std::size_t length);
+  // The memory that holds `length` positions from `first` on, in an order and of sizes that do not depend on the capacity; there
+  // may be bytes of later positions in it, up to the next multiple of kPartPositions. first: such a multiple.
+  static constexpr std::size_t kPartPositions = kRowBlock;
+  std::vector<std::span<std::byte>> parts(std::size_t first, std::size_t length);
+  std::vector<std::span<std::byte>> parts(std::size_t length) { return parts(0, length); }
 
   // f32: [capacity][head_dim].
   float* key_rows(std::size_t layer, std::size_t kv_head) const { return rows_of(2 * head(layer, kv_head)); }

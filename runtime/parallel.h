@@ -5,6 +5,8 @@
 
 namespace dgq {
 
+inline constexpr int kMaxThreads = 256;  // that a user may ask for when a model runs
+
 // CPU cores of this machine that this process may use, without the second threads of one core. At least 1.
 int physical_cores();
 

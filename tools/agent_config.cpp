@@ -92,4 +92,16 @@ std::string agent_config_text(const Options& options, const Sources& sources) {
   return text.str();
 }
 
+std::vector<std::string> changed_settings(const Options& before, const Options& after) {
+  std::vector<std::string> names;
+  const auto text = [](const Options& options, const std::string& name) {
+    return options.values.count(name) ? text_of(options.values[name]) : std::string();
+  };
+  for (const auto& option : after.named.options())
+    if (const std::string& name = option->long_name();
+        is_setting(name) && text(before, name) != text(after, name))
+      names.push_back(name);
+  return names;
+}
+
 }  // namespace dgq::tools

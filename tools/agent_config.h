@@ -16,4 +16,7 @@ Result<std::map<std::string, std::string>> read_agent_config(Options& options);
 // As a configuration file, each line with where it came from.
 std::string agent_config_text(const Options& options, const std::map<std::string, std::string>& sources);
 
+// Names of the settings that differ.
+std::vector<std::string> changed_settings(const Options& before, const Options& after);
+
 }  // namespace dgq::tools

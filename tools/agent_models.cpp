@@ -50,7 +50,8 @@ Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const ag
              {"bytes_mapped", report.bytes_mapped},
              {"context", report.kv.context},
              {"slots", report.kv.slots},
-             {"kv_bytes", report.kv.slots * report.kv.bytes_per_slot}});
+             {"kv_bytes", report.kv.slots * report.kv.bytes_per_slot},
+             {"prefix_cache_bytes", load.prefix_cache_bytes}});
   return std::unique_ptr<AgentModels>(new NamedModel(std::move(model)));
 }
 

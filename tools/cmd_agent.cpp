@@ -2,14 +2,14 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdio>
 #include <thread>
 
-#include "agent/api.h"
+#include "agent/heartbeat.h"
 #include "runtime/parallel.h"
-#include "tools/agent_config.h"
+#include "tools/agent_listen.h"
 #include "tools/agent_models.h"
+#include "tools/agent_reload.h"
 #include "tools/cmd_load.h"
 
 namespace dgq::tools {
@@ -22,6 +22,7 @@ constexpr const char* kExamples =
     "  dgq agent demo\n"
     "  dgq agent --unix /run/dgq/agent.sock     (then: dgq deploy chat demo:stable)\n"
     "  dgq agent demo:stable --listen none --unix /run/dgq/agent.sock --token-file /etc/dgq/tokens\n"
+    "  dgq agent demo --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --token-file tokens\n"
     "  DGQ_AGENT_SLOTS=4 dgq agent --config agent.conf --print-config\n"
     "  curl -s localhost:8080/v1/completions -d '{\"prompt\": \"The old king\", \"max_tokens\": 20}'\n";
 constexpr std::chrono::seconds kFlush{5};  // for clients to take their last bytes
@@ -31,38 +32,31 @@ void add_options(Options& options) {
   const auto number = [](std::uint32_t value) {
     return po::value<std::uint32_t>()->default_value(value)->value_name("N");
   };
-  const agent::HttpLimits limits;
   const agent::LoadOptions load;
-  options.named.add_options()("model", po::value<std::string>()->value_name("NAME[:TAG]"),
-                              "the model (or the first argument); without it the deployments of the registry");
+  options.named.add_options()(
+      "model", po::value<std::string>()->value_name("NAME[:TAG]"),
+      "the model (or the first argument); without it the deployments of the registry");
   add_registry_options(options);
   add_deployment_options(options);
-  options.named.add_options()  //
-      ("listen", text("127.0.0.1:8080")->value_name("ADDRESS:PORT"),
-       "TCP; numeric, [::1]:8080 for IPv6, port 0: one that is free; none: no TCP")                         //
-      ("unix", text("")->value_name("PATH"), "a Unix socket as well")                                       //
-      ("unix-mode", text("0600")->value_name("OCTAL"), "its permissions")                                   //
-      ("token-file", text("")->value_name("FILE"), "bearer tokens, one per line; its owner's only (0600)")  //
-      ("threads", number(0), "threads of a step (0: one per physical core)")                                //
-      ("kv", text("int8")->value_name("TYPE"), "KV cache: int8 or f32")                                     //
-      ("context", number(0), "tokens of one sequence, prompt included (0: the model's, at most 4096)")      //
+  add_listen_options(options);
+  options.named.add_options()                                                                           //
+      ("threads", number(0), "threads of a step (0: one per physical core)")                            //
+      ("kv", text("int8")->value_name("TYPE"), "KV cache: int8 or f32")                                 //
+      ("context", number(0), "tokens of one sequence, prompt included (0: the model's, at most 4096)")  //
       ("slots", number(static_cast<std::uint32_t>(load.slots)),
        "sequences at once, as far as --kv-budget holds them")                          //
       ("kv-budget", text("1G")->value_name("BYTES"), "KV cache of all slots at most")  //
       ("queue", number(static_cast<std::uint32_t>(load.queue)),
        "requests that wait for a slot; more are answered 429")  //
       ("prefill-rows", number(static_cast<std::uint32_t>(load.prefill_rows)),
-       "tokens of a prompt in a step that running sequences wait for")                           //
-      ("connections", number(static_cast<std::uint32_t>(limits.connections)), "at once")         //
-      ("header-bytes", number(static_cast<std::uint32_t>(limits.header_bytes)), "of a request")  //
-      ("body-bytes", number(static_cast<std::uint32_t>(limits.body_bytes)), "of a request")      //
-      ("header-time", number(10), "seconds for a request's header")                              //
-      ("body-time", number(30), "seconds for its body")                                          //
-      ("idle-time", number(60), "seconds between requests of a connection")                      //
-      ("write-time", number(30), "seconds for a client to take what was sent")                   //
-      ("drain-time", number(30), "seconds for running requests to end after SIGTERM")            //
-      ("log-level", text("info")->value_name("LEVEL"), "debug, info, warning or error")          //
-      ("log-json", po::bool_switch(), "log lines are JSON objects")                              //
+       "tokens of a prompt in a step that running sequences wait for")  //
+      ("prefix-cache", text("64M")->value_name("BYTES"),
+       "memory for the beginnings of prompts that were there before, or none")  //
+      ("prefix-cache-file", text("")->value_name("FILE"),
+       "where they are kept over a restart; prompts are in it (0600)")                   //
+      ("drain-time", number(30), "seconds for running requests to end after SIGTERM")    //
+      ("log-level", text("info")->value_name("LEVEL"), "debug, info, warning or error")  //
+      ("log-json", po::bool_switch(), "log lines are JSON objects")                      //
       ("config", po::value<std::string>()->value_name("FILE"),
        "name = value lines (default: /etc/dgq/agent.conf, if it is there)")  //
       ("print-config", po::bool_switch(), "show all settings and where they come from, and end");
@@ -72,40 +66,11 @@ void add_options(Options& options) {
 std::uint32_t number(const Options& options, const char* name) { return options.get<std::uint32_t>(name); }
 
 Result<void> check_numbers(const Options& options) {
-  constexpr struct {
-    const char* name;
-    std::uint32_t low, high;
-  } kRanges[] = {{"threads", 0, 256},
-                 {"context", 0, 1 << 24},
-                 {"slots", 1, 256},
-                 {"queue", 1, 100'000},
-                 {"prefill-rows", 1, 4096},
-                 {"connections", 1, 100'000},
-                 {"header-bytes", 256, 1 << 20},
-                 {"body-bytes", 1, 1 << 30},
-                 {"header-time", 1, 86'400},
-                 {"body-time", 1, 86'400},
-                 {"idle-time", 1, 86'400},
-                 {"write-time", 1, 86'400},
-                 {"drain-time", 0, 86'400}};
-  for (const auto& range : kRanges)
-    if (number(options, range.name) < range.low || number(options, range.name) > range.high)
-      return Error{Errc::invalid, std::string("--") + range.name + " must be from " +
-                                      std::to_string(range.low) + " to " + std::to_string(range.high)};
-  return {};
-}
-
-agent::HttpLimits http_limits(const Options& options) {
-  const auto seconds = [&](const char* name) { return std::chrono::seconds(number(options, name)); };
-  agent::HttpLimits limits;
-  limits.connections = number(options, "connections");
-  limits.header_bytes = number(options, "header-bytes");
-  limits.body_bytes = number(options, "body-bytes");
-  limits.header_time = seconds("header-time");
-  limits.body_time = seconds("body-time");
-  limits.idle_time = seconds("idle-time");
-  limits.write_time = seconds("write-time");
-  return limits;
+  constexpr Range kRanges[] = {{"threads", 0, kMaxThreads}, {"context", 0, 1 << 24},
+                               {"slots", 1, 256},           {"queue", 1, 100'000},
+                               {"prefill-rows", 1, 4096},   {"drain-time", 0, 86'400}};
+  DGQ_CHECK(check_ranges(options, kRanges));
+  return check_listen_options(options);
 }
 
 Result<agent::LoadOptions> load_options(const Options& options) {
@@ -118,87 +83,73 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   DGQ_TRY(load.kv_budget_bytes, parse_bytes(options.get<std::string>("kv-budget"), "kv-budget"));
   load.queue = number(options, "queue");
   load.prefill_rows = number(options, "prefill-rows");
+  if (const auto& bytes = options.get<std::string>("prefix-cache"); bytes != "none") {
+    DGQ_TRY(load.prefix_cache_bytes, parse_bytes(bytes, "prefix-cache"));
+  }
   return load;
 }
 
-struct TcpAddress {
-  std::string host;
-  std::uint16_t port;
-};
-Result<TcpAddress> parse_listen(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  TcpAddress address{text.substr(0, colon), 0};
-  const char *first = text.data() + (colon == text.npos ? text.size() : colon + 1),
-             *last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(first, last, address.port);
-  if (colon == text.npos || error != std::errc() || end != last || first == last)
-    return Error{Errc::invalid, "--listen must be ADDRESS:PORT such as 127.0.0.1:8080, or none, not '" +
-                                    one_line(text) + "'"};
-  if (address.host.starts_with('[') && address.host.ends_with(']'))
-    address.host = address.host.substr(1, address.host.size() - 2);
-  return address;
-}
-
-Result<unsigned> parse_mode(const std::string& text) {
-  unsigned mode = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
-  if (error == std::errc() && end == text.data() + text.size() && mode <= 0777) return mode;
-  return Error{Errc::invalid, "--unix-mode must be permissions such as 0660, not '" + one_line(text) + "'"};
-}
-
-Result<void> listen(agent::HttpServer& server, const Options& options, const Log& log) {
-  const auto &tcp = options.get<std::string>("listen"), &unix_path = options.get<std::string>("unix");
-  if (tcp == "none" && unix_path.empty())
-    return Error{Errc::invalid, "--listen none leaves nothing to listen on: give --unix"};
-  if (!unix_path.empty()) {
-    DGQ_TRY(const unsigned mode, parse_mode(options.get<std::string>("unix-mode")));
-    DGQ_CHECK(server.listen_unix(unix_path, mode));
-    log.write(Log::Level::info, "listening", {{"unix", unix_path}});
-  }
-  if (tcp == "none") return {};
-  DGQ_TRY(const TcpAddress address, parse_listen(tcp));
-  DGQ_TRY(const std::uint16_t port, server.listen_tcp(address.host, address.port));
-  log.write(Log::Level::info, "listening", {{"address", address.host}, {"port", port}});
-  const bool loopback = address.host.starts_with("127.") || address.host == "::1";
-  if (!loopback && options.get<std::string>("token-file").empty())
-    log.write(Log::Level::warning, "open",
-              {{"why", "every machine that reaches this address may use the model: set --token-file"}});
-  return {};
-}
-
-// SIGTERM and SIGINT wait until they are asked for, from now on and in every thread that starts later.
-class StopSignals {
+// SIGTERM, SIGINT and SIGHUP wait until they are asked for, from now on and in every thread that starts
+// later.
+class Signals {
  public:
-  StopSignals() {
-    ::sigemptyset(&set_);
-    ::sigaddset(&set_, SIGTERM);
-    ::sigaddset(&set_, SIGINT);
-    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  Signals() {
+    ::sigemptyset(&stop_);
+    ::sigaddset(&stop_, SIGTERM);
+    ::sigaddset(&stop_, SIGINT);
+    all_ = stop_;
+    ::sigaddset(&all_, SIGHUP);
+    ::pthread_sigmask(SIG_BLOCK, &all_, nullptr);
   }
-  void wait() const {
+  int wait() const {
     int signal;
-    while (::sigwait(&set_, &signal) != 0) {
+    while (::sigwait(&all_, &signal) != 0) {
     }
+    return signal;
   }
-  bool came() const {
+  bool stop_came() const {
     const timespec at_once{};
-    return ::sigtimedwait(&set_, nullptr, &at_once) > 0;
+    return ::sigtimedwait(&stop_, nullptr, &at_once) > 0;
   }
 
  private:
-  sigset_t set_;
+  sigset_t stop_, all_;
 };
 
-Result<void> serve(const Options& options) {
+// Without what the last process knew, prompts are computed: nothing to stop for.
+void load_prefixes(const agent::ServedModel& model, const Options& options, const Log& log) {
+  const auto& file = options.get<std::string>("prefix-cache-file");
+  const auto& cache = model.engine->options().prefix_cache;
+  if (!cache || file.empty()) return;
+  const auto loaded = cache->load(file, *Digest::parse(model.version));
+  if (loaded)
+    log.write(Log::Level::info, "prefix_cache", {{"file", file}, {"blocks", cache->stats().blocks}});
+  else if (loaded.error().code != Errc::not_found)
+    log.write(Log::Level::warning, "prefix_cache", {{"why", loaded.error().what + "; it starts empty"}});
+}
+
+void save_prefixes(const agent::ServedModel& model, const Options& options, const Log& log) {
+  const auto& file = options.get<std::string>("prefix-cache-file");
+  const auto& cache = model.engine->options().prefix_cache;
+  if (!cache || file.empty()) return;
+  if (const auto saved = cache->save(file, *Digest::parse(model.version)); !saved)
+    log.write(Log::Level::warning, "prefix_cache", {{"why", saved.error().what}});
+}
+
+Result<void> serve(const Options& options, const std::function<Result<Options>()>& read_again) {
   DGQ_TRY(const Log::Level level, Log::parse_level(options.get<std::string>("log-level")));
-  const Log log(level, options.get<bool>("log-json"));
-  std::optional<agent::BearerTokens> tokens;
-  if (const auto& file = options.get<std::string>("token-file"); !file.empty()) {
-    DGQ_TRY(tokens, agent::BearerTokens::read(file));
-  }
-  const StopSignals signals;
+  Log log(level, options.get<bool>("log-json"));
+  DGQ_TRY(std::vector<Fd> handed_over, agent::inherited_sockets());
+  DGQ_TRY(const agent::ServiceManager manager, agent::ServiceManager::from_environment());
+  DGQ_TRY(auto tokens, read_tokens(options));
+  DGQ_TRY(auto tls, read_tls(options, log));
+  const Signals signals;
+  manager.status("loading");
   DGQ_TRY(const agent::LoadOptions load, load_options(options));
   DGQ_TRY(const auto models, AgentModels::open(options, load, log));
+  // The file is of one version: deployments, which change theirs, begin with nothing.
+  const auto named = options.has("model") ? models->models().find("") : nullptr;
+  if (named) load_prefixes(*named, options, log);
   agent::Api api(models->models(), log, std::move(tokens));
   models->attach(api);
   agent::HttpServer server(http_limits(options), [&](const agent::HttpRequest& request,
@@ -206,10 +157,20 @@ Result<void> serve(const Options& options) {
     api.handle(request, reply);
   });
   api.watch(server);
-  DGQ_CHECK(listen(server, options, log));
+  server.use_tls(std::move(tls));
+  DGQ_CHECK(listen(server, options, std::move(handed_over), log));
   models->start();
+  manager.ready();
 
-  signals.wait();
+  AgentReload settings(read_again, options, log, api, server);
+  agent::Heartbeat heartbeat(manager, server, models->models(), log);
+  while (signals.wait() == SIGHUP) {
+    manager.reloading();
+    settings.reload();
+    manager.ready();
+  }
+  manager.stopping();
+  heartbeat.draining();
   std::size_t running = 0, waiting = 0;
   for (const auto& model : models->models().all()) {
     running += model->engine->stats().processing;
@@ -219,29 +180,43 @@ Result<void> serve(const Options& options) {
   server.drain();
   models->stop();
   // A second signal, and running requests do not end.
-  const bool drained = models->drain(std::chrono::seconds(number(options, "drain-time")),
-                                     [&] { return signals.came(); });
+  const bool drained = models->drain(std::chrono::seconds(number(settings.current(), "drain-time")),
+                                     [&] { return signals.stop_came(); });
   if (drained) server.wait_until_closed(kFlush);
+  if (named) save_prefixes(*named, options, log);
   log.write(Log::Level::info, "stopped", {{"drained", drained}});
   return {};
+}
+
+struct Settings {
+  Options options;
+  std::map<std::string, std::string> sources;
+  bool go_on;  // no help was asked for
+};
+Result<Settings> read_settings(const Arguments& arguments) {
+  Options options{
+      "dgq agent [NAME[:TAG]]",
+      "Serves over HTTP, as OpenAI's clients and llama-server's speak it, until SIGTERM: a model of "
+      "the registry, or without NAME what `dgq deploy` asks for. SIGHUP: settings are read again.",
+      kExamples,
+      {},
+      {},
+      {}};
+  add_options(options);
+  DGQ_TRY(const bool go_on, options.parse(arguments));
+  if (!go_on) return Settings{std::move(options), {}, false};
+  DGQ_TRY(auto sources, read_agent_config(options));
+  return Settings{std::move(options), std::move(sources), true};
 }
 
 }  // namespace
 
 Result<int> run_agent(const Arguments& arguments) {
-  Options options{"dgq agent [NAME[:TAG]]",
-                  "Serves over HTTP, as OpenAI's clients and llama-server's speak it, until SIGTERM: a model of "
-                  "the registry, or without NAME what `dgq deploy` asks for.",
-                  kExamples,
-                  {},
-                  {},
-                  {}};
-  add_options(options);
-  DGQ_TRY(const bool go_on, options.parse(arguments));
-  if (!go_on) return 0;
-  DGQ_TRY(const auto sources, read_agent_config(options));
+  DGQ_TRY(const Settings settings, read_settings(arguments));
+  if (!settings.go_on) return 0;
+  const Options& options = settings.options;
   if (options.get<bool>("print-config")) {
-    std::fputs(agent_config_text(options, sources).c_str(), stdout);
+    std::fputs(agent_config_text(options, settings.sources).c_str(), stdout);
     return 0;
   }
   DGQ_CHECK(check_numbers(options));
@@ -249,7 +224,11 @@ Result<int> run_agent(const Arguments& arguments) {
     DGQ_TRY(const agent::LoadOptions load, load_options(options));
     return check_version_here(options, load.threads);
   }
-  DGQ_CHECK(serve(options));
+  const auto read_again = [&]() -> Result<Options> {
+    DGQ_TRY(Settings again, read_settings(arguments));
+    return std::move(again.options);
+  };
+  DGQ_CHECK(serve(options, read_again));
   return 0;
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "bench/limits.h"
+#include "bench/memory.h"
 #include "kernels/quantize_rows.h"
 #include "runtime/parallel.h"
 
@@ -18,10 +20,18 @@ constexpr Command kCommands[] = {
      bench_kernels},
     {"model", "tokens per second of a synthetic model, in the columns of llama-bench", bench_model},
     {"registry", "the registry, beside a plain copy and SHA-256 of the same bytes", bench_registry},
+    {"agent", "load on an agent: tokens per second, time to first token, between tokens", bench_agent},
+    {"runs", "list the runs that the registry keeps", bench_runs},
+    {"show", "print a run again, as a table, CSV, JSON or SQL", bench_show},
+    {"export", "write runs into one file, for another registry", bench_export},
+    {"remove", "take a run out of the registry", bench_remove},
 };
 constexpr CommandGroup kBench = {
-    "dgq bench", "Measures speed on this machine. Nothing is downloaded.",
-    "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n  dgq bench registry\n", kCommands};
+    "dgq bench",
+    "Measures speed on this machine, and keeps every run in the registry if there is one. Nothing is "
+    "downloaded.",
+    "  dgq bench kernels\n  dgq bench model --shape llama-3.2-1b\n  dgq bench registry\n  dgq bench runs\n",
+    kCommands};
 
 }  // namespace
 
@@ -76,6 +86,31 @@ Result<int> repetitions_option(const Options& options) {
   const int repetitions = options.get<int>("repetitions");
   if (repetitions >= 1 && repetitions <= kMaxRepetitions) return repetitions;
   return Error{Errc::invalid, "--repetitions must be from 1 to " + std::to_string(kMaxRepetitions)};
+}
+
+Result<std::optional<double>> watts_option(const Options& options) {
+  if (!options.has("watts")) return std::optional<double>();
+  const double watts = options.get<double>("watts");
+  if (watts > 0 && watts <= 1e5) return std::optional(watts);
+  return Error{Errc::invalid, "--watts must be above 0 and at most 100000"};
+}
+
+void add_cold_option(Options& options) {
+  options.named.add_options()(
+      "cold-mib", boost::program_options::value<std::size_t>()->value_name("MIB"),
+      "memory that the limits are measured on, so that nothing of it is in a cache (default: twice the "
+      "last-level cache, at least 256, at most half of what is available)");
+}
+
+Result<std::size_t> cold_option(const Options& options) {
+  if (!options.has("cold-mib")) {
+    DGQ_TRY(const std::uint64_t available, bench::available_memory_bytes());
+    return std::min<std::size_t>(bench::cold_bytes(), available / 2);
+  }
+  constexpr std::size_t kMost = std::size_t{1} << 20;  // 1 TiB
+  const auto mib = options.get<std::size_t>("cold-mib");
+  if (mib >= 1 && mib <= kMost) return mib << 20;
+  return Error{Errc::invalid, "--cold-mib must be from 1 to " + std::to_string(kMost)};
 }
 
 Result<int> run_bench(const Arguments& arguments) { return dispatch(kBench, arguments); }

@@ -2,12 +2,13 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "bench/kernel_bench.h"
-#include "bench/memory.h"
+#include "bench/instructions.h"
+#include "bench/make_run.h"
 #include "bench/shapes.h"
 #include "bench/statistics.h"
 #include "kernels/cpu.h"
 #include "tools/cmd_bench.h"
+#include "tools/run_output.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
@@ -19,8 +20,9 @@ constexpr std::size_t kMaxRows = 65536;
 constexpr const char* kExamples =
     "  dgq bench kernels\n"
     "  dgq bench kernels --shape llama2-7b --threads 1 --weights w4 --m 1,512\n"
-    "  dgq bench kernels --n 4096 --k 11008 --m 1 --group 32 --json\n"
-    "  dgq bench kernels --isa ref --m 1\n";
+    "  dgq bench kernels --n 4096 --k 11008 --m 1 --group 32 --output csv\n"
+    "  dgq bench kernels --isa ref --m 1\n"
+    "  dgq bench kernels --instructions --arm-dgq build/aarch64/tools/dgq\n";
 
 void add_options(Options& options) {
   options.named.add_options()  //
@@ -42,12 +44,20 @@ void add_options(Options& options) {
        "threads (default: one per physical core)")  //
       ("min-time", po::value<double>()->default_value(0.05, "0.05")->value_name("S"),
        "seconds of one repetition")  //
-      ("repetitions", po::value<int>()->default_value(3)->value_name("N"),
-       "repetitions; the median counts")  //
-      ("cold-mib", po::value<std::size_t>()->value_name("MIB"),
-       "memory that calls go through, so that weights are in no cache (default: twice the last-level "
-       "cache, at least 256, at most half of what is available)")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+      ("repetitions", po::value<int>()->default_value(3)->value_name("N"), "repetitions; the median counts");
+  options.named.add_options()  //
+      ("instructions", po::bool_switch(),
+       "instead of times: instructions per multiply-add, by perf or valgrind; estimates")  //
+      ("arm-dgq", po::value<std::string>()->value_name("PATH"),
+       "with --instructions: count in this 64-bit Arm build as well, under qemu")  //
+      ("qemu", po::value<std::string>()->default_value("qemu-aarch64-static -cpu max")->value_name("WORDS"),
+       "how to start it")  //
+      ("arm-loops", po::value<std::string>()->value_name("FILE"),
+       "with --instructions: add what tools/arm_loops --json has written")  //
+      ("calls", po::value<std::size_t>()->value_name("N"),
+       "only call the one kernel so often, so that a tool outside can count");
+  add_cold_option(options);
+  add_output_options(options, true);
 }
 
 Result<std::vector<bench::KernelCase>> read_cases(const Options& options) {
@@ -93,32 +103,35 @@ Result<bench::KernelBenchOptions> read_options(const Options& options) {
   chosen.min_time_s = options.get<double>("min-time");
   if (!(chosen.min_time_s > 0 && chosen.min_time_s <= 60))
     return Error{Errc::invalid, "--min-time must be above 0 and at most 60 seconds"};
-  if (options.has("cold-mib")) {
-    constexpr std::size_t kMost = std::size_t{1} << 20;  // 1 TiB
-    const auto mib = options.get<std::size_t>("cold-mib");
-    if (mib < 1 || mib > kMost)
-      return Error{Errc::invalid, "--cold-mib must be from 1 to " + std::to_string(kMost)};
-    chosen.cold_bytes = mib << 20;
-  } else {
-    DGQ_TRY(const std::uint64_t available, bench::available_memory_bytes());
-    chosen.cold_bytes = std::min<std::size_t>(bench::cold_bytes(), available / 2);
-  }
+  DGQ_TRY(chosen.cold_bytes, cold_option(options));
   return chosen;
 }
 
-Result<bench::KernelRows> choose_rows(const Options& options, const bench::KernelRows& runnable) {
+Result<bench::KernelRows> choose_rows(const Options& options, const bench::KernelRows& in_use) {
   if (options.has("isa")) {
     const auto& isa = options.get<std::string>("isa");
     DGQ_TRY([[maybe_unused]] const Kernels known, select_kernels(isa));
-    return bench::rows_named(runnable, isa);
+    return bench::rows_named(in_use, isa);
   }
-  bench::KernelRows rows = runnable;
+  bench::KernelRows rows = in_use;
   const auto drop_ref = [](auto& table) {
     if (table.size() > 1) table.pop_back();
   };
   drop_ref(rows.gemm_w4a8), drop_ref(rows.gemm_w6a8), drop_ref(rows.gemm_w8a8);
   drop_ref(rows.quantize_rows), drop_ref(rows.gemm_f32);
   return rows;
+}
+
+Result<int> only_call(const Options& options, const std::vector<bench::KernelCase>& cases) {
+  constexpr std::size_t kMost = 1'000'000;
+  const auto calls = options.get<std::size_t>("calls");
+  if (calls < 1 || calls > kMost || !options.has("isa") || !options.has("n") || !options.has("weights") ||
+      cases.size() != 1 || cases[0].m.size() != 1)
+    return Error{Errc::invalid, "--calls wants one kernel: --isa, --n, --k, --weights and one --m"};
+  DGQ_TRY(const Kernels kernels, select_kernels(options.get<std::string>("isa")));
+  DGQ_TRY(const std::size_t group, group_option(options));
+  bench::call_kernel(cases[0], group, kernels, calls);
+  return 0;
 }
 
 std::string fraction(double value) {
@@ -158,44 +171,6 @@ void print_table(const bench::KernelBenchOptions& options, std::size_t compared,
   }
 }
 
-void print_json(const bench::KernelBenchOptions& options, std::size_t compared,
-                const bench::KernelBenchReport& report) {
-  OrderedJson read = OrderedJson::array(), ceilings = OrderedJson::array(), rows = OrderedJson::array();
-  for (const bench::ReadLimit& limit : report.read)
-    read.push_back({{"threads", limit.threads},
-                    {"gb_per_s", bench::median(limit.bytes_per_s) * 1e-9},
-                    {"samples_bytes_per_s", limit.bytes_per_s}});
-  for (const bench::MultiplyAddLimit& limit : report.multiply_adds)
-    ceilings.push_back({{"isa", limit.isa},
-                        {"instructions", limit.instructions},
-                        {"gmac_per_s", bench::median(limit.macs_per_s) * 1e-9},
-                        {"samples_macs_per_s", limit.macs_per_s}});
-  for (const bench::KernelBenchRow& row : report.rows)
-    rows.push_back({{"operation", bench::name_of(row.operation)},
-                    {"isa", row.isa},
-                    {"linear", row.linear},
-                    {"m", row.m},
-                    {"n", row.n},
-                    {"k", row.k},
-                    {"seconds", row.seconds},
-                    {"gb_per_s", row.bytes_per_s * 1e-9},
-                    {"of_read", row.of_read},
-                    {"gmac_per_s", row.macs_per_s * 1e-9},
-                    {"of_multiply_add", row.of_multiply_add}});
-  const OrderedJson json = {{"cpu", cpu_name()},
-                            {"architecture", kArchitecture},
-                            {"features", feature_names(cpu_features())},
-                            {"compiler", __VERSION__},
-                            {"threads", options.threads},
-                            {"group", options.group},
-                            {"cold_bytes", report.cold_bytes},
-                            {"equal_to_ref", compared},
-                            {"read", std::move(read)},
-                            {"multiply_add", std::move(ceilings)},
-                            {"rows", std::move(rows)}};
-  std::printf("%s\n", json.dump(2).c_str());
-}
-
 }  // namespace
 
 Result<int> bench_kernels(const Arguments& arguments) {
@@ -212,10 +187,14 @@ Result<int> bench_kernels(const Arguments& arguments) {
   add_options(options);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
+  DGQ_CHECK(output_format(options));
+  if (options.get<bool>("instructions")) return bench_instructions(options);
   DGQ_TRY(const auto cases, read_cases(options));
+  if (options.has("calls")) return only_call(options, cases);
   DGQ_TRY(const bench::KernelBenchOptions chosen, read_options(options));
   const bench::KernelRows runnable = bench::runnable_rows();
-  DGQ_TRY(const bench::KernelRows rows, choose_rows(options, runnable));
+  DGQ_TRY(const bench::KernelRows rows, choose_rows(options, bench::rows_in_use(runnable)));
+  bench::RunRecorder recorder("kernels");
   Progress progress;
   progress.update("checking against ref", 0);
   DGQ_TRY(const std::size_t compared, bench::check_against_ref(runnable));
@@ -223,7 +202,15 @@ Result<int> bench_kernels(const Arguments& arguments) {
           bench::bench_kernels(rows, cases, chosen,
                                [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
-  options.get<bool>("json") ? print_json(chosen, compared, report) : print_table(chosen, compared, report);
+  const Json settings = {{"group", chosen.group},
+                         {"act_block", chosen.act_block == 0 ? Json("row") : Json(chosen.act_block)},
+                         {"cold_bytes", report.cold_bytes},
+                         {"min_time_s", chosen.min_time_s},
+                         {"equal_to_ref", compared}};
+  const bench::Run run =
+      recorder.finish(settings, bench::limits_of(report.read, report.multiply_adds),
+                      bench::rows_of(report, {{"n_threads", chosen.threads}, {"group", chosen.group}}));
+  DGQ_CHECK(deliver(options, run, [&] { print_table(chosen, compared, report); }));
   return 0;
 }
 

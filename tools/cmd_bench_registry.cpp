@@ -1,9 +1,10 @@
 // tools/cmd_bench_registry.cpp - `dgq bench registry`: add, materialise, verify, export, import beside a plain copy and SHA-256.
 #include <cstdio>
 
-#include "bench/registry_bench.h"
+#include "bench/make_run.h"
 #include "bench/statistics.h"
 #include "tools/cmd_bench.h"
+#include "tools/run_output.h"
 
 namespace dgq::tools {
 namespace po = boost::program_options;
@@ -47,27 +48,6 @@ void print_table(const bench::RegistryBenchReport& report) {
                 number(row.ratio, "%.2f").c_str(), number(row.ratio_with_zstd, "%.2f").c_str());
 }
 
-void print_json(const bench::RegistryBenchReport& report) {
-  OrderedJson rows = OrderedJson::array();
-  for (const bench::RegistryBenchRow& row : report.rows) {
-    OrderedJson json = {{"data", row.data},
-                        {"operation", row.operation},
-                        {"seconds", bench::median(row.seconds)},
-                        {"samples_seconds", row.seconds},
-                        {"samples_cpu_seconds", row.cpu_s}};
-    if (!row.limit.empty()) {
-      json["limit"] = row.limit;
-      json["ratio"] = bench::median(row.ratio);
-      json["ratio_with_zstd"] = bench::median(row.ratio_with_zstd);
-      json["samples_zstd_seconds"] = row.zstd_s;
-      json["samples_ratio"] = row.ratio;
-      json["samples_ratio_with_zstd"] = row.ratio_with_zstd;
-    }
-    rows.push_back(std::move(json));
-  }
-  std::printf("%s\n", OrderedJson{{"bytes", report.bytes}, {"rows", std::move(rows)}}.dump(2).c_str());
-}
-
 }  // namespace
 
 Result<int> bench_registry(const Arguments& arguments) {
@@ -89,17 +69,21 @@ Result<int> bench_registry(const Arguments& arguments) {
       ("layer-mib", po::value<std::size_t>()->default_value(base.layer_bytes >> 20)->value_name("MIB"),
        "bytes of a layer")  //
       ("repetitions", po::value<int>()->default_value(base.repetitions)->value_name("N"),
-       "repetitions; medians count")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+       "repetitions; medians count");
+  add_output_options(options, true);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_TRY(const bench::RegistryBenchOptions chosen, read_options(options));
+  DGQ_CHECK(output_format(options));
+  bench::RunRecorder recorder("registry");
   Progress progress;
   DGQ_TRY(const bench::RegistryBenchReport report,
           bench::bench_registry(
               chosen, [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
-  options.get<bool>("json") ? print_json(report) : print_table(report);
+  const Json settings = {{"bytes", chosen.bytes}, {"layer_bytes", chosen.layer_bytes}};
+  const bench::Run run = recorder.finish(settings, Json::object(), bench::rows_of(report));
+  DGQ_CHECK(deliver(options, run, [&] { print_table(report); }));
   return 0;
 }
 

@@ -165,6 +165,7 @@ Result<int> eval_compare(const Arguments& arguments) {
        "tokens of the text at most, in whole windows; 0: all")  //
       ("plot", po::value<std::string>()->value_name("FILE.svg"),
        "KL divergence and perplexity over the position in the window")  //
+      ("store", po::bool_switch(), "keep the result with B in the registry, for dgq report")  //
       ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
   options.positional.add("a", 1).add("b", 1);
   DGQ_TRY(const bool go_on, options.parse(arguments));
@@ -176,6 +177,8 @@ Result<int> eval_compare(const Arguments& arguments) {
   DGQ_TRY(const std::string text, read_file(path, kMaxTextFile));
   DGQ_TRY(const LoadedModel a, LoadedModel::load_either(options, options.get<std::string>("a")));
   DGQ_TRY(const LoadedModel b, LoadedModel::load_either(options, options.get<std::string>("b")));
+  if (options.get<bool>("store") && b.describe()["version"].is_null())
+    return Error{Errc::invalid, "--store keeps the result with a model of the registry, and B is a checkpoint"};
   for (const LoadedModel* model : {&a, &b}) DGQ_CHECK(check_context(model->config(), context));
   DGQ_TRY(const auto encoded, encode(a, text, path));
   DGQ_TRY(const auto same, encode(b, text, path));
@@ -189,6 +192,12 @@ Result<int> eval_compare(const Arguments& arguments) {
                          limit / context, a.threads(), show_count(progress, "window")));
   progress.finish();
   const auto &name_a = options.get<std::string>("a"), &name_b = options.get<std::string>("b");
+  if (options.get<bool>("store")) {
+    OrderedJson measured = to_json(result);
+    measured["against"] = name_a;
+    measured["context"] = context;
+    DGQ_CHECK(store_measurement(options, b.describe(), std::move(measured), path, text));
+  }
   if (options.has("plot")) {
     const std::string plot = plot_positions(result, name_a, name_b);
     DGQ_CHECK(write_file_atomic(options.get<std::string>("plot"), std::as_bytes(std::span(plot))));

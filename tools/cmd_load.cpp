@@ -5,12 +5,6 @@
 namespace dgq::tools {
 namespace po = boost::program_options;
 
-namespace {
-
-constexpr int kMaxThreads = 256;
-
-}  // namespace
-
 Result<KvType> parse_kv(const std::string& text) {
   if (text == "int8") return KvType::int8;
   if (text == "f32") return KvType::f32;

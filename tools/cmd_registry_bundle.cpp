@@ -2,7 +2,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstring>
+
+#include "bench/run.h"
 #include "registry/registry.h"
+#include "tools/cmd_bench.h"
 #include "tools/registry_output.h"
 
 namespace dgq::tools {
@@ -121,15 +125,69 @@ Result<int> export_layout(const Options& options, Registry& registry) {
   return 0;
 }
 
-Result<BundleSummary> import_file(const std::string& file, Registry& registry, Progress& progress) {
-  Fd opened;
-  if (file != "-") {
-    opened = Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!opened) return errno_error("open", file, errno);
+// A file or stdin whose first bytes have been looked at.
+class Input {
+ public:
+  static Result<Input> open(const std::string& file) {
+    Input input;
+    input.where_ = file == "-" ? "the file on stdin" : file;
+    if (file != "-") {
+      input.opened_ = Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!input.opened_) return errno_error("open", file, errno);
+    }
+    constexpr std::size_t kLooked = 16;
+    input.beginning_.resize(kLooked);
+    std::size_t have = 0;
+    while (have < kLooked) {
+      DGQ_TRY(const std::size_t got,
+              read_some(input.fd(), std::as_writable_bytes(std::span(input.beginning_).subspan(have)),
+                        input.where_));
+      if (got == 0) break;
+      have += got;
+    }
+    input.beginning_.resize(have);
+    return input;
   }
-  const int fd = opened ? opened.get() : STDIN_FILENO;
-  return registry.import_bundle([&](std::span<std::byte> bytes) { return read_some(fd, bytes, file); },
-                                file == "-" ? "the bundle on stdin" : file, show(progress, "importing"));
+  const std::string& where() const { return where_; }
+  const std::string& beginning() const { return beginning_; }
+  Result<std::size_t> read(std::span<std::byte> bytes) {
+    if (given_ == beginning_.size()) return read_some(fd(), bytes, where_);
+    const std::size_t count = std::min(bytes.size(), beginning_.size() - given_);
+    std::memcpy(bytes.data(), beginning_.data() + given_, count);
+    given_ += count;
+    return count;
+  }
+  Result<std::string> read_all(std::size_t most) {
+    std::string text;
+    char piece[65536];
+    while (true) {
+      DGQ_TRY(const std::size_t got, read(std::as_writable_bytes(std::span(piece))));
+      if (got == 0) return text;
+      text.append(piece, got);
+      if (text.size() > most)
+        return Error{Errc::invalid, where_ + " has more than " + std::to_string(most) + " bytes"};
+    }
+  }
+
+ private:
+  int fd() const { return opened_ ? opened_.get() : STDIN_FILENO; }
+  Fd opened_;
+  std::string where_, beginning_;
+  std::size_t given_ = 0;  // of beginning_, again
+};
+
+Result<int> import_runs_file(Input& input, Registry& registry, bool json) {
+  DGQ_TRY(const std::string text, input.read_all(bench::kMaxRunsFile));
+  DGQ_TRY(const ImportedRuns runs, import_runs(registry, text, input.where()));
+  if (json)
+    print_json({{"registry", registry.path().string()},
+                {"file", input.where()},
+                {"runs", runs.runs},
+                {"new_runs", runs.added}});
+  else
+    std::cout << runs.runs << (runs.runs == 1 ? " run" : " runs") << " of dgq bench; " << runs.added
+              << " were new in " << registry.path().string() << '\n';
+  return 0;
 }
 
 }  // namespace
@@ -164,19 +222,21 @@ Result<int> registry_export(const Arguments& arguments) {
 }
 
 Result<int> registry_import(const Arguments& arguments) {
-  Options options = registry_options("dgq registry import FILE | --oci FOLDER [options]",
-                                     "Adds the versions of a bundle, or of an OCI image layout, under the "
-                                     "names they have in it. FILE - is stdin. Nothing is "
-                                     "visible until every byte has matched its digest; run again, an "
-                                     "interrupted import goes on with what had arrived.",
-                                     "  dgq registry import demo.dgqb\n"
-                                     "  dgq registry import /media/stick/demo.dgqb --json\n"
-                                     "  ssh builder dgq registry export demo -o - | dgq registry import -\n"
-                                     "  skopeo copy docker://registry.local/demo:latest oci:demo.oci && dgq "
-                                     "registry import --oci demo.oci\n");
+  Options options = registry_options(
+      "dgq registry import FILE | --oci FOLDER [options]",
+      "Adds the versions of a bundle, or of an OCI image layout, under the "
+      "names they have in it; or the runs of a file of dgq bench export. FILE - is stdin. Nothing is "
+      "visible until every byte has matched its digest; run again, an "
+      "interrupted import goes on with what had arrived.",
+      "  dgq registry import demo.dgqb\n"
+      "  dgq registry import /media/stick/demo.dgqb --json\n"
+      "  dgq registry import results.dgqr\n"
+      "  ssh builder dgq registry export demo -o - | dgq registry import -\n"
+      "  skopeo copy docker://registry.local/demo:latest oci:demo.oci && dgq "
+      "registry import --oci demo.oci\n");
   options.named.add_options()  //
       ("file", po::value<std::string>()->value_name("FILE"),
-       "the bundle, as the first argument or here; - for stdin")                                     //
+       "the bundle or runs, as the first argument or here; - for stdin")                             //
       ("oci", po::value<std::string>()->value_name("FOLDER"), "import an OCI image layout instead")  //
       ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "with --oci: the name of the version");
   options.positional.add("file", 1);
@@ -192,10 +252,16 @@ Result<int> registry_import(const Arguments& arguments) {
   const std::string source = options.get<std::string>(options.has("oci") ? "oci" : "file");
   const bool json = options.get<bool>("json");
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_write));
+  std::optional<Input> input;
+  if (!options.has("oci")) {
+    DGQ_TRY(input, Input::open(source));
+    if (bench::is_runs_file(input->beginning())) return import_runs_file(*input, registry, json);
+  }
   Progress progress(json);
-  DGQ_TRY(const BundleSummary summary, options.has("oci")
-                                           ? registry.import_oci(source, name, show(progress, "importing"))
-                                           : import_file(source, registry, progress));
+  DGQ_TRY(const BundleSummary summary,
+          input ? registry.import_bundle([&](std::span<std::byte> bytes) { return input->read(bytes); },
+                                         input->where(), show(progress, "importing"))
+                : registry.import_oci(source, name, show(progress, "importing")));
   progress.finish();
   print_warnings(summary.warnings);
   if (json) {

@@ -12,16 +12,19 @@
 namespace dgq::tools {
 
 Result<int> run_agent(const Arguments&);
+Result<int> run_compare(const Arguments&);
 Result<int> run_completion(const Arguments&);
 Result<int> run_deploy(const Arguments&);
 Result<int> run_rollback(const Arguments&);
 Result<int> run_status(const Arguments&);
 Result<int> run_undeploy(const Arguments&);
 Result<int> run_bench(const Arguments&);
+Result<int> run_export(const Arguments&);
 Result<int> run_kernels(const Arguments&);
 Result<int> run_quantize(const Arguments&);
 Result<int> run_registry(const Arguments&);
 Result<int> run_key(const Arguments&);
+Result<int> run_report(const Arguments&);
 Result<int> run_generate(const Arguments&);
 Result<int> run_eval(const Arguments&);
 Result<int> run_tokenize(const Arguments&);
@@ -39,8 +42,11 @@ constexpr Command kCommands[] = {
     {"status", "show the deployments: what is wanted, what serves, and why", run_status},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
+    {"export", "write a model for other programs: a GGUF file for llama.cpp", run_export},
     {"tokenize", "text to token ids and back", run_tokenize},
     {"bench", "measure speed: kernels against limits, models in tokens per second", run_bench},
+    {"compare", "compare benchmark runs: which is faster, and is it more than noise", run_compare},
+    {"report", "write benchmark runs as one HTML page, with plots", run_report},
     {"registry", "manage the registry: list, show, log, diff, tag, verify, gc, export, import, ...",
      run_registry},
     {"key", "keys that sign versions, and which of them a registry trusts", run_key},

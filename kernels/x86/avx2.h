@@ -9,10 +9,13 @@
 namespace dgq {
 
 GemmW4A8 gemm_w4a8_1x16_avx2;
+GemmW4A8 gemm_w4a8_1x16_avx2_streams;
 GemmW4A8 gemm_w4a8_4x16_avx2;
 GemmW6A8 gemm_w6a8_1x16_avx2;
+GemmW6A8 gemm_w6a8_1x16_avx2_streams;
 GemmW6A8 gemm_w6a8_4x16_avx2;
 GemmW8A8 gemm_w8a8_1x16_avx2;
+GemmW8A8 gemm_w8a8_1x16_avx2_streams;
 GemmW8A8 gemm_w8a8_4x16_avx2;
 QuantizeRows quantize_rows_avx2;
 QuantizeRowsTwice quantize_rows_twice_avx2;

@@ -9,10 +9,13 @@
 namespace dgq {
 
 GemmW4A8 gemm_w4a8_1x16_avx512vnni;
+GemmW4A8 gemm_w4a8_1x16_avx512vnni_streams;
 GemmW4A8 gemm_w4a8_8x48_avx512vnni;
 GemmW6A8 gemm_w6a8_1x16_avx512vnni;
+GemmW6A8 gemm_w6a8_1x16_avx512vnni_streams;
 GemmW6A8 gemm_w6a8_8x48_avx512vnni;
 GemmW8A8 gemm_w8a8_1x16_avx512vnni;
+GemmW8A8 gemm_w8a8_1x16_avx512vnni_streams;
 GemmW8A8 gemm_w8a8_8x48_avx512vnni;
 GemmF32 gemm_f32_3x8_avx512vnni;
 extern const FloatOps float_ops_avx512vnni;

@@ -48,6 +48,7 @@ DGQ_INLINE void add_to(std::int32_t* lanes, __m256i v) {
   store256(lanes, _mm256_add_epi32(load256(lanes), v));
 }
 
+template <Lines kLines>
 struct Fold {
   static constexpr std::size_t kTileRows = 4;
 
@@ -62,7 +63,7 @@ struct Fold {
         for (std::size_t r = 0; r < kRows; ++r) run0[r] = run1[r] = _mm256_setzero_si256();
 #pragma GCC unroll 4
         for (std::size_t s = 0; s < kRunSteps; ++s) {
-          prefetch_twice(q + s);
+          if constexpr (kLines == Lines::asked_for) prefetch_twice(q + s);
           const Columns q0 = load_step(q + s, 0), q1 = load_step(q + s, 1);
 #pragma GCC unroll 4
           for (std::size_t r = 0; r < kRows; ++r) {
@@ -126,8 +127,9 @@ class Panel {
   template <std::size_t kRows, class Into>
   DGQ_INLINE void add(const QuantizedRows& x, std::size_t i, std::size_t chunk, State* state) const {
     Acc acc[kRows];
-    if (runs_ == 0) __builtin_unreachable();
-    for (std::size_t r = 0; r < runs_; ++r) add_run<kRows>(x.q_of(i, chunk) + r * kSumGroup, r, acc);
+    const std::int8_t* xq = x.q_of(i, chunk);
+    add_run<kRows, true>(xq, 0, acc);
+    for (std::size_t r = 1; r < runs_; ++r) add_run<kRows, false>(xq + r * kSumGroup, r, acc);
     for (std::size_t row = 0; row < kRows; ++row) {
       const ChunkSums& sums = x.sums_of(i + row, chunk);
       if (narrow_) {
@@ -151,7 +153,7 @@ class Panel {
   }
 
   // 32 columns, from xq on. The first run sets acc.
-  template <std::size_t kRows>
+  template <std::size_t kRows, bool kFirst>
   DGQ_INLINE void add_run(const std::int8_t* xq, std::size_t r, Acc* acc) const {
     const std::uint8_t* q = q_ + r * 2 * kRunSteps * kStepBytes;
     __m256i run[kRows][2];
@@ -163,7 +165,7 @@ class Panel {
     for (std::size_t row = 0; row < kRows; ++row) {
       for (std::size_t half = 0; half < 2; ++half) {
         const __m256i sums = widened<kBits>(run[row][half], s2_[r][half]);
-        if (r == 0)
+        if constexpr (kFirst)
           store256(acc[row].lane + 8 * half, sums);
         else
           add_to(acc[row].lane + 8 * half, sums);
@@ -223,12 +225,22 @@ class Panel {
 
 void gemm_w4a8_1x16_avx2(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold<Lines::asked_for>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w4a8_1x16_avx2_streams(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                                 std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold<Lines::streamed>>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w6a8_1x16_avx2(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold<Lines::asked_for>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w6a8_1x16_avx2_streams(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                                 std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold<Lines::streamed>>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w4a8_4x16_avx2(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,

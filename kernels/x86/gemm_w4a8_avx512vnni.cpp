@@ -7,6 +7,7 @@ namespace dgq {
 namespace {
 
 // Inside a group vpdpbusd of nibbles; then times s2, plus o times the sum of xq.
+template <Lines kLines>
 struct Fold {
   static constexpr std::size_t kTileRows = 8;
 
@@ -18,7 +19,7 @@ struct Fold {
       __m512i low[kRows], high[kRows];  // two chains for each row of x
       for (std::size_t r = 0; r < kRows; ++r) low[r] = high[r] = _mm512_setzero_si512();
       for (std::size_t k = g; k < g + w.group; k += 8, q = q + 1) {
-        prefetch(q);
+        if constexpr (kLines == Lines::asked_for) prefetch(q);
         const auto [w_low, w_high] = load_step(q);
 #pragma GCC unroll 8
         for (std::size_t r = 0; r < kRows; ++r) {
@@ -43,12 +44,22 @@ struct Fold {
 
 void gemm_w4a8_1x16_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                                std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold<Lines::asked_for>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w4a8_1x16_avx512vnni_streams(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                                       std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold<Lines::streamed>>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w6a8_1x16_avx512vnni(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                                std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold<Lines::asked_for>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w6a8_1x16_avx512vnni_streams(const W6Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                                       std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold<Lines::streamed>>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w4a8_8x48_avx512vnni(const W4Matrix& w, const QuantizedRows& x, std::size_t block_begin,

@@ -17,6 +17,7 @@ DGQ_INLINE __m256i add_step(__m256i acc, __m256i w, __m256i x) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs16, _mm256_set1_epi16(1)));
 }
 
+template <Lines kLines>
 struct Fold {
   static constexpr std::size_t kTileRows = 4;
 
@@ -28,7 +29,7 @@ struct Fold {
     for (std::size_t r = 0; r < kRows; ++r)
       acc0[r] = load256(acc[r].lane), acc1[r] = load256(acc[r].lane + 8);
     for (std::size_t k = 0; k < columns; k += 4, q += kStepBytes) {
-      prefetch(q);
+      if constexpr (kLines == Lines::asked_for) prefetch(q);
       const __m256i w0 = load256(q), w1 = load256(q + 32);
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < kRows; ++r) {
@@ -102,7 +103,12 @@ class Panel {
 
 void gemm_w8a8_1x16_avx2(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                          std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold<Lines::asked_for>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w8a8_1x16_avx2_streams(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                                 std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold<Lines::streamed>>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w8a8_4x16_avx2(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,

@@ -6,6 +6,7 @@
 namespace dgq {
 namespace {
 
+template <Lines kLines>
 struct Fold {
   static constexpr std::size_t kTileRows = 8;
 
@@ -19,7 +20,7 @@ struct Fold {
       odd[r] = _mm512_setzero_si512();
     }
     for (std::size_t k = 0; k < columns; k += 8, q += 2 * kStepBytes) {
-      prefetch(q), prefetch(q + kStepBytes);
+      if constexpr (kLines == Lines::asked_for) prefetch(q), prefetch(q + kStepBytes);
       const __m512i flip = _mm512_set1_epi8(-128);
       const __m512i w_even = _mm512_xor_si512(load512(q), flip),
                     w_odd = _mm512_xor_si512(load512(q + kStepBytes), flip);
@@ -38,7 +39,12 @@ struct Fold {
 
 void gemm_w8a8_1x16_avx512vnni(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
                                std::size_t block_end, float* y, std::size_t ldy) noexcept {
-  decode<Fold>(w, x, block_begin, block_end, y, ldy);
+  decode<Fold<Lines::asked_for>>(w, x, block_begin, block_end, y, ldy);
+}
+
+void gemm_w8a8_1x16_avx512vnni_streams(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,
+                                       std::size_t block_end, float* y, std::size_t ldy) noexcept {
+  decode<Fold<Lines::streamed>>(w, x, block_begin, block_end, y, ldy);
 }
 
 void gemm_w8a8_8x48_avx512vnni(const W8Matrix& w, const QuantizedRows& x, std::size_t block_begin,

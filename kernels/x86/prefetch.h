@@ -9,8 +9,9 @@
 namespace dgq {
 namespace {
 
-// Decode reads every weight once, in order, and is bound by memory: the prefetch runs ahead across the page borders
-// where the hardware's stops.
+// Decode reads every weight once, in order, and is bound by memory. Where the hardware's prefetch stops at page borders the
+// lines are asked for ahead; where it does not (kHwStreams), not at all.
+enum class Lines { asked_for, streamed };
 constexpr std::size_t kPrefetchBytes = 4096;
 template <std::size_t kAhead = kPrefetchBytes>
 DGQ_INLINE void prefetch(const void* p) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "tests/agent/notify_socket.h"
 #include "tests/agent/process.h"
 #include "tests/agent/raw_client.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -72,6 +73,78 @@ TEST_F(AgentCommandTest, ServesOnTcpAndUnixAndDrainsOnSigterm) {
   EXPECT_FALSE(std::filesystem::exists(file("s")));
 }
 
+// Sockets, messages and SIGHUP as under a service manager.
+TEST_F(AgentCommandTest, TalksToItsServiceManager) {
+  test::NotifySocket manager(file("notify"));
+  const Fd listening(::socket(AF_INET, SOCK_STREAM, 0));
+  ASSERT_EQ(::listen(listening.get(), 10), 0);  // on a port that is free
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  constexpr int kPassed = 9;  // the shell knows descriptors of one digit
+  ASSERT_EQ(::dup2(listening.get(), kPassed), kPassed);
+  dgq::test::write_text(file("live.conf"), "model = demo\nslots = 2\nlog-json = true\nconnections = 10\n");
+  Process process("env LISTEN_PID=$$ LISTEN_FDS=1 NOTIFY_SOCKET=" + manager.name() +
+                  " WATCHDOG_USEC=600000000 " + dgq::test::dgq_command() + " agent --threads 1" + registry() +
+                  " --config " + file("live.conf") + " 3<&9");
+  ::close(kPassed);
+  EXPECT_EQ(manager.next(), "STATUS=loading demo");
+  EXPECT_EQ(process.wait_for("listening")["handed_over"],
+            "0.0.0.0 port " + std::to_string(ntohs(address.sin_port)));
+  EXPECT_EQ(manager.next(), "READY=1");
+  EXPECT_EQ(manager.next(), "STATUS=0 requests run, 0 wait");
+  EXPECT_EQ(manager.next(), "WATCHDOG=1");
+  RawClient client(ntohs(address.sin_port));
+  EXPECT_EQ(client.get("/v1/models").status, 200);
+
+  dgq::test::write_text(file("tokens"), "0123456789abcdef\n");
+  ::chmod(file("tokens").c_str(), 0600);
+  dgq::test::write_text(
+      file("live.conf"),
+      "model = demo\nslots = 3\nlog-json = true\nconnections = 20\ntoken-file = " + file("tokens") + "\n");
+  process.signal(SIGHUP);
+  EXPECT_EQ(manager.next().substr(0, 12), "RELOADING=1\n");
+  EXPECT_EQ(manager.next(), "READY=1");
+  const Json reload = process.wait_for("reload");
+  EXPECT_EQ(reload["changed"], Json({"token-file", "connections"}));
+  EXPECT_EQ(reload["needs_restart"], Json({"slots"}));
+  EXPECT_EQ(client.get("/v1/models").status, 401);
+  EXPECT_EQ(client.get("/v1/models", "Authorization: Bearer 0123456789abcdef\r\n").status, 200);
+
+  dgq::test::write_text(file("live.conf"), "model = demo\nlog-json = true\ntoken-file = /nowhere\n");
+  process.signal(SIGHUP);
+  const Json refused = process.wait_for("reload");
+  EXPECT_EQ(refused["changed"], "nothing");
+  EXPECT_NE(refused["why"].get<std::string>().find("/nowhere"), std::string::npos) << refused;
+  EXPECT_EQ(client.get("/v1/models").status, 401);
+  EXPECT_EQ(manager.next().substr(0, 12), "RELOADING=1\n");
+  EXPECT_EQ(manager.next(), "READY=1");
+  process.signal(SIGTERM);
+  EXPECT_EQ(manager.next(), "STOPPING=1");
+  EXPECT_EQ(process.wait(), 0);
+}
+
+TEST_F(AgentCommandTest, ThePrefixCacheIsKeptOverARestart) {
+  const auto cached = [&](const char* arguments) {
+    Process process(agent("demo --listen none --unix " + file("p") + arguments + file("prefixes")));
+    EXPECT_TRUE(process.wait_for("listening").is_object());
+    const std::string request =
+        R"({"prompt": ")" + std::string(60, 'a') + R"(", "max_tokens": 1, "ignore_eos": true})";
+    const Json answer =
+        Json::parse(RawClient(std::filesystem::path(file("p"))).post("/v1/completions", request).body);
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait(), 0);
+    EXPECT_TRUE(answer.contains("usage")) << answer;
+    return answer.value(Json::json_pointer("/usage/prompt_tokens_details/cached_tokens"), -1);
+  };
+  EXPECT_EQ(cached(" --prefix-cache-file "), 0);
+  EXPECT_GT(cached(" --prefix-cache-file "), 0);
+  EXPECT_EQ(cached(" --prefix-cache none --prefix-cache-file "), 0);
+  dgq::test::write_text(file("prefixes"), "damaged");
+  EXPECT_EQ(cached(" --prefix-cache-file "), 0);
+  EXPECT_GT(cached(" --prefix-cache-file "), 0);
+}
+
 TEST_F(AgentCommandTest, SettingsComeFromCommandLineEnvironmentAndFile) {
   dgq::test::write_text(file("agent.conf"),
                         "# ours\nmodel = demo\nslots = 3\nqueue = 5\nlog-json = true\nkv-budget = 2G\n");
@@ -109,6 +182,10 @@ TEST_F(AgentCommandTest, OneClearLineForWhatCannotBeServed) {
       {"demo --listen none --unix " + file("u") + " --unix-mode 9", "--unix-mode"},
       {"demo --listen none --unix " + std::string(200, 'a'), "Unix socket"},
       {"demo --token-file " + file("exposed"), "chmod 600"},
+      {"demo --tls-cert " + file("none"), "both --tls-cert and --tls-key"},
+      {"demo --tls-cert " + file("none") + " --tls-key " + file("none"), "none: No such file"},
+      {"demo --handshake-time 0", "--handshake-time must be from 1 to 86400"},
+      {"demo --prefix-cache lots", "--prefix-cache"},
       {"demo --log-level loud", "log level"},
       {"demo --config " + file("bad.conf"), "colour"},
       {"demo --config " + file("none.conf"), "none.conf"},

@@ -2,6 +2,8 @@
 #include "agent/api.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
 
 #include <random>
 #include <set>
@@ -9,6 +11,8 @@
 
 #include "agent/stop_scanner.h"
 #include "tests/agent/api_fixture.h"
+#include "tests/agent/prometheus.h"
+#include "tests/support/tiny_checkpoint.h"
 
 namespace dgq::agent {
 namespace {
@@ -41,8 +45,10 @@ TEST(Api, CompletionsAreWhatTheModelSaysAlone) {
   EXPECT_EQ(whole.json["object"], "text_completion");
   EXPECT_EQ(whole.json["model"], "tiny");
   EXPECT_EQ(whole.json["system_fingerprint"], "dgq-aaaaaaaaaaaa");
-  EXPECT_EQ(whole.json["usage"],
-            Json({{"prompt_tokens", 5}, {"completion_tokens", 40}, {"total_tokens", 45}}));
+  EXPECT_EQ(whole.json["usage"], Json({{"prompt_tokens", 5},
+                                       {"completion_tokens", 40},
+                                       {"total_tokens", 45},
+                                       {"prompt_tokens_details", {{"cached_tokens", 0}}}}));
   EXPECT_NE(served.complete(body(40, 4)).json["choices"][0]["text"], choice["text"]);
   Json greedy = body(12);
   greedy["temperature"] = 0;
@@ -416,22 +422,10 @@ TEST(Api, MetricsCountInPrometheusForm) {
   ASSERT_EQ(served.complete({{"prompt", 5}}).status, 400);
   const auto answer = served.client().get("/metrics");
   EXPECT_NE(answer.head.find("Content-Type: text/plain; version=0.0.4"), answer.head.npos);
-  std::map<std::string, double> values;
-  std::set<std::string> typed;
-  std::istringstream lines(answer.body);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string first, second, name, type;
-    words >> first >> second >> name >> type;
-    if (first == "#") {
-      EXPECT_TRUE(second == "HELP" || (typed.insert(name).second && (type == "counter" || type == "gauge")))
-          << line;
-      continue;
-    }
-    EXPECT_TRUE(typed.contains(first.substr(0, first.find('{')))) << line;
-    EXPECT_TRUE(values.emplace(first, std::stod(second)).second) << line;
-    EXPECT_EQ(name, "") << line;
-  }
+  std::string why;
+  auto page = test::parse_prometheus(answer.body, why);
+  ASSERT_TRUE(page) << why;
+  auto& values = *page;
   EXPECT_EQ(values["llamacpp:prompt_tokens_total"], 10);
   EXPECT_EQ(values["llamacpp:tokens_predicted_total"], 12);
   EXPECT_EQ(values["llamacpp:requests_processing"], 0);
@@ -439,6 +433,45 @@ TEST(Api, MetricsCountInPrometheusForm) {
   EXPECT_EQ(values["dgq_requests_finished_total{finish=\"length\"}"], 2);
   EXPECT_EQ(values["dgq_slots"], 2);
   EXPECT_EQ(values["dgq_http_requests_total"], 4);
+}
+
+TEST(Api, TheStatusPageIsWholeAndLocked) {
+  dgq::test::ScratchFolder folder;
+  dgq::test::write_text(folder / "tokens", "0123456789abcdef\n");
+  ::chmod((folder / "tokens").c_str(), 0600);
+  ServedApi served(2, 8, 128, *BearerTokens::read(folder / "tokens"));
+  const auto page = served.client().get("/status");  // holds nothing that needs a token
+  EXPECT_EQ(page.status, 200);
+  EXPECT_NE(page.head.find("Content-Type: text/html"), page.head.npos);
+  EXPECT_NE(page.head.find("default-src 'none'"), page.head.npos);
+  EXPECT_EQ(page.head.find("unsafe"), page.head.npos);
+  EXPECT_NE(page.body.find("<title>dgq agent</title>"), page.body.npos);
+  for (const char* place : {"/* status.css */", "/* status.js */", "src=", "@import", "url("})
+    EXPECT_EQ(page.body.find(place), page.body.npos) << place;
+  // The script that the header names is the one that is there: base64 of its SHA-256.
+  const std::size_t begin = page.body.find("<script>") + 8, end = page.body.find("</script>");
+  const Digest digest = sha256(std::string_view(page.body).substr(begin, end - begin));
+  unsigned char text[48] = {};
+  ::EVP_EncodeBlock(text, digest.bytes.data(), static_cast<int>(digest.bytes.size()));
+  EXPECT_NE(page.head.find("script-src 'sha256-" + std::string(reinterpret_cast<char*>(text)) + "'"),
+            page.head.npos)
+      << page.head;
+}
+
+// What a browser sends for a page of another site: `Origin` is the browser's word, which no page can change.
+TEST(Api, PagesOfOtherSitesAreRefused) {
+  ServedApi served;
+  const std::string request = R"({"prompt": "a", "max_tokens": 1})";
+  for (const char* origin : {"http://evil.example", "null", "http://x.evil.example", "http://x:81"})
+    EXPECT_EQ(
+        served.client().post("/v1/completions", request, std::string("Origin: ") + origin + "\r\n").status,
+        403)
+        << origin;
+  for (const char* origin : {"http://x", "https://x"})
+    EXPECT_EQ(
+        served.client().post("/v1/completions", request, std::string("Origin: ") + origin + "\r\n").status,
+        200)
+        << origin;
 }
 
 TEST(Api, TokensAreNeededWhereThereAreSome) {

@@ -54,6 +54,8 @@ class RawClient {
       if (!read_more()) return false;
     return true;
   }
+  // Some more bytes; false: the server has closed.
+  bool read_some() { return read_more(); }
   // Until the server closes.
   std::string read_all() {
     while (read_more()) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
@@ -17,6 +18,7 @@ inline Kernels best_kernels() { return *select_kernels(""); }
 // What one request got. Can stop its engine at one of its tokens.
 class Recorder : public TokenSink {
  public:
+  void begin(std::size_t cached) override { cached_ = cached; }
   bool token(const GeneratedToken& token) override {
     std::unique_lock lock(mutex_);
     tokens_.push_back(token);
@@ -62,12 +64,14 @@ class Recorder : public TokenSink {
     for (const GeneratedToken& token : tokens()) ids.push_back(token.id);
     return ids;
   }
+  std::size_t cached() const { return cached_; }
   std::string why() {
     const std::lock_guard lock(mutex_);
     return why_;
   }
 
  private:
+  std::atomic<std::size_t> cached_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<GeneratedToken> tokens_;
@@ -79,12 +83,12 @@ class Recorder : public TokenSink {
 struct SyntheticEngine {
   explicit SyntheticEngine(std::size_t slots, std::size_t queue = 64, std::size_t prefill_rows = 4,
                            std::size_t context = 128, ModelConfig config = dgq::test::small_config(),
-                           int threads = 1)
+                           int threads = 1, std::shared_ptr<PrefixCache> prefix_cache = {})
       : model(config, true),
         engine(std::make_unique<Engine>(
             model.config, model.weights, Decoder(model.config, best_kernels(), threads),
             EngineOptions{*plan_kv(model.config, KvType::int8, context, slots, UINT64_MAX), queue,
-                          prefill_rows})) {}
+                          prefill_rows, std::move(prefix_cache)})) {}
 
   // The request alone, token by token.
   std::vector<std::int32_t> expected(const Generation& request) {

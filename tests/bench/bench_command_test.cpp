@@ -27,7 +27,10 @@ constexpr const char* kTinyShape = R"({
 
 class BenchCommand : public testing::Test {
  protected:
-  BenchCommand() { write("tiny.json", kTinyShape); }
+  BenchCommand() {
+    write("tiny.json", kTinyShape);
+    ::setenv("DGQ_REGISTRY", path("no-registry.db").c_str(), 1);  // whatever the user has stays as it is
+  }
   std::string path(const std::string& name) const { return (scratch_ / name).string(); }
   void write(const std::string& name, const std::string& text) const { std::ofstream(path(name)) << text; }
 
@@ -46,15 +49,15 @@ TEST_F(BenchCommand, KernelsMeasuresEveryRow) {
   const Outcome outcome = run_dgq("bench kernels --json --m 1,5 --shape " + path("tiny.json") + kTiny);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json report = Json::parse(outcome.out);
-  EXPECT_GT(report["equal_to_ref"].get<std::size_t>(), 0u);
-  for (const Json& limit : report["read"]) EXPECT_GT(limit["gb_per_s"].get<double>(), 0);
-  for (const Json& limit : report["multiply_add"]) EXPECT_GT(limit["gmac_per_s"].get<double>(), 0);
+  EXPECT_GT(report["settings"]["equal_to_ref"].get<std::size_t>(), 0u);
+  for (const Json& limit : report["limits"]["read"]) EXPECT_GT(limit["gb_per_s"].get<double>(), 0);
+  for (const Json& limit : report["limits"]["multiply_add"]) EXPECT_GT(limit["gmac_per_s"].get<double>(), 0);
   std::set<std::string> operations, isas;
   for (const Json& row : report["rows"]) {
-    EXPECT_GT(row["seconds"].get<double>(), 0);
-    EXPECT_GT(row["gb_per_s"].get<double>(), 0);
-    operations.insert(row["operation"]);
-    if (row["operation"] == "gemm_w4a8") isas.insert(row["isa"]);
+    EXPECT_EQ(row["samples"].size(), 2u);
+    EXPECT_GT(row["figures"]["gb_per_s"].get<double>(), 0);
+    operations.insert(row["of"]["operation"]);
+    if (row["of"]["operation"] == "gemm_w4a8") isas.insert(row["of"]["isa"]);
   }
   EXPECT_EQ(operations, (std::set<std::string>{"gemm_f32", "gemm_w4a8", "gemm_w8a8", "quantize_rows"}));
   std::set<std::string> runnable;
@@ -71,7 +74,7 @@ TEST_F(BenchCommand, KernelsOfOneSizeAndRow) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const Json report = Json::parse(outcome.out);
     ASSERT_EQ(report["rows"].size(), 1u);
-    const Json& row = report["rows"][0];
+    const Json& row = report["rows"][0]["of"];
     EXPECT_EQ(row["operation"], "gemm_" + weights + "a8");
     EXPECT_EQ(row["isa"], "ref");
     EXPECT_EQ(row["m"], 3);
@@ -90,24 +93,29 @@ TEST_F(BenchCommand, KernelsTableHasALineForEachRow) {
 
 TEST_F(BenchCommand, ModelReportsBothTests) {
   const Outcome outcome = run_dgq(
-      "bench model --json --prompt 9 --gen 3 --repetitions 2 --threads 1,2 --shape " + path("tiny.json"));
+      "bench model --json --prompt 9 --gen 3 --repetitions 2 --threads 1,2 --watts 10 --cold-mib 4 --shape " +
+      path("tiny.json"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json report = Json::parse(outcome.out);
-  EXPECT_EQ(report["model"], "tiny");
+  EXPECT_EQ(report["settings"]["shape"], "tiny");
   ASSERT_EQ(report["rows"].size(), 4u);
   const char* const tests[] = {"pp9", "tg3", "pp9", "tg3"};
   for (std::size_t i = 0; i < 4; ++i) {
     const Json& row = report["rows"][i];
-    EXPECT_EQ(row["test"], tests[i]);
-    EXPECT_EQ(row["n_threads"], i / 2 + 1);
-    EXPECT_EQ(row["samples_ts"].size(), 2u);
-    for (const char* key : {"avg_ts", "median_ts"}) EXPECT_GT(row[key].get<double>(), 0) << key;
+    EXPECT_EQ(row["of"]["test"], tests[i]);
+    EXPECT_EQ(row["of"]["n_threads"], i / 2 + 1);
+    EXPECT_EQ(row["of"]["model"], "tiny W4A8 g128");
+    EXPECT_EQ(row["samples"].size(), 2u);
+    EXPECT_EQ(row["figures"]["ttft_ms"].is_null(), i % 2 == 1);
+    EXPECT_EQ(row["figures"]["of_read"].is_null(), i % 2 == 0);
+    EXPECT_GT(row["figures"]["joules_per_token"].get<double>(), 0);
   }
 }
 
 TEST_F(BenchCommand, ModelPrintsTheColumnsOfLlamaBench) {
   const Outcome outcome = run_dgq(
-      "bench model --prompt 4 --gen 0 --repetitions 1 --threads 1 --kv f32 --act-block row --group 32 "
+      "bench model --prompt 4 --gen 0 --repetitions 1 --threads 1 --cold-mib 4 --kv f32 --act-block row "
+      "--group 32 "
       "--shape " +
       path("tiny.json"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -124,14 +132,15 @@ TEST_F(BenchCommand, ModelTakesFinerWeights) {
       {"w4", "w4"}, {"w4", "w6"}, {"w4", "w8"}, {"mixed", "w8"}, {"w6", "w8"}};
   for (const auto& [weights, head] : kRecipes) {
     const Outcome outcome =
-        run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --shape " + path("tiny.json") +
-                " --group 32 --weights " + weights + " --head " + head);
+        run_dgq("bench model --json --prompt 2 --gen 0 --repetitions 1 --cold-mib 4 --shape " +
+                path("tiny.json") + " --group 32 --weights " + weights + " --head " + head);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const Json report = Json::parse(outcome.out);
-    EXPECT_EQ(report["weights"], weights);
-    EXPECT_EQ(report["head"], head);
-    EXPECT_GT(report["model_size"].get<std::size_t>(), bytes);
-    bytes = report["model_size"].get<std::size_t>();
+    EXPECT_EQ(report["settings"]["weights"], weights);
+    EXPECT_EQ(report["settings"]["head"], head);
+    const auto size = report["rows"][0]["figures"]["model_size"].get<std::size_t>();
+    EXPECT_GT(size, bytes);
+    bytes = size;
   }
 }
 
@@ -147,18 +156,18 @@ TEST_F(BenchCommand, RegistryMeasuresEveryOperation) {
       run_dgq("bench registry --json --mib 3 --layer-mib 2 --repetitions 2 --folder " + path("disk"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json report = Json::parse(outcome.out);
-  EXPECT_EQ(report["bytes"], 3 << 20);
+  EXPECT_EQ(report["settings"]["bytes"], 3 << 20);
   std::map<std::string, std::string> limits;  // of each operation
   for (const Json& row : report["rows"]) {
-    const std::string operation = row["operation"];
+    const std::string operation = row["of"]["operation"];
+    const Json& figures = row["figures"];
     // Five of the operations have a copy of their own beside them.
-    EXPECT_EQ(row["samples_seconds"].size(), operation == "copy" ? 5u * 2 : 2u) << operation;
-    EXPECT_EQ(row["samples_cpu_seconds"].size(), row["samples_seconds"].size()) << operation;
-    limits[operation] = row.value("limit", "");
+    EXPECT_EQ(row["samples"].size(), operation == "copy" ? 5u * 2 : 2u) << operation;
+    limits[operation] = figures["beside"].is_null() ? "" : figures["beside"].get<std::string>();
     if (!limits[operation].empty()) {
-      EXPECT_GT(row["seconds"].get<double>(), 0) << operation;
-      EXPECT_GT(row["ratio_with_zstd"].get<double>(), 0) << operation;
-      EXPECT_GE(row["ratio"].get<double>(), row["ratio_with_zstd"].get<double>()) << operation;
+      EXPECT_GT(figures["mb_per_s"].get<double>(), 0) << operation;
+      EXPECT_GT(figures["ratio_with_zstd"].get<double>(), 0) << operation;
+      EXPECT_GE(figures["ratio"].get<double>(), figures["ratio_with_zstd"].get<double>()) << operation;
     }
   }
   EXPECT_EQ(report["rows"].size(), 2 * limits.size()) << "raw and zstd";
@@ -211,6 +220,10 @@ TEST_F(BenchCommand, HelpHasExamples) {
 TEST_F(BenchCommand, BadRequestsAreOneLine) {
   const std::string shape = " --shape " + path("tiny.json");
   expect_refused(run_dgq("bench model"), "--shape");
+  expect_refused(run_dgq("bench model --output xml" + shape), "--output must be md, csv, json or sql");
+  expect_refused(run_dgq("bench model --watts 0" + shape), "--watts");
+  expect_refused(run_dgq("bench model --model demo --group 32"), "--group goes with --shape");
+  expect_refused(run_dgq("bench kernels --calls 3"), "--calls wants one kernel");
   expect_refused(run_dgq("bench model --shape nosuch"), "llama-3.2-1b");
   expect_refused(run_dgq("bench model --shape /nonexistent.json"), "/nonexistent.json");
   expect_refused(run_dgq("bench model --threads 0" + shape), "--threads");

@@ -6,6 +6,7 @@
 #include "registry/bundle.h"
 #include "registry/chunk.h"
 #include "registry/layer_blob.h"
+#include "runtime/gguf_carrier.h"
 #include "tests/support/gguf_writer.h"
 
 namespace dgq::test {
@@ -162,6 +163,25 @@ void bundles(const Corpus& corpus) {
   put("blob_1_tib", bundle_of(1ull << 40, {{BundleCodec::zstd, kChunkBytes, bomb}}, "demo:latest"));
 }
 
+void carriers(const Corpus& corpus) {
+  const auto put = [&](const char* name, const std::string& bytes) {
+    corpus.add("fuzz_carrier", name, bytes);
+  };
+  const CarrierBytes good = encode_carrier({LinearRole::down, 64, sha256("version"), sha256("blob")});
+  const std::string thin = text_of(good);
+  put("thin", thin);
+  put("cut", thin.substr(0, 79));
+  put("damaged", with(thin, 20, std::uint8_t{1}));
+  put("newer", with(thin, 3, '2'));
+  std::vector<std::byte> blocks(kCarrierBytes * 8 * kQ8BlockBytes, std::byte{1});
+  write_signs(good, blocks);
+  put("fat", text_of(blocks));
+  std::string mark = "GGUF" + std::string("\3\0\0\0", 4) + std::string(16, '\0') +
+                     std::string("\17\0\0\0\0\0\0\0", 8) + std::string(kFatKey) +
+                     std::string("\10\0\0\0\100\0\0\0\0\0\0\0", 12) + sha256("version").hex();
+  put("mark", mark);
+}
+
 void layer_blobs(const Corpus& corpus) {
   const auto put = [&](const char* name, const std::string& bytes) {
     corpus.add("fuzz_layer_blob", name, bytes);
@@ -265,6 +285,24 @@ void safetensors(const Corpus& corpus) {
   corpus.add("fuzz_safetensors", "header_100_mb", little_endian<std::uint64_t>(100'000'000) + a + "}");
 }
 
+// agent/prefix_cache.cpp has the format; without the digest, which the target adds. Blocks of 512 bytes, as
+// its model has.
+void prefix_caches(const Corpus& corpus) {
+  const auto file = [](std::initializer_list<std::int64_t> parents) {
+    std::string bytes = "DGQKVPFX" + little_endian<std::uint32_t>(1) + little_endian<std::uint32_t>(1) +
+                        std::string(32, '\0') + little_endian<std::uint64_t>(32) +
+                        little_endian<std::uint64_t>(512) + little_endian<std::uint64_t>(parents.size());
+    for (const std::int64_t parent : parents)
+      bytes += little_endian(parent) + std::string(32 * sizeof(std::int32_t), '\0') + std::string(512, '\1');
+    return bytes;
+  };
+  corpus.add("fuzz_prefix_cache", "empty", file({}));
+  corpus.add("fuzz_prefix_cache", "chain", file({-1, 0, 1}));
+  corpus.add("fuzz_prefix_cache", "twice", file({-1, -1}));
+  corpus.add("fuzz_prefix_cache", "itself", file({-1, 1}));
+  corpus.add("fuzz_prefix_cache", "count_huge", with(file({-1}), 64, ~std::uint64_t{0}));
+}
+
 }  // namespace
 }  // namespace dgq::test
 
@@ -274,7 +312,7 @@ int main(int count, char** arguments) {
     return 2;
   }
   const dgq::test::Corpus corpus(arguments[1]);
-  for (const auto make : {dgq::test::chunks, dgq::test::bundles, dgq::test::layer_blobs, dgq::test::ggufs,
-                          dgq::test::safetensors})
+  for (const auto make : {dgq::test::chunks, dgq::test::bundles, dgq::test::carriers, dgq::test::layer_blobs,
+                          dgq::test::ggufs, dgq::test::safetensors, dgq::test::prefix_caches})
     make(corpus);
 }

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 
@@ -38,9 +39,11 @@ TEST(Select, RefMeansRefEverywhere) {
   EXPECT_EQ(kernels.gemm_f32, &gemm_f32_kernels().back());
 }
 
-TEST(Select, EmptyMeansTheFirstRowThatRuns) {
+TEST(Select, EmptyMeansTheFirstRowThatRunsAndIsMadeForThisCpu) {
   const Kernels kernels = *select_kernels("");
-  EXPECT_EQ(kernels.gemm_w4a8, test::runnable(gemm_w4a8_kernels(), "gemm_w4a8").front());
+  const auto rows = test::runnable(gemm_w4a8_kernels(), "gemm_w4a8");
+  EXPECT_EQ(kernels.gemm_w4a8,
+            *std::find_if(rows.begin(), rows.end(), [](const auto* row) { return made_for_this_cpu(*row); }));
   EXPECT_EQ(kernels.gemm_f32, test::runnable(gemm_f32_kernels(), "gemm_f32").front());
   EXPECT_EQ(kernels.isa, kernels.gemm_w4a8->isa);
 }
@@ -52,7 +55,8 @@ TEST(Select, NameForcesItsRow) {
     const auto kernels = select_kernels(row.isa);
     ASSERT_EQ(kernels.has_value(), missing == 0) << row.isa;
     if (kernels) {
-      EXPECT_EQ(kernels->gemm_w4a8, &row);
+      EXPECT_STREQ(kernels->gemm_w4a8->isa, row.isa);
+      EXPECT_TRUE(made_for_this_cpu(*kernels->gemm_w4a8));
       EXPECT_STREQ(kernels->gemm_w6a8->isa, row.isa);
       EXPECT_EQ(kernels->isa, row.isa);
       continue;
@@ -94,6 +98,24 @@ TEST(Select, NameOfAnotherArchitectureSaysWhich) {
                                       " only (DGQ_ISA; on " + kArchitecture + " there are: " + kIsas + ")");
 }
 
+// What is made for some CPUs stands before a row of the same name and needs that every CPU may take.
+template <class Row>
+void expect_rows_for_the_others(std::span<const Row> rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].made_for == 0) continue;
+    ASSERT_LT(i + 1, rows.size());
+    EXPECT_STREQ(rows[i + 1].isa, rows[i].isa);
+    EXPECT_EQ(rows[i + 1].needs, rows[i].needs);
+    EXPECT_EQ(rows[i + 1].made_for, 0u);
+  }
+}
+
+TEST(Table, RowsMadeForSomeCpusHaveOneForTheOthers) {
+  expect_rows_for_the_others(gemm_w4a8_kernels());
+  expect_rows_for_the_others(gemm_w6a8_kernels());
+  expect_rows_for_the_others(gemm_w8a8_kernels());
+}
+
 TEST(Select, ReadsTheEnvironment) {
   ::setenv("DGQ_ISA", "ref", 1);
   EXPECT_EQ(select_kernels_from_environment()->isa, "ref");
@@ -129,7 +151,7 @@ TEST(Listing, SaysWhenAChoiceIsForced) {
   for (const KernelListing& row : list_kernels(*select_kernels("ref"))) {
     EXPECT_EQ(row.chosen, row.isa == "ref");
     if (row.chosen && row.operation == "gemm_w4a8") {
-      EXPECT_EQ(row.reason, best ? "first row this CPU has" : "forced by DGQ_ISA");
+      EXPECT_EQ(row.reason, best ? "first row made for this CPU" : "forced by DGQ_ISA");
     }
   }
 }

@@ -29,3 +29,13 @@ EOF
 cmake -G Ninja -S "$work/consumer" -B "$work/consumer/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_COMPILER="$cxx" > "$work/configure.log"
 cmake --build "$work/consumer/build" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
 [ "$("$work/consumer/build/consumer")" = "ref 0" ]
+
+# The service: its unit starts the command that is installed, and gives it few rights (exposure at most 2 of 10).
+unit=$work/prefix/lib/systemd/system/dgq-agent.service
+grep -q '^ExecStart=/.*/dgq agent$' "$unit"
+[ -f "$work/prefix/lib/systemd/system/dgq-agent.socket" ] && [ -f "$work/prefix/lib/sysusers.d/dgq.conf" ]
+if command -v systemd-analyze > /dev/null; then
+  systemd-analyze security --offline=true --no-pager --threshold=20 "$unit" > "$work/security" || { cat "$work/security"; exit 1; }
+else
+  echo "not covered: exposure of the service (needs systemd-analyze)" | tee -a "${DGQ_NOT_COVERED:-/dev/null}"
+fi

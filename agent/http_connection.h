@@ -1,0 +1,71 @@
+// agent/http_connection.h - one client: reads its requests in turn, writes their answers. Of http_*.cpp only.
+#pragma once
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+
+#include "agent/http_stream.h"
+
+namespace dgq::agent {
+
+class Reply;
+
+// The answer to who never gets to ask.
+std::string plain_answer(int status);
+
+// Lives on the strand of its socket: members run there unless they say otherwise.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  // local: a Unix socket. tls: null for none; not needed afterwards.
+  Connection(AnySocket socket, HttpServer::Shared& server, bool local, TlsContext* tls)
+      : server_(server), local_(local), limits_(server.limits_), stream_(std::move(socket), tls) {}
+
+  // Thread-safe.
+  void start();
+  // Thread-safe. Bytes of the answer; `last`: it is complete.
+  void deliver(std::string bytes, bool last, bool keep_alive);
+  // Thread-safe.
+  void drain();
+  // When no thread runs it any more.
+  void abandon();
+
+ private:
+  using error_code = boost::beast::error_code;
+
+  template <class Member>
+  auto bind(Member member) {
+    return
+        [self = shared_from_this(), member](error_code error, std::size_t = 0) { ((*self).*member)(error); };
+  }
+  void expires_after(std::chrono::milliseconds time) { stream_.plain().expires_after(time); }
+
+  void on_handshake(error_code error);
+  void read_request();
+  void read_header();
+  void on_header(error_code error);
+  void read_body(error_code error);
+  void on_request(error_code error);
+  void watch();
+  void write();
+  void on_written(error_code error);
+  void next();
+  void refuse(error_code error);
+  void linger();
+  void shut_down();
+  void discard();
+  void close();
+
+  HttpServer::Shared& server_;
+  const bool local_;
+  std::shared_ptr<const HttpLimits> limits_;  // of the request that is read or answered
+  HttpStream stream_;
+  boost::beast::flat_buffer buffer_;
+  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::weak_ptr<Reply> reply_;     // of the request that is being answered
+  std::string pending_, sending_;  // of its answer
+  std::atomic<std::size_t> unsent_ = 0;
+  bool idle_ = false, watching_ = false, writing_ = false, answered_ = false, keep_alive_ = false,
+       closed_ = false;
+};
+
+}  // namespace dgq::agent

@@ -1,0 +1,168 @@
+#include "bench/bench_page.h"
+
+#include <set>
+
+#include "base/time.h"
+#include "bench/bench_plots.h"
+#include "bench/machine.h"
+#include "bench/significance.h"
+#include "bench/statistics.h"
+#include "report/html.h"
+#include "report/text.h"
+
+namespace dgq::bench {
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string figure(const RunEntry& entry, const char* key) {
+  return text_of(entry.row->figures.value(key, Json()));
+}
+std::string label(const RunEntry& entry, const char* key) {
+  return text_of(entry.row->of.value(key, Json()));
+}
+
+std::string percent(const RunEntry& entry, const char* key) {
+  const Json value = entry.row->figures.value(key, Json());
+  return value.is_number() ? short_number(100 * value.get<double>(), 3) + " %" : "-";
+}
+
+std::string interval_text(const RunRow& row) {
+  const Interval interval = median_interval(row.counted());
+  return short_number(interval.low) + " to " + short_number(interval.high);
+}
+
+std::string gigabytes(const Json& bytes) {
+  return bytes.is_number() ? short_number(bytes.get<double>() / 1e9, 3) + " GB" : "-";
+}
+
+std::string section_of(const std::string& heading, const std::vector<std::string>& plots,
+                       const std::string& rest = "") {
+  if (plots.empty() && rest.empty()) return "";
+  return html_section(heading, (plots.empty() ? "" : html_charts(plots)) + rest);
+}
+
+std::string model_table(const std::vector<RunEntry>& entries) {
+  Rows rows;
+  for (const RunEntry& entry : entries) {
+    if (entry.run->kind != "model") continue;
+    rows.push_back({label(entry, "model"), figure(entry, "bits_per_weight"), series_name(entry),
+                    label(entry, "n_threads"), label(entry, "test"),
+                    short_number(median(entry.row->counted())), interval_text(*entry.row),
+                    std::to_string(entry.row->counted().size()), figure(entry, "ttft_ms"),
+                    figure(entry, "gb_per_s"), percent(entry, "of_read"), figure(entry, "gmac_per_s"),
+                    percent(entry, "of_multiply_add"), figure(entry, "joules_per_token")});
+  }
+  if (rows.empty()) return "";
+  return html_table(
+      "Models: medians; shares are of what the machine was measured to read and multiply",
+      {"Model", ">Bits/weight", "Engine", ">Threads", "Test", ">Tokens/s", ">95 % interval", ">Samples",
+       ">First token, ms", ">GB/s", ">Of read", ">GMAC/s", ">Of ceiling", ">J/token"},
+      rows);
+}
+
+std::string kernel_table(const std::vector<RunEntry>& entries) {
+  Rows rows;
+  for (const RunEntry& entry : entries) {
+    if (entry.run->kind != "kernels") continue;
+    rows.push_back({machine_name(entry.run->machine), label(entry, "operation"), label(entry, "isa"),
+                    label(entry, "linear"), label(entry, "m"), label(entry, "n") + " x " + label(entry, "k"),
+                    label(entry, "n_threads"), short_number(1e6 * median(entry.row->counted())),
+                    figure(entry, "gb_per_s"), percent(entry, "of_read"), figure(entry, "gmac_per_s"),
+                    percent(entry, "of_multiply_add")});
+  }
+  if (rows.empty()) return "";
+  return html_table("Kernels: medians",
+                    {"Machine", "Operation", "ISA", "Linear", ">Rows", ">Weights", ">Threads", ">us", ">GB/s",
+                     ">Of read", ">GMAC/s", ">Of ceiling"},
+                    rows);
+}
+
+// Rows of any kind: what, median, interval.
+std::string plain_table(const std::vector<RunEntry>& entries, const char* kind, const std::string& caption) {
+  Rows rows;
+  for (const RunEntry& entry : entries) {
+    if (entry.run->kind != kind) continue;
+    rows.push_back({name_of(*entry.row), label(entry, "model"), machine_name(entry.run->machine),
+                    short_number(median(entry.row->counted())), interval_text(*entry.row), entry.row->unit,
+                    std::to_string(entry.row->counted().size())});
+  }
+  if (rows.empty()) return "";
+  return html_table(caption, {"What", "Model", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"},
+                    rows);
+}
+
+std::string estimates(const std::vector<RunEntry>& entries) {
+  Rows rows;
+  for (const RunEntry& entry : entries) {
+    if (entry.run->kind != "instructions") continue;
+    rows.push_back({label(entry, "architecture"), label(entry, "isa"), label(entry, "weights"),
+                    label(entry, "m"), label(entry, "core"), short_number(median(entry.row->counted())),
+                    entry.row->unit, label(entry, "by")});
+  }
+  if (rows.empty()) return "";
+  return html_paragraph(
+             "Counted or modelled, not timed: what a kernel executes, and what a model of a core makes of "
+             "its inner "
+             "loop. Never to be put beside the speeds above.") +
+         html_table("Estimates",
+                    {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit", "By"}, rows);
+}
+
+std::string accuracy_table(const std::vector<Accuracy>& accuracy) {
+  Rows rows;
+  for (const Accuracy& one : accuracy)
+    rows.push_back(
+        {one.name, short_number(one.bits_per_weight), short_number(one.kld), short_number(one.kld_error, 2)});
+  return rows.empty() ? ""
+                      : html_table("Accuracy, as dgq eval compare --store kept it",
+                                   {"Model", ">Bits/weight", ">KL divergence", ">Standard error"}, rows);
+}
+
+std::string setups(const std::vector<Run>& runs) {
+  Rows rows;
+  for (const Run& run : runs) {
+    const auto machine = [&](const char* key) { return text_of(run.machine.value(key, Json())); };
+    const auto build = [&](const char* key) { return text_of(run.build.value(key, Json())); };
+    const Json steal = run.conditions.value("steal_share", Json());
+    rows.push_back({run_digest(run).short_hex(), run.kind, utc_time(run.started_unix_s),
+                    machine_name(run.machine), machine("features"),
+                    text_of(run.settings.value("isa", Json())),
+                    gigabytes(run.machine.value("memory_bytes", Json())), machine("governor"),
+                    machine("kernel"), machine("container"), machine("virtual_machine"), build("commit"),
+                    build("compiler"), build("flags"), text_of(run.conditions.value("throttled", Json())),
+                    steal.is_number() ? short_number(100 * steal.get<double>(), 3) + " %" : "-",
+                    gigabytes(run.conditions.value("peak_memory_bytes", Json()))});
+  }
+  return html_table(
+      "Runs; - where it could not be read",
+      {"Run", "Kind", "Started", "Machine", "Features", "ISA", ">Memory", "Governor", "Kernel", "Container",
+       "Virtual", "Commit", "Compiler", "Flags", ">Throttled", ">Stolen", ">Peak memory"},
+      rows);
+}
+
+}  // namespace
+
+std::string html(const std::vector<Run>& runs, const std::vector<Accuracy>& accuracy) {
+  const std::vector<RunEntry> entries = latest_entries(runs);
+  std::set<std::string> machines;
+  for (const Run& run : runs)
+    if (run.kind != "instructions") machines.insert(machine_name(run.machine));
+  std::string names;
+  for (const std::string& machine : machines) names += (names.empty() ? "" : "; ") + machine;
+  std::string body = html_section("Summary", html_facts({{"Runs", std::to_string(runs.size())},
+                                                         {"Machines", names.empty() ? "-" : names},
+                                                         {"Intervals", "95 % bootstrap of the median"},
+                                                         {"Of several runs of the same", "the latest"}}));
+  body += section_of("Tokens per second", speed_plots(entries), model_table(entries));
+  body += section_of("Rooflines", roofline_plots(entries), kernel_table(entries));
+  body += section_of("Scaling", scaling_plots(entries));
+  body += section_of("Agent", {}, plain_table(entries, "agent", "Load on an agent"));
+  body += section_of("Registry", {}, plain_table(entries, "registry", "Registry operations"));
+  body += section_of("Accuracy", accuracy_plots(accuracy), accuracy_table(accuracy));
+  body += section_of("Estimates", {}, estimates(entries));
+  body += html_section("Set-ups", setups(runs));
+  return html_page("dgq benchmarks", body);
+}
+
+}  // namespace dgq::bench

@@ -1,0 +1,56 @@
+// node page_check.cjs CHROMIUM PAGE.html [SCREENSHOT.png] - opens a page as a phone and as a desktop, light and dark, and prints it.
+// Fails on console errors, any request but for the page itself, text wider than the phone, an axis without a label, or an accessibility
+// violation that axe-core calls serious or critical.
+const { chromium } = require("playwright-core");
+const axe = require("axe-core");
+const path = require("path");
+
+async function check(browser, url, device) {
+  const faults = [];
+  const context = await browser.newContext(device);
+  const page = await context.newPage();
+  page.on("console", (message) => message.type() === "error" && faults.push("console: " + message.text()));
+  page.on("pageerror", (error) => faults.push("page: " + error));
+  page.on("request", (request) => request.url() !== url && faults.push("request: " + request.url()));
+  await page.goto(url);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  if (wide > 0) faults.push(`the page is ${wide} pixels wider than the screen`);
+  const unlabelled = await page.evaluate(() =>
+    [...document.querySelectorAll("svg.chart")].filter((svg) => !svg.querySelector("text.label")).length);
+  if (unlabelled > 0) faults.push(`${unlabelled} charts have no labels at their axes`);
+  const client = await context.newCDPSession(page);  // the page's policy forbids scripts, so axe comes through the debugger
+  const evaluated = await client.send("Runtime.evaluate", {
+    expression: axe.source + ";axe.run({resultTypes:['violations']}).then(r => JSON.stringify(r.violations))",
+    awaitPromise: true, returnByValue: true,
+  });
+  for (const violation of JSON.parse(evaluated.result.value))
+    if (["serious", "critical"].includes(violation.impact))
+      faults.push(`axe: ${violation.id}: ${violation.help} (${violation.nodes.length}: ${violation.nodes[0].html.slice(0, 160)})`);
+  const charts = await page.locator("svg.chart").count();
+  return { faults, charts, page, context };
+}
+
+(async () => {
+  const [executablePath, file, screenshot] = process.argv.slice(2);
+  const url = "file://" + path.resolve(file);
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  let failed = false;
+  for (const [name, device] of Object.entries({
+    phone: { viewport: { width: 390, height: 844 }, colorScheme: "light" },
+    dark: { viewport: { width: 390, height: 844 }, colorScheme: "dark" },
+    desktop: { viewport: { width: 1200, height: 1400 }, colorScheme: "light" },
+  })) {
+    const { faults, charts, page, context } = await check(browser, url, device);
+    console.log(`${name}: ${charts} charts, ${faults.length} faults`);
+    for (const fault of faults) console.log("  " + fault);
+    failed ||= faults.length > 0 || charts === 0;
+    if (name === "desktop") {
+      const pdf = await page.pdf({ format: "A4" });
+      console.log(`paper: ${pdf.length} bytes`);
+      if (screenshot) await page.screenshot({ path: screenshot });
+    }
+    await context.close();
+  }
+  await browser.close();
+  process.exit(failed ? 1 : 0);
+})();
