@@ -163,19 +163,30 @@ std::optional<Api::Asked> Api::read(const HttpRequest& request, const std::share
 }
 
 void Api::complete(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
+  generate(request, reply, read_completion);
+}
+void Api::chat(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
+  generate(request, reply, read_chat);
+}
+
+void Api::generate(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                   ReadRequest read_request) {
   auto asked = read(request, reply);
   if (!asked) return;
   CompletionRequest completion;
-  if (const auto error = read_completion(asked->body, *asked->model, completion))
+  if (const auto error = read_request(asked->body, request.body, *asked->model, completion))
     return refuse(request, reply, *error);
 
   const auto began = std::chrono::steady_clock::now();
-  const auto ended = [&log = log_, began](const CompletionSummary& summary) {
+  const char* path = completion.chat ? "/v1/chat/completions" : "/v1/completions";
+  const auto ended = [&log = log_, began, path](const CompletionSummary& summary) {
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
-    OrderedJson fields = {
-        {"path", "/v1/completions"},         {"status", summary.status},
-        {"finish", to_text(summary.finish)}, {"prompt_tokens", summary.prompt_tokens},
-        {"tokens", summary.tokens},          {"ms", static_cast<std::int64_t>(took.count())}};
+    OrderedJson fields = {{"path", path},
+                          {"status", summary.status},
+                          {"finish", to_text(summary.finish)},
+                          {"prompt_tokens", summary.prompt_tokens},
+                          {"tokens", summary.tokens},
+                          {"ms", static_cast<std::int64_t>(took.count())}};
     if (!summary.why.empty()) fields["why"] = summary.why;
     log.write(summary.status == 500 ? Log::Level::error : Log::Level::info, "request", fields);
   };
@@ -190,17 +201,6 @@ void Api::complete(const HttpRequest& request, const std::shared_ptr<HttpReply>&
   reply->on_gone([model = std::weak_ptr(asked->model), id = *id] {
     if (const auto still = model.lock()) still->engine->cancel(id);
   });
-}
-
-// The version holds the tokenizer.json, and chat templates stand in tokenizer_config.json.
-void Api::chat(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
-  refuse(request, reply,
-         {501,
-          "no model here has a chat template: versions do not store one yet; use /v1/completions with the "
-          "template applied",
-          "not_supported_error",
-          {},
-          "no_chat_template"});
 }
 
 void Api::tokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {

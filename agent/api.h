@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "agent/api_error.h"
+#include "agent/completion_request.h"
 #include "agent/deploy_api.h"
 #include "agent/http_server.h"
 #include "agent/log.h"
@@ -48,6 +49,11 @@ class Api {
   void list_models(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
   void complete(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   void chat(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
+  // The common part of both: read_request is read_completion or read_chat.
+  using ReadRequest = std::optional<ApiError> (*)(const Json&, std::string_view, const ServedModel&,
+                                                  CompletionRequest&);
+  void generate(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply,
+                ReadRequest read_request);
   void tokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
   void detokenize(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 

@@ -8,12 +8,12 @@
 namespace dgq::agent {
 namespace {
 
-std::string new_id() {
+std::string new_id(bool chat) {
   static const std::uint64_t process = std::random_device()();
   static std::atomic<std::uint64_t> count = 0;
   char text[40];
-  std::snprintf(text, sizeof text, "cmpl-%08llx%08llx", static_cast<unsigned long long>(process),
-                static_cast<unsigned long long>(++count));
+  std::snprintf(text, sizeof text, "%s-%08llx%08llx", chat ? "chatcmpl" : "cmpl",
+                static_cast<unsigned long long>(process), static_cast<unsigned long long>(++count));
   return text;
 }
 
@@ -22,9 +22,9 @@ std::size_t characters(std::string_view utf8) {
       utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-std::string text_of(const Tokenizer& tokenizer, std::int32_t id) {
-  const auto text = tokenizer.decode(std::span(&id, 1), false);
-  return text ? *text : "";
+const char* object_name(const CompletionRequest& request) {
+  if (!request.chat) return "text_completion";
+  return request.stream ? "chat.completion.chunk" : "chat.completion";
 }
 
 }  // namespace
@@ -35,12 +35,13 @@ CompletionReply::CompletionReply(const ServedModel& model, const CompletionReque
     : tokenizer_(model.tokenizer),
       reply_(std::move(reply)),
       ended_(std::move(ended)),
+      chat_(request.chat),
       stream_(request.stream),
       include_usage_(request.include_usage),
       wants_logprobs_(request.generation.logprobs.has_value()),
       prompt_tokens_(request.generation.prompt.size()),
-      head_({{"id", new_id()},
-             {"object", "text_completion"},
+      head_({{"id", new_id(request.chat)},
+             {"object", object_name(request)},
              {"created", static_cast<std::int64_t>(std::time(nullptr))},
              {"model", model.name},
              {"system_fingerprint", "dgq-" + model.version.substr(0, 12)}}),
@@ -54,13 +55,21 @@ bool CompletionReply::token(const GeneratedToken& token) {
   ++tokens_;
   if (wants_logprobs_) logprobs_.push_back({token, seen_});
   add(detokenizer_.push(token.id));
-  if (stream_ && !begun_) reply_->begin_events();
-  begun_ = stream_;
+  if (stream_) begin_stream();
   if (stream_ && !text_.empty()) {
-    reply_->event(dump(chunk(text_, take_logprobs(ready_), nullptr)));
+    const Json logprobs = take_logprobs(ready_);
+    reply_->event(
+        dump(chunk(chat_ ? chat_delta(text_, false) : completion_choice(text_), logprobs, nullptr)));
     text_.clear();
   }
   return !scanner_.found();
+}
+
+void CompletionReply::begin_stream() {
+  if (begun_) return;
+  begun_ = true;
+  reply_->begin_events();
+  if (chat_) reply_->event(dump(chunk(chat_delta({}, true), nullptr, nullptr)));
 }
 
 void CompletionReply::add(const std::string& text) {
@@ -73,30 +82,20 @@ void CompletionReply::add(const std::string& text) {
 // Of the tokens that begin before character `before`.
 Json CompletionReply::take_logprobs(std::size_t before) {
   if (!wants_logprobs_) return nullptr;
-  Json taken = {{"tokens", Json::array()},
-                {"token_logprobs", Json::array()},
-                {"top_logprobs", Json::array()},
-                {"text_offset", Json::array()}};
   const auto last =
       std::find_if(logprobs_.begin(), logprobs_.end(), [&](const Logprob& l) { return l.offset >= before; });
-  for (auto it = logprobs_.begin(); it != last; ++it) {
-    Json top = Json::object();
-    for (const TokenProbability& other : it->token.top) top[text_of(tokenizer_, other.id)] = other.logprob;
-    taken["tokens"].push_back(text_of(tokenizer_, it->token.id));
-    taken["token_logprobs"].push_back(it->token.logprob);
-    taken["top_logprobs"].push_back(std::move(top));
-    taken["text_offset"].push_back(it->offset);
-  }
+  const std::span<const Logprob> ready(logprobs_.begin(), last);
+  Json taken = chat_ ? chat_logprobs(tokenizer_, ready) : completion_logprobs(tokenizer_, ready);
   logprobs_.erase(logprobs_.begin(), last);
   return taken;
 }
 
-Json CompletionReply::chunk(const std::string& text, const Json& logprobs, const char* finish) const {
+Json CompletionReply::chunk(Json choice, const Json& logprobs, const char* finish) const {
+  choice["index"] = 0;
+  choice["logprobs"] = logprobs;
+  choice["finish_reason"] = finish ? Json(finish) : Json();
   Json chunk = head_;
-  chunk["choices"] = Json::array({{{"index", 0},
-                                   {"text", text},
-                                   {"logprobs", logprobs},
-                                   {"finish_reason", finish ? Json(finish) : Json()}}});
+  chunk["choices"] = Json::array({std::move(choice)});
   return chunk;
 }
 
@@ -125,12 +124,16 @@ void CompletionReply::end(Finish finish, const std::string& why) {
     if (!scanner_.found()) text_ += scanner_.finish();
   }
   const char* reason = finish == Finish::length && !scanner_.found() ? "length" : "stop";
-  Json last = chunk(text_, take_logprobs(scanner_.found() ? ready_ : SIZE_MAX), reason);
+  if (stream_) begin_stream();  // it may have ended before its first token
+  const Json logprobs = take_logprobs(scanner_.found() ? ready_ : SIZE_MAX);
+  Json last = chunk(!chat_    ? completion_choice(text_)
+                    : stream_ ? chat_delta(text_, false)
+                              : chat_choice(text_),
+                    logprobs, reason);
   if (!stream_) {
     last["usage"] = usage();
     return reply_->send(200, "application/json", dump(last));
   }
-  if (!begun_) reply_->begin_events();  // it ended before its first token
   reply_->event(dump(last));
   if (include_usage_) {
     Json counts = head_;

@@ -1,9 +1,10 @@
-// agent/completion_reply.h - tokens as they come, into the answer to POST /v1/completions: text, stop
-// strings, logprobs, usage; whole or as a stream.
+// agent/completion_reply.h - tokens as they come, into the answer to POST /v1/completions or /v1/chat/completions:
+// text, stop strings, logprobs, usage; whole or as a stream.
 #pragma once
 
 #include <functional>
 
+#include "agent/answer_json.h"
 #include "agent/completion_request.h"
 #include "agent/http.h"
 #include "agent/stop_scanner.h"
@@ -31,20 +32,17 @@ class CompletionReply : public TokenSink {
   void end(Finish finish, const std::string& why) override;
 
  private:
-  struct Logprob {
-    GeneratedToken token;
-    std::size_t offset;  // characters of the answer before it
-  };
   void add(const std::string& text);
   Json take_logprobs(std::size_t before);
-  Json chunk(const std::string& text, const Json& logprobs, const char* finish) const;
+  void begin_stream();
+  Json chunk(Json choice, const Json& logprobs, const char* finish) const;
   Json usage() const;
   void send_error(const ApiError& error);
 
   const Tokenizer& tokenizer_;
   const std::shared_ptr<HttpReply> reply_;
   const std::function<void(const CompletionSummary&)> ended_;
-  const bool stream_, include_usage_, wants_logprobs_;
+  const bool chat_, stream_, include_usage_, wants_logprobs_;
   const std::size_t prompt_tokens_;
   Json head_;  // what all parts of the answer have in common
 

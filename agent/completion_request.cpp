@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "agent/request_format.h"
 #include "runtime/session.h"
 
 namespace dgq::agent {
@@ -9,7 +10,6 @@ namespace {
 
 constexpr std::int64_t kDefaultTokens = 16;  // OpenAI's
 constexpr std::size_t kMostStops = 16, kLongestStop = 1024;
-constexpr std::int64_t kMostLogprobs = 20;
 
 std::uint64_t random_seed() {
   std::random_device device;
@@ -46,22 +46,25 @@ std::vector<std::string> read_stop(Members& members) {
   return stops;
 }
 
-std::size_t read_max_tokens(Members& members, std::int64_t fallback) {
-  const auto openai = members.integer("max_tokens", 1, INT32_MAX);
-  const auto llama = members.integer("n_predict", -1, INT32_MAX);  // -1: until the context is full
-  if (openai && llama) members.fail("n_predict", "and \"max_tokens\" are two names of one thing: give one");
-  if (llama == 0)
-    members.fail("n_predict", "must be at least 1, or -1 for as many as the context has room for");
-  const std::int64_t tokens = openai.value_or(llama.value_or(fallback));
-  return static_cast<std::size_t>(tokens < 0 ? INT32_MAX : tokens);
+std::size_t read_max_tokens(Members& members, const CompletionDefaults& defaults) {
+  std::optional<std::int64_t> tokens;
+  const char* first = nullptr;
+  for (const char* name : defaults.max_names) {
+    const bool llama =
+        name == std::string_view("n_predict");  // of llama-server; -1: until the context is full
+    const auto given = members.integer(name, llama ? -1 : 1, INT32_MAX);
+    if (!given) continue;
+    if (*given == 0) members.fail(name, "must be at least 1, or -1 for as many as the context has room for");
+    if (tokens) members.fail(name, "and \"" + std::string(first) + "\" are two names of one thing: give one");
+    tokens = given, first = name;
+  }
+  const std::int64_t wanted = tokens.value_or(defaults.max_tokens);
+  return static_cast<std::size_t>(wanted < 0 ? INT32_MAX : wanted);
 }
 
 // What would change the answer and is not there. Neutral values are taken, since clients send them.
 void refuse_the_rest(Members& members) {
   members.only("n", {1}, "one answer per request");
-  members.only("best_of", {1}, "one answer per request");
-  members.only("echo", {false}, "the answer does not repeat the prompt");
-  members.only("suffix", {""}, "the models here only continue a text");
   members.only("frequency_penalty", {0, 0.0}, "use \"repeat_penalty\"");
   members.only("presence_penalty", {0, 0.0}, "use \"repeat_penalty\"");
   members.only("logit_bias", {Json::object()}, "logits are not biased");
@@ -106,29 +109,44 @@ std::vector<std::int32_t> read_prompt(Members& members, const ServedModel& model
 
 }  // namespace
 
-std::optional<ApiError> read_completion(const Json& body, const ServedModel& model,
-                                        CompletionRequest& request) {
-  Members members(body);
+std::optional<ApiError> read_the_rest(Members& members, std::string_view text, const ServedModel& model,
+                                      const CompletionDefaults& defaults, CompletionRequest& request) {
   members.ignore({"model"});  // the caller has found it
   read_sampling(members, request.generation.sampling);
   request.stop = read_stop(members);
-  request.generation.max_tokens = read_max_tokens(members, kDefaultTokens);
+  request.generation.max_tokens = read_max_tokens(members, defaults);
   request.generation.stop_at_eos = !members.flag("ignore_eos").value_or(false);
-  if (const auto count = members.integer("logprobs", 0, kMostLogprobs))
-    request.generation.logprobs = static_cast<std::size_t>(*count);
   read_stream(members, request);
   refuse_the_rest(members);
-  const std::vector<std::int32_t>& prompt = request.generation.prompt = read_prompt(members, model);
-  if (prompt.empty()) members.fail("prompt", "is empty, and the model has no token to start with");
+  request.generation.constraint = read_format(members, text, model, request.generation.more_eos);
+  if (request.generation.constraint && !request.stop.empty())
+    members.fail("stop", "cannot stand beside a form of the answer, which it would cut");
+  if (request.generation.constraint && !request.generation.stop_at_eos)
+    members.fail("ignore_eos", "cannot stand beside a form of the answer, which ends");
+  const std::vector<std::int32_t>& prompt = request.generation.prompt;
+  if (prompt.empty()) members.fail(defaults.prompt, "is empty, and the model has no token to start with");
   if (const auto known = check_tokens(*model.config, prompt); !known)
-    members.fail("prompt", "does not fit the model: " + known.error().what);
+    members.fail(defaults.prompt, "does not fit the model: " + known.error().what);
   if (auto error = members.error()) return error;
   const std::size_t context = model.engine->options().kv.context;
   if (prompt.size() <= context) return std::nullopt;
   return ApiError{.message = "the prompt has " + std::to_string(prompt.size()) +
                              " tokens, the context holds " + std::to_string(context),
-                  .param = "prompt",
+                  .param = defaults.prompt,
                   .code = "context_length_exceeded"};
+}
+
+std::optional<ApiError> read_completion(const Json& body, std::string_view text, const ServedModel& model,
+                                        CompletionRequest& request) {
+  Members members(body);
+  if (const auto count = members.integer("logprobs", 0, kMostLogprobs))
+    request.generation.logprobs = static_cast<std::size_t>(*count);
+  request.generation.prompt = read_prompt(members, model);
+  members.only("best_of", {1}, "one answer per request");
+  members.only("echo", {false}, "the answer does not repeat the prompt");
+  members.only("suffix", {""}, "the models here only continue a text");
+  return read_the_rest(members, text, model, {kDefaultTokens, {"max_tokens", "n_predict"}, "prompt"},
+                       request);
 }
 
 ApiError api_error(const Error& error) {

@@ -97,6 +97,8 @@ Result<std::shared_ptr<ServedModel>> Deployer::load(const Deployment& row, const
                                                     const VersionPlan& plan) {
   LoadReport report;
   DGQ_TRY(auto model, load_version(*registry_, cache_, usable, row.name, plan.kv, options_.load, report));
+  if (!report.no_chat.empty())
+    log_.write(Log::Level::info, "no_chat", {{"model", row.name}, {"why", report.no_chat}});
   log_.write(Log::Level::info, "loaded",
              {{"model", row.name},
               {"version", model->version},

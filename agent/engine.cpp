@@ -92,6 +92,12 @@ class Engine::Scheduler {
                                       " tokens, the context holds " + std::to_string(options_.kv.context)};
     if (request.max_tokens < 1) return Error{Errc::invalid, "there is no token to generate"};
     DGQ_CHECK(check(request.sampling));
+    const std::size_t room = tokens_left(request.max_tokens, request.prompt.size());
+    if (request.constraint && request.constraint->least_tokens() > room)
+      return Error{Errc::invalid, "an answer of this schema may need " +
+                                      std::to_string(request.constraint->least_tokens()) +
+                                      " tokens, and there may be " + std::to_string(room) +
+                                      ": max_tokens or the context is too small"};
     const std::lock_guard lock(mutex_);
     if (draining_) return Error{Errc::busy, "the model takes no more requests: it is shutting down"};
     if (waiting_.size() >= options_.queue) {
@@ -307,22 +313,35 @@ class Engine::Scheduler {
     std::erase(running_, nullptr);
   }
 
+  // How many tokens a sequence may still get, when it may generate `wanted` more. The last needs no place in the
+  // cache: nothing comes after it.
+  std::size_t tokens_left(std::size_t wanted, std::size_t tokens) const {
+    return std::min(wanted, options_.kv.context + 1 - tokens);
+  }
+
   std::optional<Finish> advance(Sequence& sequence, std::span<const float> logits, std::string& why) {
-    const auto id = sequence.sampler.sample(logits, sequence.tokens);
+    JsonConstraint* const constraint = sequence.request.constraint.get();
+    const std::size_t left =
+        tokens_left(sequence.request.max_tokens - sequence.generated(), sequence.tokens.size());
+    const auto allowed = constraint ? constraint->allowed(left) : std::span<const std::uint64_t>();
+    const auto id = sequence.sampler.sample(logits, sequence.tokens, allowed);
     if (!id) {
       why = id.error().what;
       return Finish::failed;
     }
     const Generation& request = sequence.request;
-    if (request.stop_at_eos && std::find(config_.eos.begin(), config_.eos.end(), *id) != config_.eos.end())
+    const auto is_among = [&](const std::vector<std::int32_t>& ids) {
+      return std::find(ids.begin(), ids.end(), *id) != ids.end();
+    };
+    if ((request.stop_at_eos || constraint) && (is_among(config_.eos) || is_among(request.more_eos)))
       return Finish::eos;
     sequence.tokens.push_back(*id);
+    if (constraint) constraint->accept(*id);
     if (!sequence.sink->token(request.logprobs ? with_logprobs(*id, logits, *request.logprobs)
                                                : GeneratedToken{*id, 0, {}}))
       return Finish::enough;
-    // The last token needs no place in the cache: nothing comes after it.
-    if (sequence.generated() == request.max_tokens || sequence.tokens.size() > options_.kv.context)
-      return Finish::length;
+    if (constraint && constraint->is_over()) return constraint->was_hurried() ? Finish::length : Finish::eos;
+    if (left == 1) return Finish::length;
     return std::nullopt;
   }
 

@@ -22,6 +22,7 @@
 #include "agent/prefix_cache.h"
 #include "base/result.h"
 #include "runtime/decoder.h"
+#include "runtime/json_constraint.h"
 #include "runtime/sampler.h"
 
 namespace dgq::agent {
@@ -32,6 +33,8 @@ struct Generation {
   SamplerOptions sampling;
   bool stop_at_eos = true;
   std::optional<std::size_t> logprobs;  // report each token's probability, and those of so many likeliest
+  std::vector<std::int32_t> more_eos = {};          // end the text as the config's eos do
+  std::shared_ptr<JsonConstraint> constraint = {};  // of this answer alone; then eos always end the text
 };
 
 struct TokenProbability {
@@ -45,9 +48,9 @@ struct GeneratedToken {
 };
 
 enum class Finish {
-  eos,        // the model ended the text
+  eos,        // the model ended the text, or it is whole by the constraint
   enough,     // the sink wanted no more
-  length,     // max_tokens, or the slot's context is full
+  length,     // max_tokens, or the slot's context is full; a constraint has had to hurry for it
   cancelled,  // by cancel(), or the engine shut down
   failed,     // `why` says what broke
 };
@@ -93,7 +96,7 @@ class Engine {
   ~Engine();
 
   // The sink is let go after its end(). invalid: an empty prompt, a token outside the vocabulary, a prompt
-  // that leaves the context no room, sampling out of range; busy: the queue is full, or the engine drains.
+  // that leaves the context no room, sampling out of range, a constraint that may need more tokens than there may be; busy: the queue is full, or the engine drains.
   Result<RequestId> submit(Generation request, std::shared_ptr<TokenSink> sink);
 
   // Its slot is free before the next step. Ignored when it has ended already.

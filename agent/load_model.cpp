@@ -37,9 +37,12 @@ Result<std::shared_ptr<ServedModel>> load_version(Registry& registry, LayerCache
                                Decoder(model->config(), kernels, options.threads, model->activation_block()),
                                EngineOptions{kv, options.queue, options.prefill_rows, prefix_cache});
   const VersionInfo& version = model->version();
-  return std::make_shared<ServedModel>(ServedModel{name, version.digest.hex(), version.created_unix_s, model,
-                                                   &model->config(), std::move(tokenizer),
-                                                   std::move(engine)});
+  auto served =
+      std::make_shared<ServedModel>(ServedModel{name, version.digest.hex(), version.created_unix_s, model,
+                                                &model->config(), std::move(tokenizer), std::move(engine)});
+  add_formats(*served, model->chat_template(), options.chat_template);
+  report.no_chat = served->no_chat;
+  return served;
 }
 
 Result<std::shared_ptr<ServedModel>> load_model(Registry& registry, LayerCache& cache,

@@ -17,6 +17,7 @@ struct LoadOptions {
   std::uint64_t kv_budget_bytes = 1'000'000'000;
   std::size_t queue = 64, prefill_rows = 16;  // EngineOptions
   std::uint64_t prefix_cache_bytes = 0;       // on top of the KV budget; 0: no prefix cache
+  std::string chat_template = {};             // in place of the version's; empty: that one
 };
 inline constexpr std::size_t kDefaultContext = 4096;
 
@@ -33,6 +34,7 @@ struct LoadReport {
   KvPlan kv;
   std::uint64_t bytes_mapped;
   std::vector<std::string> warnings;  // of the policy on signatures
+  std::string no_chat = {};           // why /v1/chat/completions cannot be answered; empty: it can
 };
 
 // Errors: of Model::load, Tokenizer::parse, check_context and plan_kv.

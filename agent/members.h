@@ -31,6 +31,7 @@ class Members {
   void only(const char* name, std::initializer_list<Json> neutral, const char* why);
 
   void fail(const char* name, const std::string& what);  // "\"name\" what"
+  bool failed() const { return error_.has_value(); }
   std::optional<ApiError> error();  // the first, or that of a member that nobody asked for
 
  private:

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "agent/engine.h"
+#include "runtime/chat_template.h"
+#include "runtime/token_trie.h"
 #include "runtime/tokenizer.h"
 
 namespace dgq::agent {
@@ -22,7 +24,15 @@ struct ServedModel {
   const ModelConfig* config = nullptr;  // in there
   Tokenizer tokenizer;
   std::unique_ptr<Engine> engine;  // ends first
+  // Set by add_formats(); where one is null, the text says why.
+  std::shared_ptr<const ChatTemplate> chat = {};
+  std::shared_ptr<const TokenTrie> trie = {};
+  std::string no_chat = {}, no_trie = {};
 };
+
+// What chat and answers in JSON need of a model. blob: the version's, empty where it has none; text: a template that
+// takes its place, with the tokens that the config names; empty: none does.
+void add_formats(ServedModel& model, std::string_view blob, std::string_view text = {});
 
 class Models {
  public:

@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include "base/ordered_json.h"
+
 #include <cmath>
 
 namespace dgq {
@@ -39,21 +41,27 @@ Result<std::string> as_string(const Json& value, std::string_view key, std::stri
   return value.get<std::string>();
 }
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text, std::string_view where) {
+template <class Any>
+Result<Any> parse_as(std::string_view text, std::string_view where) {
   bool too_deep = false;
-  const auto depth_guard = [&](int depth, Json::parse_event_t, Json&) {
+  const auto depth_guard = [&](int depth, typename Any::parse_event_t, Any&) {
     too_deep = too_deep || depth > kMaxDepth;
     return !too_deep;
   };
   try {
-    Json value = Json::parse(text, depth_guard);
+    Any value = Any::parse(text, depth_guard);
     if (too_deep) return Error{Errc::corrupt, std::string(where) + ": JSON nested deeper than " + std::to_string(kMaxDepth)};
     return value;
-  } catch (const Json::exception& error) {
+  } catch (const typename Any::exception& error) {
     return Error{Errc::corrupt, std::string(where) + ": not valid JSON: " + error.what()};
   }
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, std::string_view where) { return parse_as<Json>(text, where); }
+Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view where) {
+  return parse_as<OrderedJson>(text, where);
 }
 
 Result<std::int64_t> json_int(const Json& object, std::string_view key, std::int64_t low, std::int64_t high,

@@ -194,6 +194,7 @@ Result<Checkpoint> Checkpoint::synthetic(const ModelConfig& config) {
 bool Checkpoint::synthetic() const { return state_->files.synthetic; }
 
 const std::string& Checkpoint::tokenizer_json() const { return state_->files.tokenizer_json; }
+const std::string& Checkpoint::chat_template() const { return state_->files.chat_template; }
 const std::string& Checkpoint::tokenizer_where() const { return state_->files.tokenizer_where; }
 
 std::vector<FileDigest> Checkpoint::file_digests() const {

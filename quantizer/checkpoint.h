@@ -40,6 +40,7 @@ class Checkpoint {
 
   const ModelConfig& config() const { return config_; }
   const std::string& tokenizer_json() const;   // text of a tokenizer.json
+  const std::string& chat_template() const;    // the blob of runtime/chat_template.h; empty: there is none
   const std::string& tokenizer_where() const;  // the file it is from, for messages
   // Name (without folder) and SHA-256 of every file read. Reads them whole.
   std::vector<FileDigest> file_digests() const;

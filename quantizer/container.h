@@ -27,6 +27,7 @@ struct Container {
   const char* config_name;  // for messages: "config.json"
   std::string tokenizer_json;
   std::string tokenizer_where;  // for messages
+  std::string chat_template;    // the blob, as in runtime/chat_template.h; empty: there is none
   TensorMap tensors;
   // How the files call a tensor that a Hugging Face checkpoint calls so.
   std::string (*name_of)(const std::string& hugging_face_name);

@@ -1,7 +1,9 @@
-// The container that is a Hugging Face folder: config.json, tokenizer.json, model.safetensors or its shards.
+// The container that is a Hugging Face folder: config.json, tokenizer.json, model.safetensors or its shards, and the chat
+// template where there is one.
 #include <set>
 
 #include "base/json.h"
+#include "quantizer/chat_source.h"
 #include "quantizer/container.h"
 #include "quantizer/safetensors.h"
 #include "runtime/tokenizer.h"
@@ -92,6 +94,7 @@ Result<Container> open_folder(const std::filesystem::path& folder, const std::fi
   const std::filesystem::path tokenizer_path = tokenizer.empty() ? folder / "tokenizer.json" : tokenizer;
   out.tokenizer_where = tokenizer_path.string();
   DGQ_TRY(out.tokenizer_json, read_text(out, tokenizer_path, kMaxTokenizerBytes));
+  DGQ_CHECK(read_folder_chat(out));
   DGQ_CHECK(open_weights(out));
   return out;
 }

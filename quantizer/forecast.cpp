@@ -49,8 +49,8 @@ Result<Forecast> forecast(const Checkpoint& checkpoint, const QuantizeOptions& o
   }
   DGQ_TRY(const MemoryPlan memory, plan_memory(config, options.recipe, samples, options.max_memory));
   DGQ_TRY(const double seconds, forecast_seconds(checkpoint, options, kernels, memory, sample));
-  const std::uint64_t blobs =
-      expected_blob_bytes(config, options.recipe) + checkpoint.tokenizer_json().size();
+  const std::uint64_t blobs = expected_blob_bytes(config, options.recipe) +
+                              checkpoint.tokenizer_json().size() + checkpoint.chat_template().size();
   // The blobs twice: in the work folder, and as chunks of the registry, which zstd makes as much smaller as SQLite's pages add;
   // and the tables of the registry.
   constexpr std::uint64_t kEmptyRegistry = 17 * 65536;

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cstring>
 
-#include "runtime/tokenizer_utf8.h"
 #include "runtime/gguf_carrier.h"
+#include "runtime/tokenizer_utf8.h"
 
 namespace dgq {
 namespace {

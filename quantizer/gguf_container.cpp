@@ -1,6 +1,7 @@
 // The container that is a GGUF file, or its parts name-00001-of-0000N.gguf.
 #include <cstdio>
 
+#include "quantizer/chat_source.h"
 #include "quantizer/container.h"
 #include "quantizer/gguf.h"
 #include "quantizer/gguf_config.h"
@@ -78,6 +79,7 @@ Result<Container> open_gguf(const std::filesystem::path& file, const std::filesy
   } else {
     DGQ_TRY(out.tokenizer_json, read_text(out, tokenizer, kMaxTokenizerBytes));
   }
+  DGQ_CHECK(read_gguf_chat(whole.metadata, out));
   return out;
 }
 

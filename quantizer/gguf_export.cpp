@@ -194,8 +194,9 @@ Result<void> export_gguf(const Model& model, const std::string& name, GgufWeight
   GgufMetadata metadata;
   metadata.add(thin ? kThinKey : kFatKey, model.version().digest.hex());  // the first, see gguf_carrier.h
   metadata.add("general.architecture", gguf_architecture(model.config()));
-  metadata.add("general.name", thin ? name + " (no weights inside: needs GGML_BACKEND_PATH=libggml-dgq and DGQ_REGISTRY)"
-                                    : name);
+  metadata.add(
+      "general.name",
+      thin ? name + " (no weights inside: needs GGML_BACKEND_PATH=libggml-dgq and DGQ_REGISTRY)" : name);
   metadata.add("general.quantization_version", 2u);
   if (!thin) metadata.add("general.file_type", 7u);  // mostly Q8_0
   add_config(metadata, model.config());

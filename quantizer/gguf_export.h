@@ -15,9 +15,9 @@ enum class GgufWeights {
   fat    // the same weights in Q8_0, which also name it
 };
 
-// Metadata, tokenizer, norms and biases as llama.cpp wants them, and the linears as said. Linears too small to name a blob, or whose
-// columns are no multiple of 32 (fat), are written in F32 and stay llama.cpp's. `name`: the model's, shown by hosts. unsupported: a tokenizer
-// that GGUF has no words for, or (fat) weights beyond float16.
+// Metadata, tokenizer, norms and biases as llama.cpp wants them, and the linears as said. Linears too small to name
+// a blob, or whose columns are no multiple of 32 (fat), are written in F32 and stay llama.cpp's. `name`: the model's,
+// shown by hosts. unsupported: a tokenizer that GGUF has no words for, or (fat) weights beyond float16.
 Result<void> export_gguf(const Model& model, const std::string& name, GgufWeights weights,
                          const std::filesystem::path& path, const Fraction& progress = {});
 

@@ -62,7 +62,8 @@ Result<Tokens> list_tokens(const Source& source) {
   for (std::size_t i = 0; i < count; ++i) {
     const auto id = static_cast<std::int32_t>(i);
     const bool there = source.tokenizer.contains(id);
-    tokens.texts.push_back(there ? std::string(source.tokenizer.token(id)) : "[PAD" + std::to_string(i) + "]");
+    tokens.texts.push_back(there ? std::string(source.tokenizer.token(id))
+                                 : "[PAD" + std::to_string(i) + "]");
     const bool byte_token = source.is_sentence_piece() && is_byte(tokens.texts.back());
     tokens.types.push_back(!there ? unused : byte_token ? byte : normal);
   }
@@ -95,9 +96,10 @@ Result<void> add_byte_level(GgufMetadata& to, const Source& source) {
   if (!normalizer.is_null() && !nfc) return unsupported(source.where, "its normalizer");
   const Json steps = comparable(member(source.json, "pre_tokenizer"));
   const bool ignore_merges = source.model().value("ignore_merges", false);
-  const auto known = std::find_if(
-      pre_tokenizers().begin(), pre_tokenizers().end(), [&](const PreTokenizer& pre) {
-        return comparable(pre.pre_tokenizer()) == steps && pre.nfc == nfc && pre.ignore_merges == ignore_merges;
+  const auto known =
+      std::find_if(pre_tokenizers().begin(), pre_tokenizers().end(), [&](const PreTokenizer& pre) {
+        return comparable(pre.pre_tokenizer()) == steps && pre.nfc == nfc &&
+               pre.ignore_merges == ignore_merges;
       });
   if (known == pre_tokenizers().end()) return unsupported(source.where, "its pre-tokenizer");
   std::vector<std::string> merges;

@@ -7,6 +7,7 @@
 #include "quantizer/pack_layer.h"
 #include "quantizer/quantize_layer.h"
 #include "quantizer/round_w8.h"
+#include "runtime/chat_template.h"
 
 namespace dgq {
 namespace {
@@ -31,21 +32,23 @@ class Maker {
     if (missing("embedding")) DGQ_CHECK(embedding());
     DGQ_CHECK(layers());
     if (missing("head")) DGQ_CHECK(head());
-    if (missing("tokenizer"))
-      return folder_.store("tokenizer", "tokenizer.json",
-                           std::as_bytes(std::span(checkpoint_.tokenizer_json())), {}, {});
-    return {};
+    DGQ_CHECK(text("tokenizer", "tokenizer.json", checkpoint_.tokenizer_json()));
+    return text(kChatTemplateBlob, kChatTemplateMedia, checkpoint_.chat_template());
   }
 
  private:
   bool missing(const std::string& name) const {
     return std::find(missing_.begin(), missing_.end(), name) != missing_.end();
   }
+  Result<void> text(const char* name, const char* media, const std::string& bytes) const {
+    if (!missing(name)) return {};
+    return folder_.store(name, media, std::as_bytes(std::span(bytes)), {}, {});
+  }
   static std::string layer_name(std::size_t index) { return "layers." + std::to_string(index); }
 
   // What of the part is not there.
   Result<void> look(const Note& note) {
-    std::vector<std::string> names = blob_names(config_.layers);
+    std::vector<std::string> names = blob_names(config_.layers, folder_.job());
     const auto layer = [&](std::size_t index) {
       return names.begin() + 1 + static_cast<std::ptrdiff_t>(index);
     };

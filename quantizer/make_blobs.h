@@ -10,7 +10,7 @@
 
 namespace dgq {
 
-// One of `count` shares of a job. Embedding goes with the first layers, head and tokenizer with the last.
+// One of `count` shares of a job. Embedding goes with the first layers, head, tokenizer and chat template with the last.
 struct Part {
   std::size_t index = 1, count = 1;  // 1 <= index <= count
   std::size_t first_layer(std::size_t layers) const { return layers * (index - 1) / count; }

@@ -4,6 +4,7 @@
 #include "quantizer/allocate_model.h"
 #include "quantizer/memory_plan.h"
 #include "quantizer/work_folder.h"
+#include "runtime/chat_template.h"
 
 namespace dgq {
 namespace {
@@ -45,6 +46,8 @@ class Job {
                              {"config", sha256(manifest.config.dump()).hex()},
                              {"tokenizer", sha256(checkpoint_.tokenizer_json()).hex()}}},
                            {"tool", options_.tool}};
+    if (!checkpoint_.chat_template().empty())
+      manifest.provenance["sources"][kChatTemplateBlob] = sha256(checkpoint_.chat_template()).hex();
     Json calibration = {{"kind", checkpoint_.synthetic() ? "random" : "sampled"},
                         {"tokens", options_.recipe.calibration_tokens},
                         {"seed", options_.seed}};
@@ -150,7 +153,7 @@ Result<QuantizeResult> assemble(const std::vector<WorkFolder>& folders, Registry
   DGQ_TRY(const ModelConfig config, parse_config(first.job().config, first.path().string()));
   DGQ_TRY(Ingest ingest, registry.begin_ingest());
   std::string missing;
-  for (const std::string& blob : blob_names(config.layers)) {
+  for (const std::string& blob : blob_names(config.layers, first.job())) {
     DGQ_TRY(const bool there, take(blob, folders, ingest, result));
     if (!there) missing += (missing.empty() ? "" : ", ") + blob;
   }

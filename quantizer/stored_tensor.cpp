@@ -1,10 +1,11 @@
 #include "quantizer/stored_tensor.h"
-#include "runtime/gguf_carrier.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
+
+#include "runtime/gguf_carrier.h"
 
 namespace dgq {
 namespace {

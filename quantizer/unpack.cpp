@@ -160,7 +160,8 @@ struct Draft {
 }  // namespace
 
 Result<void> unpack(const ModelConfig& config, const ModelWeights& weights, std::string_view tokenizer_json,
-                    FloatType type, const fs::path& folder, const Fraction& progress) {
+                    std::string_view chat_template, FloatType type, const fs::path& folder,
+                    const Fraction& progress) {
   std::error_code error;
   const fs::path target = folder.has_filename() ? folder : folder.parent_path();
   if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target, error)))
@@ -172,6 +173,9 @@ Result<void> unpack(const ModelConfig& config, const ModelWeights& weights, std:
   const std::string text = config_text(config, type);
   DGQ_CHECK(write_file_atomic(draft.path / "config.json", std::as_bytes(std::span(text))));
   DGQ_CHECK(write_file_atomic(draft.path / "tokenizer.json", std::as_bytes(std::span(tokenizer_json))));
+  if (!chat_template.empty())  // the blob has the names that a tokenizer_config.json has
+    DGQ_CHECK(
+        write_file_atomic(draft.path / "tokenizer_config.json", std::as_bytes(std::span(chat_template))));
   if (::rename(draft.path.c_str(), target.c_str()) != 0) return errno_error("rename to", target, errno);
   draft.path.clear();
   return sync_folder(target.has_parent_path() ? target.parent_path() : fs::path("."));

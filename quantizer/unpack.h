@@ -14,10 +14,12 @@ namespace dgq {
 
 enum class FloatType { f32, bf16 };
 
-// Writes config.json, tokenizer.json and model.safetensors: quantized linears as s1 * w8, everything else as it is. f32
+// Writes config.json, tokenizer.json, model.safetensors, and where there is a chat template (the blob, or empty) the
+// tokenizer_config.json that holds it: quantized linears as s1 * w8, everything else as it is. f32
 // holds them exactly, bf16 rounds half to even. `folder` is there afterwards, whole, or not at all. invalid: something of
 // this name is there already and is not an empty folder.
 Result<void> unpack(const ModelConfig& config, const ModelWeights& weights, std::string_view tokenizer_json,
-                    FloatType type, const std::filesystem::path& folder, const Fraction& progress = {});
+                    std::string_view chat_template, FloatType type, const std::filesystem::path& folder,
+                    const Fraction& progress = {});
 
 }  // namespace dgq

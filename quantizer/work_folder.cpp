@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "runtime/chat_template.h"
+
 namespace dgq {
 namespace {
 
@@ -36,7 +38,7 @@ Result<Fd> lock_folder(const fs::path& path, WorkFolder::Use use) {
 
 bool ours(const std::string& file) {
   if (file == "lock") return true;
-  for (const char* piece : {kPlan, "hidden", "embedding", "layers", "head", "tokenizer"})
+  for (const char* piece : {kPlan, "hidden", "embedding", "layers", "head", "tokenizer", kChatTemplateBlob})
     if (file.starts_with(std::string(piece) + ".")) return true;
   return false;
 }
@@ -51,10 +53,13 @@ bool same_job(const Manifest& a, const Manifest& b) {
 
 Digest fingerprint(const Manifest& job) { return sha256(job.canonical()); }
 
-std::vector<std::string> blob_names(std::size_t layers) {
+std::vector<std::string> blob_names(std::size_t layers, const Manifest& job) {
   std::vector<std::string> names = {"embedding"};
   for (std::size_t i = 0; i < layers; ++i) names.push_back("layers." + std::to_string(i));
   names.insert(names.end(), {"head", "tokenizer"});
+  const auto sources = job.provenance.find("sources");
+  if (sources != job.provenance.end() && sources->contains(kChatTemplateBlob))
+    names.push_back(kChatTemplateBlob);
   return names;
 }
 

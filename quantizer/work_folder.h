@@ -23,8 +23,9 @@ Digest fingerprint(const Manifest& job);
 // Of two manifests, with blobs or without.
 bool same_job(const Manifest& a, const Manifest& b);
 
-// The names of a version's blobs, in their order: "embedding", "layers.0", ..., "head", "tokenizer".
-std::vector<std::string> blob_names(std::size_t layers);
+// The names of a version's blobs, in their order: "embedding", "layers.0", ..., "head", "tokenizer", and "chat_template"
+// where the job's sources have one.
+std::vector<std::string> blob_names(std::size_t layers, const Manifest& job);
 
 class WorkFolder {
  public:

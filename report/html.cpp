@@ -17,7 +17,7 @@ constexpr std::string_view kShapes =
     "h1{font-size:24px;margin:8px 0}h2{font-size:18px;margin:28px 0 12px;border-bottom:1px "
     "solid;padding-bottom:4px}"
     "h1,p,dd{overflow-wrap:anywhere}"
-    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:20px 32px}"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:20px 32px}"
     "figure{margin:0}.chart{display:block;width:100%;height:auto;overflow:visible}"
     "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,160px),1fr));gap:10px "
     "20px;margin:0}"

@@ -38,8 +38,8 @@ std::optional<Digest> read_fat_mark(std::span<const std::byte> beginning) {
   if (beginning.size() < kGgufMarkBytes) return std::nullopt;
   const std::string_view text(reinterpret_cast<const char*>(beginning.data()), kGgufMarkBytes);
   constexpr std::uint64_t kString = 8;
-  const std::string key = little_endian(kFatKey.size(), 8) + std::string(kFatKey) + little_endian(kString, 4) +
-                          little_endian(64, 8);
+  const std::string key = little_endian(kFatKey.size(), 8) + std::string(kFatKey) +
+                          little_endian(kString, 4) + little_endian(64, 8);
   if (!text.starts_with("GGUF" + little_endian(3, 4)) || text.substr(24, key.size()) != key)
     return std::nullopt;
   auto digest = Digest::parse(text.substr(24 + key.size()));

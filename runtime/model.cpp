@@ -1,6 +1,7 @@
 #include "runtime/model.h"
 
 #include "runtime/bind.h"
+#include "runtime/chat_template.h"
 
 namespace dgq {
 
@@ -48,13 +49,15 @@ Result<Model> Model::load(Registry& registry, LayerCache& cache, const Usable& u
   }
   DGQ_TRY(const auto head, map_next("head"));
   DGQ_CHECK(bind_head(head, model.config_, where("head"), model.weights_));
-  DGQ_CHECK(model.map(registry, cache, "tokenizer"));
+  const auto map_text = [&](const char* name) -> Result<std::string_view> {
+    DGQ_TRY(const auto bytes, map_next(name));
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  DGQ_TRY(model.tokenizer_, map_text("tokenizer"));
+  if (model.version_.manifest.find(kChatTemplateBlob)) {
+    DGQ_TRY(model.chat_template_, map_text(kChatTemplateBlob));
+  }
   return model;
-}
-
-std::string_view Model::tokenizer_json() const {
-  const auto bytes = files_.back().bytes();
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace dgq

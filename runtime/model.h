@@ -2,7 +2,7 @@
 //
 // Its blobs: "embedding" (tensor embed_tokens), "layers.0", ... (input_layernorm, q_proj, k_proj, v_proj, o_proj,
 // post_attention_layernorm, gate_proj, up_proj, down_proj), "head" (norm and, unless tied, lm_head) and "tokenizer"
-// (a tokenizer.json). Norms are f32 with n = 1; every other tensor may be f32, w4, w6 or w8.
+// (a tokenizer.json), and where the checkpoint had one "chat_template" (runtime/chat_template.h). Norms are f32 with n = 1; every other tensor may be f32, w4, w6 or w8.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ class Model {
   const ModelWeights& weights() const { return weights_; }
   std::size_t activation_block() const { return version_.manifest.activation_block; }
   const VersionInfo& version() const { return version_; }
-  std::string_view tokenizer_json() const;  // mapped as well
+  std::string_view tokenizer_json() const { return tokenizer_; }     // mapped as well
+  std::string_view chat_template() const { return chat_template_; }  // the blob; empty: the version has none
   const std::vector<std::string>& warnings() const { return warnings_; }  // of that policy, to be shown
 
   struct Footprint {
@@ -49,6 +50,7 @@ class Model {
   ModelConfig config_{};
   ModelWeights weights_{};
   std::vector<MappedFile> files_;  // in the order of map()
+  std::string_view tokenizer_, chat_template_;
   Footprint footprint_;
   std::vector<std::string> warnings_;
 };

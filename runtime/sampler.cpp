@@ -87,7 +87,8 @@ std::int32_t Sampler::draw() {
   return candidates_.back().id;  // the product was rounded up to total
 }
 
-Result<std::int32_t> Sampler::sample(std::span<const float> logits, std::span<const std::int32_t> history) {
+Result<std::int32_t> Sampler::sample(std::span<const float> logits, std::span<const std::int32_t> history,
+                                     std::span<const std::uint64_t> allowed) {
   constexpr float kLargest = std::numeric_limits<float>::max();
   logits_.assign(logits.begin(), logits.end());
   if (options_.repetition_penalty != 1) penalise(logits, history);
@@ -95,6 +96,7 @@ Result<std::int32_t> Sampler::sample(std::span<const float> logits, std::span<co
   candidates_.clear();
   float largest = -kLargest;
   for (std::size_t i = 0; i < logits_.size(); ++i) {
+    if (!allowed.empty() && (i / 64 >= allowed.size() || !(allowed[i / 64] >> i % 64 & 1))) continue;
     const float x = std::min(logits_[i], kLargest);
     if (std::isnan(logits_[i]) || x < -kLargest) continue;
     candidates_.push_back({x, static_cast<std::int32_t>(i)});

@@ -52,9 +52,11 @@ class Sampler {
  public:
   explicit Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {}
 
+  // allowed: bit i % 64 of word i / 64 is set for ids that may be chosen; empty: all may.
   // logits: one per id. NaN and -inf are never chosen, +inf counts as the largest float. Ids of the history that have no
   // logit are passed over. corrupt: no logit can be chosen (the model is broken, or there are none).
-  Result<std::int32_t> sample(std::span<const float> logits, std::span<const std::int32_t> history);
+  Result<std::int32_t> sample(std::span<const float> logits, std::span<const std::int32_t> history,
+                              std::span<const std::uint64_t> allowed = {});
 
  private:
   struct Candidate {

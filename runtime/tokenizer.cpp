@@ -17,7 +17,8 @@ struct Tokenizer::State {
   std::size_t vocabulary_size = 0;
 
   Result<void> encode_plain(std::string_view text, bool at_start, Bpe::Scratch& scratch,
-                            std::vector<std::int32_t>& ids) const;
+                            std::vector<std::int32_t>& ids, bool find_added = true) const;
+  Result<bool> data_spells_added(std::string_view text, std::string_view marks) const;
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
@@ -52,9 +53,10 @@ Result<Tokenizer> Tokenizer::read(const std::filesystem::path& tokenizer_json) {
 }
 
 Result<void> Tokenizer::State::encode_plain(std::string_view text, bool at_start, Bpe::Scratch& scratch,
-                                            std::vector<std::int32_t>& ids) const {
+                                            std::vector<std::int32_t>& ids, bool find_added) const {
   DGQ_TRY(const std::string clean, normalize(definition.normalizer, text));
-  for (const AddedPart& part : normalized.split(clean)) {
+  for (const AddedPart& part : find_added ? normalized.split(clean) : std::vector<AddedPart>{{clean, -1}}) {
+    if (part.text.empty()) continue;
     if (part.id >= 0) {
       ids.push_back(part.id);
       continue;
@@ -67,13 +69,33 @@ Result<void> Tokenizer::State::encode_plain(std::string_view text, bool at_start
   return {};
 }
 
-Result<std::vector<std::int32_t>> Tokenizer::encode(std::string_view text, bool add_special) const {
+namespace {
+
+Result<void> check_text(std::string_view text) {
   if (text.size() > kMaxTextBytes)
     return Error{Errc::invalid, "a text of " + std::to_string(text.size()) +
                                     " bytes is too long to tokenize at once (at most " +
                                     std::to_string(kMaxTextBytes) + ")"};
   if (const std::size_t at = find_invalid_utf8(text); at != std::string_view::npos)
     return Error{Errc::invalid, "the text is not UTF-8 (byte " + std::to_string(at) + ")"};
+  return {};
+}
+
+// Calls run(text, is data) for each stretch of equal marks.
+template <class Run>
+Result<void> each_run(std::string_view text, std::string_view marks, const Run& run) {
+  for (std::size_t at = 0, end; at < text.size(); at = end) {
+    const bool data = marks[at] != 0;
+    end = std::min(data ? marks.find('\0', at) : marks.find_first_not_of('\0', at), text.size());
+    DGQ_CHECK(run(text.substr(at, end - at), data));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::int32_t>> Tokenizer::encode(std::string_view text, bool add_special) const {
+  DGQ_CHECK(check_text(text));
   std::vector<std::int32_t> ids;
   Bpe::Scratch scratch;
   for (const AddedPart& part : state_->raw.split(text)) {
@@ -88,6 +110,48 @@ Result<std::vector<std::int32_t>> Tokenizer::encode(std::string_view text, bool 
       ids.insert(ids.begin(), frame.before.begin(), frame.before.end());
       ids.insert(ids.end(), frame.after.begin(), frame.after.end());
     }
+  }
+  return ids;
+}
+
+// Whether the added tokens that are looked for after normalization are others than those of the unmarked stretches.
+Result<bool> Tokenizer::State::data_spells_added(std::string_view text, std::string_view marks) const {
+  if (normalized.empty()) return false;
+  std::vector<std::int32_t> all, own;
+  const auto note = [&](std::string_view part, std::vector<std::int32_t>& ids) -> Result<void> {
+    DGQ_TRY(const std::string clean, normalize(definition.normalizer, part));
+    for (const AddedPart& found : normalized.split(clean))
+      if (found.id >= 0) ids.push_back(found.id);
+    return {};
+  };
+  DGQ_CHECK(note(text, all));
+  DGQ_CHECK(each_run(
+      text, marks, [&](std::string_view run, bool data) { return data ? Result<void>{} : note(run, own); }));
+  return all != own;
+}
+
+// Stretches that are data and others are cut into words together, as a text without marks is, unless data would become
+// an added token by that.
+Result<std::vector<std::int32_t>> Tokenizer::encode_marked(std::string_view text,
+                                                           std::string_view marks) const {
+  DGQ_CHECK(check_text(text));
+  std::vector<std::int32_t> ids;
+  Bpe::Scratch scratch;
+  for (const AddedPart& part : state_->raw.split(text, marks)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+      continue;
+    }
+    const auto offset = static_cast<std::size_t>(part.text.data() - text.data());
+    const std::string_view part_marks = marks.substr(offset, part.text.size());
+    DGQ_TRY(const bool apart, state_->data_spells_added(part.text, part_marks));
+    if (!apart) {
+      DGQ_CHECK(state_->encode_plain(part.text, offset == 0, scratch, ids));
+      continue;
+    }
+    DGQ_CHECK(each_run(part.text, part_marks, [&](std::string_view run, bool data) {
+      return state_->encode_plain(run, run.data() == text.data(), scratch, ids, !data);
+    }));
   }
   return ids;
 }

@@ -46,6 +46,10 @@ class Tokenizer {
   // invalid: text is not UTF-8, or longer than kMaxTextBytes; unsupported: a pattern of the tokenizer gave up on the text.
   Result<std::vector<std::int32_t>> encode(std::string_view text, bool add_special) const;
 
+  // Without what the post-processor adds, and with a mark per byte: where it is not 0, the text is data, of which no byte
+  // becomes part of an added token. marks: as long as text.
+  Result<std::vector<std::int32_t>> encode_marked(std::string_view text, std::string_view marks) const;
+
   // Always well-formed UTF-8: U+FFFD stands for bytes that are no character. skip_special: without special tokens.
   // invalid: an id without a token.
   Result<std::string> decode(std::span<const std::int32_t> ids, bool skip_special) const;

@@ -58,15 +58,17 @@ const AddedMatcher::Entry* AddedMatcher::longest_at(std::string_view text) const
   return longest;
 }
 
-std::vector<AddedPart> AddedMatcher::split(std::string_view text) const {
+std::vector<AddedPart> AddedMatcher::split(std::string_view text, std::string_view marks) const {
   std::vector<AddedPart> parts;
   const auto add = [&](std::size_t begin, std::size_t end, std::int32_t id) {
     if (begin < end) parts.push_back({text.substr(begin, end - begin), id});
   };
-  std::size_t done = 0;
+  std::size_t done = 0, own_end = 0;  // own_end: of the unmarked bytes around `at`
   for (std::size_t at = 0; at < text.size();) {
-    const Entry* entry =
-        starts_[static_cast<unsigned char>(text[at])] ? longest_at(text.substr(at)) : nullptr;
+    if (at >= own_end) own_end = std::min(marks.find_first_not_of('\0', at), text.size());
+    const Entry* entry = starts_[static_cast<unsigned char>(text[at])] && at < own_end
+                             ? longest_at(text.substr(at, own_end - at))
+                             : nullptr;
     if (!entry) {
       ++at;
       continue;

@@ -38,8 +38,12 @@ class AddedMatcher {
   AddedMatcher() = default;
   explicit AddedMatcher(std::vector<Entry> entries);  // empty contents never match
 
+  bool empty() const { return entries_.empty(); }
+
   // All of text, in order, without empty parts. Time: length times the longest token, however many tokens.
-  std::vector<AddedPart> split(std::string_view text) const;
+  // marks: as long as text, or empty; bytes whose mark is not 0 are no part of an added token (lstrip and rstrip take
+  // them along all the same).
+  std::vector<AddedPart> split(std::string_view text, std::string_view marks = {}) const;
 
  private:
   const Entry* longest_at(std::string_view text) const;

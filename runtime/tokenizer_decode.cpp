@@ -60,6 +60,27 @@ std::string letter_bytes(std::string_view token) {
 
 }  // namespace
 
+std::optional<std::string> bytes_of_token(const std::vector<DecodeStep>& steps, std::string_view token) {
+  std::string text(token);
+  for (const DecodeStep& step : steps) {
+    if (const auto* replace = std::get_if<ReplaceTokenStep>(&step)) {
+      text = replaced(text, replace->pattern, replace->content);
+    } else if (const auto* space = std::get_if<SpaceStep>(&step)) {
+      text = replaced(text, space->replacement, " ");
+    } else if (const auto* strip = std::get_if<StripStep>(&step)) {
+      if (!strip->fused || strip->stop > 0)
+        return std::nullopt;  // at its start a text is stripped, not in its middle
+    } else if (std::holds_alternative<ByteFallbackStep>(step)) {
+      if (const int byte = fallback_byte(text); byte >= 0) return std::string(1, static_cast<char>(byte));
+    } else if (std::holds_alternative<ByteLettersToTextStep>(step)) {
+      text = letter_bytes(text);
+    } else {
+      return std::nullopt;
+    }
+  }
+  return text;
+}
+
 // Strips `content` (one character) from both ends: at the start at once, at the end by holding back what might turn out
 // to be the end.
 std::string DecodeStream::strip(const StripStep& step, State& state, std::string token) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -29,6 +30,10 @@ struct StripStep {
 struct JoinStep {};  // no decoder: a space between tokens
 using DecodeStep =
     std::variant<ReplaceTokenStep, ByteFallbackStep, ByteLettersToTextStep, SpaceStep, StripStep, JoinStep>;
+
+// The bytes that a token adds in the middle of a text, whatever stands around it; they may be a part of a character.
+// nullopt: what it adds depends on its neighbours.
+std::optional<std::string> bytes_of_token(const std::vector<DecodeStep>& steps, std::string_view token);
 
 // One pass over one sequence. The steps are borrowed.
 class DecodeStream {

@@ -42,6 +42,7 @@ Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const ag
   DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
   for (const std::string& warning : report.warnings)
     log.write(Log::Level::warning, "signature", {{"why", warning}});
+  if (!report.no_chat.empty()) log.write(Log::Level::info, "no_chat", {{"why", report.no_chat}});
   log.write(Log::Level::info, "loaded",
             {{"model", reference},
              {"version", model->version},

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "agent/heartbeat.h"
+#include "base/file.h"
 #include "runtime/parallel.h"
 #include "tools/agent_listen.h"
 #include "tools/agent_models.h"
@@ -48,6 +49,8 @@ void add_options(Options& options) {
       ("kv-budget", text("1G")->value_name("BYTES"), "KV cache of all slots at most")  //
       ("queue", number(static_cast<std::uint32_t>(load.queue)),
        "requests that wait for a slot; more are answered 429")  //
+      ("chat-template", text("")->value_name("FILE"),
+       "a Jinja chat template in place of the one that the version has")  //
       ("prefill-rows", number(static_cast<std::uint32_t>(load.prefill_rows)),
        "tokens of a prompt in a step that running sequences wait for")  //
       ("prefix-cache", text("64M")->value_name("BYTES"),
@@ -85,6 +88,10 @@ Result<agent::LoadOptions> load_options(const Options& options) {
   load.prefill_rows = number(options, "prefill-rows");
   if (const auto& bytes = options.get<std::string>("prefix-cache"); bytes != "none") {
     DGQ_TRY(load.prefix_cache_bytes, parse_bytes(bytes, "prefix-cache"));
+  }
+  if (const auto& file = options.get<std::string>("chat-template"); !file.empty()) {
+    DGQ_TRY(load.chat_template, read_file(file, kMaxTemplateBytes));
+    if (load.chat_template.empty()) return Error{Errc::invalid, file + ": the chat template is empty"};
   }
   return load;
 }

@@ -261,12 +261,16 @@ Result<int> bench_model(const Arguments& arguments) {
   for (bench::RunRow& row : peers.rows(measured.name)) rows.push_back(std::move(row));
   for (const std::string& fault : peers.faults())
     std::fprintf(stderr, "%s; going on without it\n", one_line(fault).c_str());
-  if (!peers.faults().empty()) measured.settings["peers_missing"] = peers.faults().front();
+  std::string missing;
+  for (const std::string& fault : peers.faults()) missing += (missing.empty() ? "" : "; ") + fault;
+  if (!missing.empty()) measured.settings["peers_missing"] = missing;
   measured.settings.update(bench::kernel_settings(kernels));
   measured.settings["type_kv"] = chosen.kv == KvType::f32 ? "f32" : "int8";
   measured.settings["repetitions"] = chosen.repetitions;
-  measured.settings["energy"] = energy ? Json(energy->source()) : Json();
-  measured.settings["energy_unknown"] = energy ? Json() : Json(energy.error().what);
+  measured.settings["energy"] = energy && peers.empty() ? Json(energy->source()) : Json();
+  measured.settings["energy_unknown"] = !peers.empty() ? Json("peers that take turns need energy as well")
+                                        : energy       ? Json()
+                                                       : Json(energy.error().what);
   const bench::Run run =
       recorder.finish(std::move(measured.settings),
                       bench::limits_of(measured.report.read, measured.report.multiply_adds), std::move(rows));

@@ -12,8 +12,10 @@ Result<int> run_gguf(const Arguments& arguments) {
   Options options;
   options.usage = "dgq export gguf NAME[:TAG] --output FILE [options]";
   options.about =
-      "Writes a GGUF file that llama.cpp runs with our backend (libggml-dgq, docs/PLUGIN.md): metadata, tokenizer and norms, but no\n"
-      "weights. These stay in the registry, which the backend maps; the file names them by digest. With --fat they are in the file\n"
+      "Writes a GGUF file that llama.cpp runs with our backend (libggml-dgq, docs/PLUGIN.md): metadata, "
+      "tokenizer and norms, but no\n"
+      "weights. These stay in the registry, which the backend maps; the file names them by digest. With "
+      "--fat they are in the file\n"
       "as well, in Q8_0, for hosts without the backend.";
   options.examples =
       "  dgq export gguf demo --output demo.gguf\n"
@@ -37,7 +39,8 @@ Result<int> run_gguf(const Arguments& arguments) {
   DGQ_CHECK(export_gguf(model, name, fat ? GgufWeights::fat : GgufWeights::thin, output,
                         [&](double done) { progress.update("exporting", done); }));
   progress.finish();
-  std::printf("%s: %s, version %s, %s\n", output.c_str(), name.c_str(), model.version().digest.short_hex().c_str(),
+  std::printf("%s: %s, version %s, %s\n", output.c_str(), name.c_str(),
+              model.version().digest.short_hex().c_str(),
               fat ? "weights in Q8_0 inside" : "weights stay in the registry");
   return 0;
 }

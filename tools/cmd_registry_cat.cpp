@@ -58,7 +58,7 @@ Result<int> registry_cat(const Arguments& arguments) {
   if (options.get<bool>("json"))
     return Error{Errc::invalid, "--json is for the manifest: a blob goes out as it is"};
   DGQ_TRY(const BlobRef blob, find_blob(version, options.get<std::string>("blob")));
-  if (blob.media != "tokenizer.json" && ::isatty(STDOUT_FILENO))
+  if (blob.media == "layer" && ::isatty(STDOUT_FILENO))
     return Error{Errc::invalid,
                  "blob " + blob.name + " is not for a terminal: send it into a file or a pipe"};
   DGQ_CHECK(registry.read_blob(blob.digest, write_stdout));

@@ -7,8 +7,11 @@
 #include <iterator>
 
 #include "base/file.h"
+#include "base/ordered_json.h"
 #include "runtime/detokenizer.h"
+#include "runtime/json_constraint.h"
 #include "runtime/sampler.h"
+#include "runtime/token_trie.h"
 #include "tools/cmd_load.h"
 
 namespace dgq::tools {
@@ -19,6 +22,7 @@ namespace {
 constexpr const char* kExamples =
     "  dgq run demo \"The old king\" --tokens 100\n"
     "  dgq run demo:latest - --greedy --json < prompt.txt\n"
+    "  dgq run demo \"A friend of mine: \" --json-schema person.json\n"
     "  dgq run --checkpoint models/demo \"The old king\"\n";
 
 void add_options(Options& options) {
@@ -41,9 +45,11 @@ void add_options(Options& options) {
        "only tokens this likely next to the likeliest")                              //
       ("repeat-penalty", po::value<float>()->default_value(1.1f, "1.1"), "1: none")  //
       ("repeat-window", po::value<std::int32_t>()->default_value(base.repetition_window),
-       "tokens that the penalty looks back; 0: all")                                   //
-      ("ignore-eos", po::bool_switch(), "go on after the end-of-text token")           //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else")  //
+       "tokens that the penalty looks back; 0: all")                          //
+      ("ignore-eos", po::bool_switch(), "go on after the end-of-text token")  //
+      ("json-schema", po::value<std::string>()->value_name("FILE"),
+       "the text is JSON that this schema allows, whole within --tokens (docs/AGENT.md)")  //
+      ("json", po::bool_switch(), "one JSON object on standard output, nothing else")      //
       ("stats", po::value<std::string>()->value_name("FILE"), "write that JSON object to a file as well");
   options.positional.add("model", 1).add("prompt", 1);
 }
@@ -101,16 +107,29 @@ struct Limits {
   bool stop_at_eos;
 };
 
+constexpr const char* kSchemaOption = "json-schema";
+
+Result<std::unique_ptr<JsonConstraint>> read_schema(const LoadedModel& model, const Options& options) {
+  const auto& file = options.get<std::string>(kSchemaOption);
+  DGQ_TRY(const std::string text, read_file(file, 4 * kMaxSchemaBytes));
+  DGQ_TRY(const OrderedJson schema, parse_ordered_json(text, file));
+  auto grammar = compile_json_schema(schema);
+  if (!grammar) return Error{grammar.error().code, file + ": " + grammar.error().what};
+  DGQ_TRY(TokenTrie trie, TokenTrie::make(model.tokenizer()));
+  return JsonConstraint::make(std::make_shared<const JsonGrammar>(std::move(*grammar)),
+                              std::make_shared<const TokenTrie>(std::move(trie)), model.config().eos);
+}
+
 struct Generation {
   std::vector<std::int32_t> tokens;  // the prompt's, then the new ones
   std::string text;                  // of the new ones
-  const char* stop = "tokens";       // or "eos", "context"
+  const char* stop = "tokens";       // or "eos", "context", "schema"
   double prefill_s = 0, decode_s = 0;
 };
 
 // sink gets the text as it is made.
 Result<Generation> generate(const LoadedModel& model, Session& session, std::vector<std::int32_t> prompt,
-                            const SamplerOptions& options, const Limits& limits,
+                            const SamplerOptions& options, const Limits& limits, JsonConstraint* constraint,
                             const std::function<Result<void>(const std::string&)>& sink) {
   Generation made;
   made.tokens = std::move(prompt);
@@ -128,14 +147,21 @@ Result<Generation> generate(const LoadedModel& model, Session& session, std::vec
   clock = now_s();
   for (std::size_t i = 0; i < limits.tokens; ++i) {
     if (i > 0) DGQ_CHECK(session.append(made.tokens.back()));
-    DGQ_TRY(const std::int32_t token, sampler.sample(session.logits(), made.tokens));
+    const std::size_t left = std::min(limits.tokens - i, session.context() - session.position() + 1);
+    const auto allowed = constraint ? constraint->allowed(left) : std::span<const std::uint64_t>();
+    DGQ_TRY(const std::int32_t token, sampler.sample(session.logits(), made.tokens, allowed));
     const auto& eos = model.config().eos;
-    if (limits.stop_at_eos && std::find(eos.begin(), eos.end(), token) != eos.end()) {
+    if ((limits.stop_at_eos || constraint) && std::find(eos.begin(), eos.end(), token) != eos.end()) {
       made.stop = "eos";
       break;
     }
     made.tokens.push_back(token);
     DGQ_CHECK(emit(detokenizer.push(token)));
+    if (constraint) constraint->accept(token);
+    if (constraint && constraint->is_over()) {
+      made.stop = constraint->was_hurried() ? "tokens" : "schema";
+      break;
+    }
     if (session.position() == session.context() && i + 1 < limits.tokens) {
       made.stop = "context";
       break;
@@ -195,6 +221,8 @@ Result<int> run_generate(const Arguments& arguments) {
   const SamplerOptions sampling = sampler_options(options);
   DGQ_CHECK(check(sampling));
   if (options.get<int>("tokens") < 1) return Error{Errc::invalid, "--tokens must be at least 1"};
+  if (options.has(kSchemaOption) && options.get<bool>("ignore-eos"))
+    return Error{Errc::invalid, "--ignore-eos does not go with --json-schema, whose texts end"};
   const Limits limits{static_cast<std::size_t>(options.get<int>("tokens")), !options.get<bool>("ignore-eos")};
   DGQ_TRY(const Request request, read_request(options));
 
@@ -205,9 +233,19 @@ Result<int> run_generate(const Arguments& arguments) {
   const auto decoder = model.make_decoder();
   Session session(model.config(), model.weights(), *decoder, std::min(allowed, prompt_tokens + limits.tokens),
                   model.kv_type());
+  std::unique_ptr<JsonConstraint> constraint;
+  if (options.has(kSchemaOption)) {
+    DGQ_TRY(constraint, read_schema(model, options));
+    const std::size_t room = std::min(limits.tokens, session.context() - prompt_tokens + 1);
+    if (prompt_tokens > session.context() || constraint->least_tokens() > room)
+      return Error{Errc::invalid,
+                   "a text of this schema may need " + std::to_string(constraint->least_tokens()) +
+                       " tokens, and there may be " + std::to_string(room) + ": raise --tokens"};
+  }
   const bool as_json = options.get<bool>("json");
   const auto sink = [&](const std::string& piece) { return as_json ? Result<void>{} : print(piece); };
-  DGQ_TRY(const Generation made, generate(model, session, std::move(prompt), sampling, limits, sink));
+  DGQ_TRY(const Generation made,
+          generate(model, session, std::move(prompt), sampling, limits, constraint.get(), sink));
   DGQ_CHECK(report(model, describe(model, session, made, prompt_tokens), options));
   return 0;
 }

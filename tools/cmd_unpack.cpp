@@ -38,7 +38,7 @@ Result<int> run_unpack(const Arguments& arguments) {
   DGQ_TRY(const Model model, Model::load(registry, cache, name));
   print_warnings(model.warnings());
   Progress progress;
-  DGQ_CHECK(unpack(model.config(), model.weights(), model.tokenizer_json(),
+  DGQ_CHECK(unpack(model.config(), model.weights(), model.tokenizer_json(), model.chat_template(),
                    type == "f32" ? FloatType::f32 : FloatType::bf16, folder,
                    [&](double done) { progress.update("unpacking", done); }));
   progress.finish();

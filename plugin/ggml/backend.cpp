@@ -21,7 +21,9 @@ ggml_backend_device& weight_device();
 ggml_backend_device& compute_device();
 
 const char* device_name(ggml_backend_dev_t) { return kName; }
-const char* device_description(ggml_backend_dev_t) { return "Dual Grained Quantization, weights from a dgq registry"; }
+const char* device_description(ggml_backend_dev_t) {
+  return "Dual Grained Quantization, weights from a dgq registry";
+}
 // Nothing of its own: 0 means that there is nothing to report.
 void device_memory(ggml_backend_dev_t, std::size_t* free, std::size_t* total) { *free = *total = 0; }
 enum ggml_backend_dev_type device_type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_ACCEL; }
@@ -148,7 +150,9 @@ ggml_backend_reg& registration() {
     made.api_version = GGML_BACKEND_API_VERSION;
     made.iface.get_name = [](ggml_backend_reg_t) { return kName; };
     made.iface.get_device_count = [](ggml_backend_reg_t) { return std::size_t{1}; };
-    made.iface.get_device = [](ggml_backend_reg_t, std::size_t) -> ggml_backend_dev_t { return &weight_device(); };
+    made.iface.get_device = [](ggml_backend_reg_t, std::size_t) -> ggml_backend_dev_t {
+      return &weight_device();
+    };
     made.iface.get_proc_address = find_function;
     return made;
   }();

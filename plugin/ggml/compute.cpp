@@ -55,8 +55,9 @@ const LinearInput& Computer::prepare(const Weight& weight, const ggml_tensor* x)
     data = dense;
   }
   QuantizedBuffer& buffer = weight.model->activation_block() == kActBlock ? blocks_ : rows_;
-  input_ = quantized ? quantize_input(data, m, k, *kernels_.quantize_rows, buffer, threads_, weight.input_scale)
-                     : LinearInput{data, m, k, {}};
+  input_ = quantized
+               ? quantize_input(data, m, k, *kernels_.quantize_rows, buffer, threads_, weight.input_scale)
+               : LinearInput{data, m, k, {}};
   last_x_ = x, last_scale_ = weight.input_scale, last_quantized_ = quantized;
   return input_;
 }
@@ -99,8 +100,8 @@ ggml_status Computer::run(ggml_cgraph* graph) {
     const bool done = weight && (node->op == GGML_OP_MUL_MAT ? (multiply(*weight, node->src[1], node), true)
                                                              : look_up(*weight, node->src[1], node));
     if (done) continue;
-    log_line(GGML_LOG_LEVEL_ERROR, "tensor " + std::string(node->src[0]->name) +
-                                       (weight ? ": no such row" : ": was never loaded"));
+    log_line(GGML_LOG_LEVEL_ERROR,
+             "tensor " + std::string(node->src[0]->name) + (weight ? ": no such row" : ": was never loaded"));
     return GGML_STATUS_FAILED;
   }
   return GGML_STATUS_SUCCESS;

@@ -15,7 +15,8 @@ bool host_is_known() {
   const std::string_view version = ggml_version(), commit = ggml_commit();
   if (version == DGQ_GGML_VERSION && commit == DGQ_GGML_COMMIT) return true;
   log_line(GGML_LOG_LEVEL_ERROR, "this backend was built for ggml " DGQ_GGML_VERSION " (" DGQ_GGML_COMMIT
-                                 "), this is ggml " + std::string(version) + " (" + std::string(commit) +
+                                 "), this is ggml " +
+                                     std::string(version) + " (" + std::string(commit) +
                                      "): not used; build it for this one (docs/PLUGIN.md)");
   return false;
 }

@@ -23,10 +23,10 @@ Result<Model> load(const Digest& digest) {
 
 void report(const Model& model) {
   for (const std::string& warning : model.warnings()) log_line(GGML_LOG_LEVEL_WARN, warning);
-  log_line(GGML_LOG_LEVEL_INFO,
-           "version " + model.version().digest.short_hex() + ", " +
-               std::to_string(model.footprint().bytes_mapped >> 10) + " KiB mapped in " +
-               std::to_string(model.footprint().files) + " files of " + default_registry_path().string());
+  log_line(GGML_LOG_LEVEL_INFO, "version " + model.version().digest.short_hex() + ", " +
+                                    std::to_string(model.footprint().bytes_mapped >> 10) + " KiB mapped in " +
+                                    std::to_string(model.footprint().files) + " files of " +
+                                    default_registry_path().string());
 }
 
 }  // namespace

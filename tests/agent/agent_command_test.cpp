@@ -145,6 +145,48 @@ TEST_F(AgentCommandTest, ThePrefixCacheIsKeptOverARestart) {
   EXPECT_GT(cached(" --prefix-cache-file "), 0);
 }
 
+TEST_F(AgentCommandTest, AChatTemplateFromAFile) {
+  dgq::test::write_text(file("chat.jinja"), "{% for m in messages %}{{ m.content }}{% endfor %}");
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "ab ab"}], "max_tokens": 12, "seed": 4, "ignore_eos": true})";
+  const std::string same = R"({"prompt": "ab ab", "max_tokens": 12, "seed": 4, "ignore_eos": true})";
+  {
+    Process with(agent("demo --listen 127.0.0.1:0 --chat-template " + file("chat.jinja")));
+    RawClient client(with.wait_for("listening")["port"].get<std::uint16_t>());
+    const Json answer = Json::parse(client.post("/v1/chat/completions", chat).body);
+    EXPECT_EQ(answer["choices"][0]["message"]["content"],
+              Json::parse(client.post("/v1/completions", same).body)["choices"][0]["text"])
+        << answer;
+  }
+  Process without(agent("demo --listen 127.0.0.1:0"));
+  EXPECT_NE(without.wait_for("no_chat")["why"].get<std::string>().find("--chat-template FILE"),
+            std::string::npos);
+  RawClient client(without.wait_for("listening")["port"].get<std::uint16_t>());
+  EXPECT_EQ(client.post("/v1/chat/completions", chat).status, 501);
+}
+
+TEST_F(AgentCommandTest, RunWritesJsonThatASchemaAllows) {
+  dgq::test::write_text(file("schema.json"),
+                        R"({"type": "object", "required": ["b", "a"], "additionalProperties": false,
+      "properties": {"b": {"type": "boolean"}, "a": {"type": "array", "items": {"type": "integer"}, "maxItems": 4}}})");
+  const std::string run =
+      dgq::test::dgq_command() + " run demo 'ab ab'" + registry() + " --json-schema " + file("schema.json");
+  for (const char* tokens : {"20", "60"}) {
+    const Outcome got = run_shell(run + " --json --tokens " + tokens);
+    ASSERT_EQ(got.exit_code, 0) << got.err;
+    const Json answer = Json::parse(Json::parse(got.out)["text"].get<std::string>());
+    EXPECT_TRUE(answer["b"].is_boolean() && answer["a"].is_array()) << answer;
+  }
+  const std::pair<std::string, const char*> wrong[] = {{run + " --tokens 5", "raise --tokens"},
+                                                       {run + " --ignore-eos", "--ignore-eos"},
+                                                       {run + "x", "schema.jsonx"}};
+  for (const auto& [line, message] : wrong) {
+    const Outcome got = run_shell(line);
+    EXPECT_NE(got.exit_code, 0);
+    EXPECT_NE(got.err.find(message), std::string::npos) << got.err;
+  }
+}
+
 TEST_F(AgentCommandTest, SettingsComeFromCommandLineEnvironmentAndFile) {
   dgq::test::write_text(file("agent.conf"),
                         "# ours\nmodel = demo\nslots = 3\nqueue = 5\nlog-json = true\nkv-budget = 2G\n");
@@ -187,6 +229,7 @@ TEST_F(AgentCommandTest, OneClearLineForWhatCannotBeServed) {
       {"demo --handshake-time 0", "--handshake-time must be from 1 to 86400"},
       {"demo --prefix-cache lots", "--prefix-cache"},
       {"demo --log-level loud", "log level"},
+      {"demo --chat-template " + file("none.jinja"), "none.jinja"},
       {"demo --config " + file("bad.conf"), "colour"},
       {"demo --config " + file("none.conf"), "none.conf"},
       {"nobody", "nobody"},

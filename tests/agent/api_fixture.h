@@ -16,7 +16,8 @@ inline constexpr auto kLong = std::chrono::minutes(10);  // on any machine
 
 struct ServedApi {
   explicit ServedApi(std::size_t slots = 2, std::size_t queue = 8, std::size_t context = 128,
-                     std::optional<BearerTokens> tokens = {}, ModelConfig config = dgq::test::small_config())
+                     std::optional<BearerTokens> tokens = {}, ModelConfig config = dgq::test::small_config(),
+                     std::string_view chat_template = {})
       : synthetic(slots, queue, 4, context, config),
         models(std::make_shared<ServedModel>(
             ServedModel{"tiny", std::string(64, 'a'), 1700000000, nullptr, &synthetic.model.config,
@@ -25,6 +26,7 @@ struct ServedApi {
         server(HttpLimits{}, [this](const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
           api.handle(request, reply);
         }) {
+    add_formats(*models.find(""), {}, chat_template);
     api.watch(server);
     const auto listening = server.listen_unix(socket, 0600);
     EXPECT_TRUE(listening) << listening.error().what;
@@ -47,9 +49,9 @@ struct ServedApi {
   Outcome complete(const Json& body) { return post("/v1/completions", body); }
 
   // The events of a stream, without the last, which is [DONE].
-  std::vector<Json> stream(Json body) {
+  std::vector<Json> stream(Json body, const std::string& path = "/v1/completions") {
     body["stream"] = true;
-    const auto answer = client().post("/v1/completions", body.dump());
+    const auto answer = client().post(path, body.dump());
     EXPECT_EQ(answer.status, 200) << answer.body;
     std::vector<Json> events;
     std::size_t at = 0;

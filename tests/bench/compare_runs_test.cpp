@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "bench/interleave.h"
+#include "tests/support/paths.h"
 
 namespace dgq::bench {
 namespace {
@@ -97,7 +98,7 @@ TEST(Interleave, RoundsAreAppended) {
 class RecordedTurns : public testing::Test {
  protected:
   RecordedTurns() {
-    std::ifstream file(DGQ_SOURCE_DIR "/tests/bench/data/turns.json");
+    std::ifstream file(test::source_folder() / "tests/bench/data/turns.json");
     std::stringstream text;
     text << file.rdbuf();
     recorded_ = Json::parse(text.str());

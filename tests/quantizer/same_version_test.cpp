@@ -6,6 +6,7 @@
 #include "quantizer/quantize.h"
 #include "quantizer/safetensors.h"
 #include "quantizer/stored_tensor.h"
+#include "runtime/chat_template.h"
 #include "tests/support/command.h"
 #include "tests/support/families.h"
 #include "tests/support/gguf_writer.h"
@@ -127,6 +128,50 @@ TEST(SameVersion, TheTokenizerOfAGgufIsWrittenAnew) {
   for (const BlobRef& blob : a.result.manifest.blobs)
     EXPECT_EQ(blob.digest == b.result.manifest.find(blob.name)->digest, blob.name != "tokenizer")
         << blob.name;
+}
+
+// tokenizer_config.json, chat_template.jinja and GGUF metadata say the same; without any of them there is no such blob.
+TEST(SameVersion, TheChatTemplateIsStoredWhereverItStands) {
+  const std::string chat = "{% for m in messages %}{{ bos_token }}{{ m.content }}{% endfor %}";
+  const TinyCheckpoint tiny = test::tiny_checkpoint();
+  Made none, text, list, file, gguf, other;
+  const std::string bos = [&] {
+    const Tokenizer tokenizer = *Tokenizer::parse(tiny.tokenizer, "t");
+    return std::string(tokenizer.token(parse_config(tiny.config, "c")->bos));
+  }();
+  const auto folder = [&](Made& made, const Json& config) {
+    tiny.write(made.scratch / "model");
+    if (!config.is_null()) test::write_text(made.scratch / "model" / "tokenizer_config.json", config.dump());
+  };
+  folder(none, nullptr);
+  folder(text, {{"chat_template", chat}, {"bos_token", {{"content", bos}}}});
+  folder(list, {{"chat_template",
+                 {{{"name", "default"}, {"template", chat}}, {{"name", "rag"}, {"template", "x"}}}}});
+  folder(file, {{"chat_template", "what the file takes the place of"}});
+  test::write_text(file.scratch / "model" / "chat_template.jinja", chat);
+  folder(other, {{"chat_template", chat + "."}});
+  for (Made* made : {&none, &text, &list, &file, &other}) made->quantize(made->scratch / "model");
+  GgufWriter writer = test::gguf_of(tiny);
+  writer.set("tokenizer.chat_template", chat);
+  test::write_text(gguf.scratch / "m.gguf", writer.bytes());
+  gguf.quantize(gguf.scratch / "m.gguf", text.scratch / "model" / "tokenizer.json");
+
+  EXPECT_EQ(none.result.manifest.find(kChatTemplateBlob), nullptr);
+  const BlobRef* blob = text.result.manifest.find(kChatTemplateBlob);
+  ASSERT_NE(blob, nullptr);
+  EXPECT_EQ(blob->media, kChatTemplateMedia);
+  std::string stored;
+  ASSERT_TRUE(text.registry->read_blob(blob->digest, [&](std::span<const std::byte> bytes) -> Result<void> {
+    stored.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return {};
+  }));
+  const auto source = ChatTemplateSource::parse(stored, "blob");
+  ASSERT_TRUE(source);
+  EXPECT_EQ(source->text, chat);
+  EXPECT_EQ(source->bos, bos);
+  for (const Made* made : {&list, &file, &gguf}) EXPECT_EQ(made->result.version, text.result.version);
+  EXPECT_NE(other.result.version, text.result.version);
+  EXPECT_NE(none.result.version, text.result.version);
 }
 
 TEST(SameVersion, FilesAreInTheAuditLog) {

@@ -42,7 +42,8 @@ class Quantized {
   std::string registry() const { return (scratch_ / "r.db").string(); }
 
   Result<void> unpack_to(const fs::path& folder, FloatType type) const {
-    return unpack(model_->config(), model_->weights(), model_->tokenizer_json(), type, folder);
+    return unpack(model_->config(), model_->weights(), model_->tokenizer_json(), model_->chat_template(),
+                  type, folder);
   }
 
  private:

@@ -153,7 +153,7 @@ TEST_F(RegistryCommandTest, ANewFileOfWhatADamagedOneHas) {
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_NE(refused.out.find("docs/REGISTRY.md"), std::string::npos) << refused.out;
   EXPECT_TRUE(file_text(path()) == text);
-  const std::string docs = file_text(std::filesystem::path(DGQ_SOURCE_DIR) / "docs/REGISTRY.md");
+  const std::string docs = file_text(test::source_folder() / "docs/REGISTRY.md");
   const std::size_t from = docs.find("    (echo \"PRAGMA page_size"),
                     to = docs.find("    dgq registry verify --repair --reg");
   ASSERT_TRUE(from < to && to != docs.npos);

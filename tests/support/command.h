@@ -11,6 +11,8 @@
 #include <sstream>
 #include <string>
 
+#include "tests/support/paths.h"
+
 namespace dgq::test {
 
 // A folder of this test's own, removed at the end.
@@ -69,8 +71,6 @@ inline Outcome run_shell(const std::string& line) {
   return outcome;
 }
 
-// How to start the built command (under qemu when cross-built).
-inline std::string dgq_command() { return DGQ_COMMAND; }
 // Memory of this build is that of a release build: no sanitizer, no emulator.
 inline bool memory_counts() {
 #ifdef DGQ_SANITIZED

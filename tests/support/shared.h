@@ -6,17 +6,18 @@
 #include <string>
 
 #include "tests/support/not_covered.h"
+#include "tests/support/paths.h"
 
 namespace dgq::test {
 
 // A file or folder under the repository's models/ (always there).
 inline std::filesystem::path repository_file(const std::string& name) {
-  return std::filesystem::path(DGQ_SOURCE_DIR) / name;
+  return source_folder() / name;
 }
 
 // A file or folder under shared; empty when it is not there, and then says what stays untested.
 inline std::filesystem::path shared_file(const std::string& name, const std::string& purpose) {
-  const std::filesystem::path path = std::filesystem::path(DGQ_SHARED_DIR) / name;
+  const std::filesystem::path path = shared_folder() / name;
   if (std::filesystem::exists(path)) return path;
   not_covered(purpose + " (needs shared/" + name + ")");
   return {};

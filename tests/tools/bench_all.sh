@@ -17,10 +17,10 @@ chmod +x dgq
 "$source/tools/bench-all" --dgq ./dgq --quick -o out.dgqr > log 2>&1 || { cat log; exit 1; }
 grep -q "1 of 3 steps done; send out.dgqr" log || { cat log; exit 1; }
 "$dgq" registry init --registry other.db
-"$dgq" registry import out.dgqr --registry other.db | grep -q "1 run of dgq bench; 1 were new" 
-[ "$("$source/tools/bench-all" --nonsense 2>&1; echo $?)" != 0 ]
+"$dgq" registry import out.dgqr --registry other.db | grep -q "1 run of dgq bench; 1 were new"
+if "$source/tools/bench-all" --nonsense 2>/dev/null; then echo "bench-all took --nonsense"; exit 1; fi
 
 cp "$demo" demo.db
 "$dgq" bench agent --registry demo.db --model demo --streams 1,2 --prompt 8 --gen 4 --repetitions 2 --json > agent.json
 for test in throughput ttft inter_token; do grep -q "\"$test\"" agent.json; done
-"$dgq" bench agent --registry demo.db --model nosuch 2>&1 | grep -q "the agent did not start: .*nosuch"
+{ "$dgq" bench agent --registry demo.db --model nosuch 2>&1 || true; } | grep -q "the agent did not start: .*nosuch"

@@ -25,8 +25,8 @@ T must(Result<T> result) {
 
 // How a host is started: what stands before it on the command line.
 struct Start {
-  std::string environment = {};     // "DGQ_REGISTRY=... "
-  bool backend = true;              // with ours
+  std::string environment = {};  // "DGQ_REGISTRY=... "
+  bool backend = true;           // with ours
   std::string emulator = DGQ_EMULATOR;
 };
 
@@ -37,7 +37,8 @@ inline Outcome run_host(const Start& start, const std::string& arguments) {
 }
 
 // Of every position of one sequence, by llama.cpp. Empty, and a failure, when it did not work.
-inline Logits llama_logits(const Start& start, const std::string& gguf, const Tokens& tokens, Outcome* said = nullptr) {
+inline Logits llama_logits(const Start& start, const std::string& gguf, const Tokens& tokens,
+                           Outcome* said = nullptr) {
   const ScratchFolder scratch;
   const std::string ids = (scratch / "ids").string(), out = (scratch / "logits").string();
   std::ofstream(ids, std::ios::binary)
@@ -88,7 +89,9 @@ inline double mean_kld(const Logits& reference, const Logits& other, std::size_t
   if (reference.size() != other.size()) return INFINITY;
   double sum = 0;
   for (std::size_t at = 0; at < reference.size(); at += vocabulary)
-    sum += distance_at(std::span(reference).subspan(at, vocabulary), std::span(other).subspan(at, vocabulary), 0).kld;
+    sum +=
+        distance_at(std::span(reference).subspan(at, vocabulary), std::span(other).subspan(at, vocabulary), 0)
+            .kld;
   return sum / static_cast<double>(reference.size() / vocabulary);
 }
 

@@ -30,7 +30,8 @@ struct Demo : testing::Test {
     folder = new ScratchFolder;
     model = new Model(open_model(kDemo, "demo"));
     const Tokenizer tokenizer = must(Tokenizer::parse(model->tokenizer_json(), "demo"));
-    tokens = must(tokenizer.encode(file_text(repository_file("models/demo/sample.txt")).substr(0, 4000), false));
+    tokens =
+        must(tokenizer.encode(file_text(repository_file("models/demo/sample.txt")).substr(0, 4000), false));
     tokens.resize(DGQ_EMULATED ? 12 : 96);
     for (const GgufWeights weights : {GgufWeights::thin, GgufWeights::fat}) {
       const auto done = export_gguf(*model, "demo", weights, path_of(weights));
@@ -66,8 +67,8 @@ TEST_F(Demo, ThinFileGivesOurLogits) {
 TEST_F(Demo, ThinFileHoldsNoWeights) {
   struct stat status;
   ASSERT_EQ(::stat(path_of(GgufWeights::thin).c_str(), &status), 0);
-  EXPECT_GT(status.st_size, 12 << 20);           // one byte per weight,
-  EXPECT_LT(status.st_blocks * 512, 1 << 20);    // but holes: metadata, tokenizer and norms
+  EXPECT_GT(status.st_size, 12 << 20);         // one byte per weight,
+  EXPECT_LT(status.st_blocks * 512, 1 << 20);  // but holes: metadata, tokenizer and norms
 }
 
 TEST_F(Demo, QualityIsOurs) {
@@ -76,7 +77,8 @@ TEST_F(Demo, QualityIsOurs) {
   const ModelF32 floats = must(load_f32(checkpoint));
   const Logits exact = own_logits(checkpoint.config(), floats.weights, kActBlock, KvType::f32, tokens);
   const double ours = mean_kld(exact, own_logits(*model, KvType::f32, tokens), vocabulary());
-  const double theirs = mean_kld(exact, llama_logits(kWithDemo, path_of(GgufWeights::thin), tokens), vocabulary());
+  const double theirs =
+      mean_kld(exact, llama_logits(kWithDemo, path_of(GgufWeights::thin), tokens), vocabulary());
   std::printf("KLD against fp32: %.6f here, %.6f in llama.cpp\n", ours, theirs);
   EXPECT_NEAR(theirs, ours, ours * 0.02);
 }
@@ -94,8 +96,8 @@ TEST_F(Demo, FatFileRunsWithTheBackendAndWithout) {
 
 TEST_F(Demo, FatFileRunsOnItsOwnWeightsWhereTheRegistryLacksThem) {
   Outcome said;
-  const Logits fallback =
-      llama_logits({.environment = "DGQ_REGISTRY=/nonexistent.db "}, path_of(GgufWeights::fat), tokens, &said);
+  const Logits fallback = llama_logits({.environment = "DGQ_REGISTRY=/nonexistent.db "},
+                                       path_of(GgufWeights::fat), tokens, &said);
   EXPECT_EQ(fallback, llama_logits({.backend = false}, path_of(GgufWeights::fat), tokens));
   EXPECT_NE(said.err.find("the weights in the file are used instead"), std::string::npos) << said.err;
   EXPECT_EQ(number_behind(said.out, "weights"), 0u);
@@ -104,9 +106,9 @@ TEST_F(Demo, FatFileRunsOnItsOwnWeightsWhereTheRegistryLacksThem) {
 TEST_F(Demo, ThinFileWithoutTheBackendStopsAndSaysWhatItNeeds) {
   const ScratchFolder scratch;
   std::ofstream(scratch / "ids", std::ios::binary).write("\1\0\0\0", 4);
-  const Outcome outcome = run_host({.backend = false}, path_of(GgufWeights::thin) + " logits " +
-                                                           (scratch / "ids").string() + " " +
-                                                           (scratch / "out").string());
+  const Outcome outcome =
+      run_host({.backend = false}, path_of(GgufWeights::thin) + " logits " + (scratch / "ids").string() +
+                                       " " + (scratch / "out").string());
   EXPECT_NE(outcome.exit_code, 0);
   EXPECT_EQ(file_text(scratch / "out"), "");  // no numbers at all, rather than wrong ones
   EXPECT_NE(outcome.err.find("needs GGML_BACKEND_PATH"), std::string::npos) << outcome.err;
@@ -131,7 +133,8 @@ TEST_F(Demo, EveryCpuGivesTheSame) {
   if (DGQ_EMULATED) {
     starts.clear();
     for (const char* cpu : {"cortex-a72", "cortex-a76", "max"})
-      starts.push_back({.environment = kWithDemo.environment, .emulator = "qemu-aarch64-static -cpu " + std::string(cpu) + " "});
+      starts.push_back({.environment = kWithDemo.environment,
+                        .emulator = "qemu-aarch64-static -cpu " + std::string(cpu) + " "});
   }
   for (const Start& start : starts)
     EXPECT_LT(relative_distance(llama_logits(start, path_of(GgufWeights::thin), few), ours), kFloatParts)
@@ -140,11 +143,13 @@ TEST_F(Demo, EveryCpuGivesTheSame) {
 
 TEST_F(Demo, AnotherGgmlIsRefused) {
   for (const char* pretend : {"VERSION=9.9.9", "COMMIT=0000000"}) {
-    const Start start{.environment = "LD_PRELOAD=" DGQ_PRETENDED_GGML " PRETEND_" + std::string(pretend) + " "};
-    const Outcome outcome = DGQ_EMULATED ? run_host({.environment = "PRETEND_" + std::string(pretend) + " ",
-                                                     .emulator = "qemu-aarch64-static -E LD_PRELOAD=" DGQ_PRETENDED_GGML " "},
-                                                    "- list")
-                                         : run_host(start, "- list");
+    const Start start{.environment =
+                          "LD_PRELOAD=" DGQ_PRETENDED_GGML " PRETEND_" + std::string(pretend) + " "};
+    const Outcome outcome =
+        DGQ_EMULATED ? run_host({.environment = "PRETEND_" + std::string(pretend) + " ",
+                                 .emulator = "qemu-aarch64-static -E LD_PRELOAD=" DGQ_PRETENDED_GGML " "},
+                                "- list")
+                     : run_host(start, "- list");
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_EQ(outcome.out, "CPU\n") << outcome.err;
     EXPECT_NE(outcome.err.find("dgq: this backend was built for ggml"), std::string::npos) << outcome.err;
@@ -156,10 +161,12 @@ TEST_F(Demo, AnotherGgmlIsRefused) {
 
 struct Trouble : Demo {
   // The host says that the load failed, with these words in its log.
-  static void expect_refused(const std::string& environment, const std::string& gguf, const std::string& words) {
+  static void expect_refused(const std::string& environment, const std::string& gguf,
+                             const std::string& words) {
     const Outcome outcome = run_host({.environment = environment + " "}, gguf + " tokens a");
     EXPECT_EQ(outcome.exit_code, 1) << outcome.err;  // its own exit code, no signal
-    EXPECT_NE(outcome.err.find(words), std::string::npos) << "not in the log: " << words << "\n" << outcome.err;
+    EXPECT_NE(outcome.err.find(words), std::string::npos) << "not in the log: " << words << "\n"
+                                                          << outcome.err;
   }
   static std::string thin() { return path_of(GgufWeights::thin); }
 };
@@ -204,7 +211,9 @@ struct OwnRegistry : Trouble {
     expected = own_logits(*model, KvType::f32, few);
   }
   Start start() const { return {.environment = "DGQ_REGISTRY=" + registry + " "}; }
-  double distance(const Start& how) const { return relative_distance(llama_logits(how, thin(), few), expected); }
+  double distance(const Start& how) const {
+    return relative_distance(llama_logits(how, thin(), few), expected);
+  }
 
   ScratchFolder scratch;
   const std::string registry = (scratch / "r.db").string();
@@ -240,15 +249,16 @@ TEST_F(OwnRegistry, FileIsReadWithoutMmap) {
 
 TEST_F(OwnRegistry, MediaAreReadOnly) {
   // Bind-mounted read-only in a name space of its own, where that is allowed.
-  const std::string folder = scratch.path().string(),
-                    mount = "mount --bind " + folder + " " + folder + " && mount -o remount,ro,bind " + folder;
+  const std::string folder = scratch.path().string(), mount = "mount --bind " + folder + " " + folder +
+                                                              " && mount -o remount,ro,bind " + folder;
   if (run_shell("unshare -m sh -c '" + mount + "'").exit_code != 0) {
     not_covered("llama.cpp with a registry on read-only media (needs unshare and mount)");
     GTEST_SKIP();
   }
   std::ofstream(*Demo::folder / "ids", std::ios::binary).write("\1\0\0\0", 4);
   const auto run = [&] {
-    return run_shell("unshare -m sh -c '" + mount + " && GGML_BACKEND_PATH=" DGQ_GGML_BACKEND " DGQ_REGISTRY=" + registry + " " +
+    return run_shell("unshare -m sh -c '" + mount +
+                     " && GGML_BACKEND_PATH=" DGQ_GGML_BACKEND " DGQ_REGISTRY=" + registry + " " +
                      DGQ_EMULATOR DGQ_LLAMA_HOST " " DGQ_LLAMA_FOLDER " " + thin() + " tokens a'");
   };
   const Outcome mapped = run();
@@ -283,8 +293,7 @@ TEST_P(Families, GivesOurLogits) {
   const Logits ours = own_logits(model, KvType::f32, tokens);
   const Start start{.environment = "DGQ_REGISTRY=" + registry + " "};
   const auto distance = [&](const std::string& option) {
-    const Outcome exported =
-        run_dgq("export gguf tiny --registry " + registry + " -o " + file + option);
+    const Outcome exported = run_dgq("export gguf tiny --registry " + registry + " -o " + file + option);
     EXPECT_EQ(exported.exit_code, 0) << exported.err;
     return relative_distance(llama_logits(start, file, tokens), ours);
   };

@@ -4,8 +4,9 @@
 //   llama_host BACKENDS MODEL bench PP TG ROUNDS THREADS   tokens/s of prompts of PP tokens, and of TG single tokens
 //   llama_host BACKENDS MODEL quantize OUT             as Q4_0, by llama.cpp
 //   llama_host BACKENDS - list                         backends that were loaded
-// BACKENDS: the folder of libggml-cpu-*.so. GGML_BACKEND_PATH works as everywhere. The log goes to stderr. On the last line of stdout is what
-// our backend counted, if it is there. HOST_WHEN_LOADED: a shell command that runs once the model is loaded; HOST_NO_MMAP: the file is read. Exit code 1: the load failed, 2: the evaluation did.
+// BACKENDS: the folder of libggml-cpu-*.so. GGML_BACKEND_PATH works as everywhere. The log goes to stderr. On the
+// last line of stdout is what our backend counted, if it is there. HOST_WHEN_LOADED: a shell command that runs once
+// the model is loaded; HOST_NO_MMAP: the file is read. Exit code 1: the load failed, 2: the evaluation did.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -127,8 +128,8 @@ int quantize(const char* model, const char* out) {
 int tokenize(const Host& host, const std::string& text) {
   std::vector<llama_token> ids(text.size() + 8);
   const int count =
-      llama_tokenize(llama_model_get_vocab(host.model), text.data(), static_cast<int>(text.size()), ids.data(),
-                     static_cast<int>(ids.size()), true, false);
+      llama_tokenize(llama_model_get_vocab(host.model), text.data(), static_cast<int>(text.size()),
+                     ids.data(), static_cast<int>(ids.size()), true, false);
   for (int i = 0; i < count; ++i) std::printf("%s%d", i ? " " : "", ids[static_cast<std::size_t>(i)]);
   std::printf("\n");
   return count < 0 ? 2 : 0;
@@ -149,7 +150,8 @@ int main(int argc, char** argv) {
   if (words[3] == "quantize" && argc == 5) return quantize(argv[2], argv[4]);
   const bool benchmark = words[3] == "bench" && argc == 8;
   Host host;
-  if (!host.open(argv[2], benchmark ? std::atoi(argv[7]) : argc > 6 ? std::atoi(argv[6]) : 2, !benchmark)) return 1;
+  if (!host.open(argv[2], benchmark ? std::atoi(argv[7]) : argc > 6 ? std::atoi(argv[6]) : 2, !benchmark))
+    return 1;
   if (const char* command = std::getenv("HOST_WHEN_LOADED"))
     if (std::system(command) != 0) return 64;
   int code = 64;

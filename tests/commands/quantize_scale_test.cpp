@@ -191,7 +191,7 @@ TEST_F(Scale, ADryRunIsRight) {
 TEST_F(Scale, AMeasuredPerplexityIsOnTheCard) {
   ASSERT_EQ(run_dgq(add()).exit_code, 0);
   const std::string measure = "eval perplexity --model tiny --context 32 --text " +
-                              std::string(DGQ_SOURCE_DIR "/LICENSE") + " --registry " + at("r.db");
+                              (test::source_folder() / "LICENSE").string() + " --registry " + at("r.db");
   EXPECT_EQ(run_dgq(measure + " --windows 1").exit_code, 0);
   const std::string show = "registry show tiny --registry " + at("r.db");
   EXPECT_TRUE(json_of(show)["measurements"].empty()) << "nobody asked for it";

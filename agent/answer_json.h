@@ -1,0 +1,27 @@
+// agent/answer_json.h - parts of an answer as OpenAI's clients read them: of a completion, and of a chat.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "agent/engine.h"
+#include "base/json.h"
+#include "runtime/tokenizer.h"
+
+namespace dgq::agent {
+
+struct Logprob {
+  GeneratedToken token;
+  std::size_t offset;  // characters of the answer before it
+};
+
+// "choices[0].logprobs"
+Json completion_logprobs(const Tokenizer& tokenizer, std::span<const Logprob> logprobs);
+Json chat_logprobs(const Tokenizer& tokenizer, std::span<const Logprob> logprobs);
+
+// The members of "choices[0]" that hold the text: of a completion, of a whole chat answer, and of a piece of one.
+Json completion_choice(const std::string& text);
+Json chat_choice(const std::string& text);
+Json chat_delta(const std::string& text, bool first);
+
+}  // namespace dgq::agent

@@ -1,0 +1,94 @@
+#include "runtime/json_grammar.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace dgq {
+namespace {
+
+using Kind = GrammarNode::Kind;
+constexpr std::uint32_t kEndless = GrammarNode::kEndless;
+
+struct Measure {
+  std::uint64_t bytes;
+  std::uint32_t height;
+  auto operator<=>(const Measure&) const = default;
+};
+
+std::uint64_t digits(std::int64_t value) { return value < 10 ? 1 : 1 + digits(value / 10); }
+
+std::uint64_t shortest_integer(const GrammarNode& node) {
+  if (node.low <= 0 && node.high >= 0) return 1;
+  return node.low > 0 ? digits(node.low) : 1 + digits(-node.high);
+}
+
+Measure measure_of(const JsonGrammar& grammar, const GrammarNode& node) {
+  const auto of = [&](GrammarNodeId id) { return Measure{grammar[id].least_bytes, grammar[id].height}; };
+  switch (node.kind) {
+    case Kind::any_of: {
+      Measure least{kEndless, kEndless};
+      for (const GrammarNodeId part : node.parts) least = std::min(least, of(part));
+      return least;
+    }
+    case Kind::literal:
+      return {node.text.size(), 1};
+    case Kind::string:
+      return {static_cast<std::uint64_t>(node.low) + 2, 1};
+    case Kind::number:
+      return {1, 1};
+    case Kind::integer:
+      return {shortest_integer(node), 1};
+    case Kind::map:
+      return {2, 1};
+    case Kind::array: {
+      if (node.low == 0) return {2, 1};
+      const auto count = static_cast<std::uint64_t>(node.low);
+      const Measure item = of(node.parts.front());
+      return {2 + count * item.bytes + count - 1, 1 + item.height};
+    }
+    case Kind::object: {
+      Measure all{2, 1};
+      bool first = true;
+      for (const GrammarProperty& property : node.properties) {
+        if (!property.required) continue;
+        const Measure value = of(property.value);
+        all.bytes += property.key.size() + value.bytes + (first ? 0 : 1);
+        all.height = std::max(all.height, 1 + value.height);
+        first = false;
+      }
+      return all;
+    }
+  }
+  return {kEndless, kEndless};
+}
+
+void measure_rest(const JsonGrammar& grammar, GrammarNode& node) {
+  node.rest.assign(node.properties.size() + 1, 1);
+  for (std::size_t i = node.properties.size(); i-- > 0;) {
+    const GrammarProperty& property = node.properties[i];
+    const std::uint64_t bytes =
+        property.required ? 1 + property.key.size() + grammar[property.value].least_bytes : 0;
+    node.rest[i] = static_cast<std::uint32_t>(std::min<std::uint64_t>(node.rest[i + 1] + bytes, kEndless));
+  }
+}
+
+}  // namespace
+
+// Bytes only get fewer from round to round, and every composite is longer than its parts: it ends.
+void measure(JsonGrammar& grammar) {
+  for (bool changed = true; std::exchange(changed, false);)
+    for (auto at = grammar.nodes.rbegin(); at != grammar.nodes.rend();
+         ++at) {  // parts mostly stand after the whole
+      GrammarNode& node = *at;
+      Measure now = measure_of(grammar, node);
+      if (now.bytes >= kEndless || now.height >= kEndless) now = {kEndless, kEndless};
+      const auto bytes = static_cast<std::uint32_t>(now.bytes);
+      if (bytes == node.least_bytes && now.height == node.height) continue;
+      node.least_bytes = bytes, node.height = now.height;
+      changed = true;
+    }
+  for (GrammarNode& node : grammar.nodes)
+    if (node.kind == Kind::object) measure_rest(grammar, node);
+}
+
+}  // namespace dgq

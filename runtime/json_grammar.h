@@ -1,0 +1,71 @@
+// runtime/json_grammar.h - which JSON texts a schema allows, as nodes that an automaton walks byte by byte.
+//
+// Texts are compact: no white space but one space that may follow a ',' or ':'. Properties come in the order of the
+// schema. So the texts are a part of what the schema allows, and every one of them validates.
+//
+// Read of JSON Schema (draft 2020-12): type (also a list), enum, const, anyOf, oneOf whose choices exclude each other,
+// allOf of one, $ref to "#" and to places in the same document (recursion included), and
+//   object    properties, required, additionalProperties; what is not in `properties` is written only where there are
+//             none, or where `required` names it
+//   array     items, minItems, maxItems
+//   string    minLength, maxLength (code points)
+//   integer   minimum, maximum, exclusiveMinimum, exclusiveMaximum; at most 15 digits
+//   number    at most 15 digits, 17 after the point, and an exponent of two
+// title, description, default, examples and the like change nothing. Any other keyword is refused by name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace dgq {
+
+using GrammarNodeId = std::uint32_t;
+
+struct GrammarProperty {
+  std::string key;  // as it is written: "name":
+  GrammarNodeId value = 0;
+  bool required = false;
+};
+
+struct GrammarNode {
+  enum class Kind : std::uint8_t { any_of, literal, string, number, integer, object, map, array };
+  static constexpr std::int64_t kMany = INT64_MAX;
+  static constexpr std::int64_t kLargest = 999'999'999'999'999;  // of an integer; -kLargest is the smallest
+
+  Kind kind = Kind::any_of;
+  std::string text;                         // literal: all of it
+  std::vector<GrammarNodeId> parts;         // any_of: choices; map: the values; array: the items
+  std::vector<GrammarProperty> properties;  // object
+  std::int64_t low = 0, high = kMany;       // string: code points; array: items; integer: the value
+
+  // The shortest text: its bytes, and how deep its values nest (a scalar is 1). kEndless: there is none.
+  static constexpr std::uint32_t kEndless = 1u << 30;
+  std::uint32_t least_bytes = kEndless, height = kEndless;
+  std::vector<std::uint32_t>
+      rest;  // object, by index: bytes after a value for those required from there on, and '}'
+};
+
+struct JsonGrammar {
+  std::vector<GrammarNode> nodes;
+  GrammarNodeId root = 0;
+  GrammarNodeId any_string = 0;  // the keys of maps
+  const GrammarNode& operator[](GrammarNodeId id) const { return nodes[id]; }
+};
+
+inline constexpr std::uint32_t kMaxJsonDepth = 32;         // of the texts
+inline constexpr std::size_t kMaxSchemaBytes = 256 << 10;  // of a schema as compact JSON
+
+// unsupported: a keyword, by name and place; invalid: not a schema, or one that no text can satisfy.
+Result<JsonGrammar> compile_json_schema(const OrderedJson& schema);
+
+// Any object, its values of any kind.
+JsonGrammar any_json_object();
+
+// Sets least_bytes, height and rest of all nodes. For compile_json_schema and tests.
+void measure(JsonGrammar& grammar);
+
+}  // namespace dgq

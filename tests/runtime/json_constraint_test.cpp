@@ -1,0 +1,315 @@
+// Answers under a schema: with whatever logits, whole and valid, in as many tokens as they may have.
+#include "runtime/json_constraint.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "runtime/sampler.h"
+#include "tests/runtime/json_validator.h"
+#include "tests/runtime/small_tokenizer.h"
+
+namespace dgq {
+namespace {
+
+std::shared_ptr<const TokenTrie> trie_of(const Tokenizer& tokenizer) {
+  auto trie = TokenTrie::make(tokenizer);
+  EXPECT_TRUE(trie) << trie.error().what;
+  return std::make_shared<const TokenTrie>(std::move(*trie));
+}
+
+const std::shared_ptr<const TokenTrie>& byte_level() {
+  static const auto trie = trie_of(*test::parse(test::byte_level_json()));
+  return trie;
+}
+constexpr std::int32_t kEnd = 260;
+
+std::shared_ptr<const JsonGrammar> compile(const OrderedJson& schema) {
+  auto grammar = compile_json_schema(schema);
+  EXPECT_TRUE(grammar) << schema << ": " << grammar.error().what;
+  return grammar ? std::make_shared<const JsonGrammar>(std::move(*grammar)) : nullptr;
+}
+OrderedJson json(const char* text) { return OrderedJson::parse(text); }
+
+bool takes(const JsonGrammar& grammar, std::string_view text) {
+  JsonAutomaton automaton(grammar);
+  JsonAutomaton::State state = automaton.start();
+  for (const char byte : text) {
+    state = automaton.next(state, static_cast<unsigned char>(byte));
+    if (state == JsonAutomaton::kDead) return false;
+  }
+  return automaton.least(state) == 0;
+}
+
+// A model that knows nothing. In some of its steps ASCII is likelier, so that texts are of many kinds.
+struct Answer {
+  std::string text;
+  std::size_t tokens = 0;
+  bool hurried = false;
+};
+Answer answer(const std::shared_ptr<const JsonGrammar>& grammar, const std::shared_ptr<const TokenTrie>& trie,
+              std::int32_t eos, std::size_t max_tokens, std::uint64_t seed) {
+  auto made = JsonConstraint::make(grammar, trie, {eos});
+  EXPECT_TRUE(made) << made.error().what;
+  JsonConstraint& constraint = **made;
+  SplitMix64 random(seed);
+  Sampler sampler({.temperature = 1, .seed = seed});
+  std::vector<float> logits(std::max(trie->vocabulary_size(), static_cast<std::size_t>(eos) + 1));
+  Answer answer;
+  const std::size_t limit = std::max(max_tokens, constraint.least_tokens());
+  const double ends = random.next_unit() * 8;  // how much the model likes to close what is open
+  while (!constraint.is_over() && answer.tokens < limit) {
+    for (float& logit : logits) logit = static_cast<float>(random.next_unit() * 4);
+    for (const char end : std::string("\"]},"))
+      logits[static_cast<unsigned char>(end)] += static_cast<float>(ends);
+    const auto id = sampler.sample(logits, {}, constraint.allowed(limit - answer.tokens));
+    EXPECT_TRUE(id) << "nothing is allowed after " << answer.text;
+    if (!id || *id == eos) break;
+    constraint.accept(*id);
+    answer.text += trie->bytes(*id);
+    ++answer.tokens;
+  }
+  answer.hurried = constraint.was_hurried();
+  return answer;
+}
+
+void expect_valid(const OrderedJson& schema, std::size_t max_tokens, std::uint64_t seed) {
+  const auto grammar = compile(schema);
+  ASSERT_TRUE(grammar);
+  const Answer got = answer(grammar, byte_level(), kEnd, max_tokens, seed);
+  const OrderedJson value = OrderedJson::parse(got.text, nullptr, false);
+  ASSERT_FALSE(value.is_discarded()) << schema << "\nseed " << seed << ": " << got.text;
+  EXPECT_TRUE(test::validates(value, schema, schema)) << schema << "\nseed " << seed << ": " << got.text;
+}
+
+// Schemas of every kind, nested up to `depth`.
+OrderedJson random_schema(SplitMix64& random, int depth) {
+  const auto below = [&](std::uint64_t n) { return random.next() % n; };
+  const auto maybe = [&] { return below(2) == 0; };
+  OrderedJson schema = OrderedJson::object();
+  switch (below(depth > 0 ? 9 : 6)) {
+    case 0:
+      schema["type"] = "string";
+      if (maybe()) schema["minLength"] = below(4);
+      if (maybe()) schema["maxLength"] = 4 + below(4);
+      return schema;
+    case 1:
+      schema["type"] = "integer";
+      if (maybe()) schema["minimum"] = static_cast<std::int64_t>(below(300)) - 200;
+      if (maybe()) schema["exclusiveMaximum"] = 101 + below(5000);
+      return schema;
+    case 2:
+      return {{"type", "number"}};
+    case 3:
+      return {{"type", OrderedJson::array({"boolean", "null", "string"})}};
+    case 4:
+      return {{"enum", OrderedJson::array({"a", "ab", "é\n", 1, -12, nullptr, true, {{"k", 1}}})}};
+    case 5:
+      return maybe() ? OrderedJson{{"const", "x\"y"}} : OrderedJson::object();
+    case 6: {
+      schema = {{"type", "array"}, {"items", random_schema(random, depth - 1)}};
+      if (maybe()) schema["minItems"] = below(3);
+      if (maybe()) schema["maxItems"] = 2 + below(3);
+      return schema;
+    }
+    case 7:
+      schema["anyOf"] = OrderedJson::array();
+      for (std::uint64_t i = 0; i <= below(3); ++i)
+        schema["anyOf"].push_back(random_schema(random, depth - 1));
+      return schema;
+    default: {
+      schema["type"] = "object";
+      schema["properties"] = OrderedJson::object();
+      schema["required"] = OrderedJson::array();
+      for (std::uint64_t i = below(5); i > 0; --i) {
+        const std::string name = "p" + std::to_string(i);
+        schema["properties"][name] = random_schema(random, depth - 1);
+        if (maybe()) schema["required"].push_back(name);
+      }
+      if (maybe()) schema["additionalProperties"] = false;
+      return schema;
+    }
+  }
+}
+
+TEST(JsonConstraint, WhateverTheLogitsAnswersAreWholeAndValid) {
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    SplitMix64 random(seed);
+    expect_valid(random_schema(random, 3), 1 + random.next() % 120, seed);
+  }
+}
+
+TEST(JsonConstraint, RecursionEndsWhateverTheLogits) {
+  const OrderedJson tree =
+      json(R"({"type": "object", "required": ["v", "kids"], "additionalProperties": false,
+      "properties": {"v": {"type": "integer"}, "kids": {"type": "array", "items": {"$ref": "#"}}}})");
+  const OrderedJson list =
+      json(R"({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "required": ["next"],
+      "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}}}}})");
+  for (std::uint64_t seed = 0; seed < 20; ++seed)
+    for (const OrderedJson& schema : {tree, list}) expect_valid(schema, 20 + 40 * seed, seed);
+}
+
+TEST(JsonConstraint, AnyObjectIsOneWhateverTheLogits) {
+  const auto grammar = std::make_shared<const JsonGrammar>(any_json_object());
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Answer got = answer(grammar, byte_level(), kEnd, 10 + 5 * seed, seed);
+    const OrderedJson value = OrderedJson::parse(got.text, nullptr, false);
+    EXPECT_TRUE(value.is_object()) << got.text;
+    EXPECT_LE(got.tokens, 10 + 5 * seed);
+  }
+}
+
+TEST(JsonConstraint, TheFewestTokensAreEnoughAndSaidSo) {
+  const auto grammar = compile(json(R"({"type": "object", "required": ["name", "tags"], "properties": {
+      "name": {"type": "string", "minLength": 3}, "nick": {"type": "string"},
+      "tags": {"type": "array", "minItems": 2, "items": {"type": "integer", "minimum": 10}}}})"));
+  auto constraint = JsonConstraint::make(grammar, byte_level(), {kEnd});
+  ASSERT_TRUE(constraint);
+  EXPECT_EQ((*constraint)->least_tokens(), std::string(R"({"name":"abc","tags":[10,11]})").size());
+  const Answer got = answer(grammar, byte_level(), kEnd, 0, 1);
+  EXPECT_EQ(got.text.size(), (*constraint)->least_tokens()) << got.text;
+  EXPECT_TRUE(got.hurried);
+}
+
+TEST(JsonConstraint, TheSameLogitsAndSeedGiveTheSameText) {
+  const auto grammar = compile(json(R"({"type": "array", "items": {}})"));
+  EXPECT_EQ(answer(grammar, byte_level(), kEnd, 200, 5).text,
+            answer(grammar, byte_level(), kEnd, 200, 5).text);
+}
+
+TEST(JsonConstraint, TokensOfByteFallbackTokenizersToo) {
+  const auto trie = trie_of(*test::parse(test::byte_fallback_json()));
+  const auto grammar = compile(json(R"({"type": "object", "required": ["ab"],
+      "properties": {"ab": {"type": "string", "maxLength": 12}}})"));
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Answer got = answer(grammar, trie, 2, 80, seed);
+    EXPECT_TRUE(OrderedJson::accept(got.text)) << got.text;
+  }
+}
+
+TEST(JsonConstraint, ManyStatesAreForgottenWithoutATrace) {
+  const auto grammar = compile(json(R"({"type": "string", "minLength": 3000})"));
+  const Answer got = answer(grammar, byte_level(), kEnd, 0, 3);
+  EXPECT_EQ(test::code_points(OrderedJson::parse(got.text).get<std::string>()), 3000u);
+}
+
+TEST(JsonAutomaton, TakesWhatTheGrammarSays) {
+  const struct {
+    const char *schema, *text;
+    bool taken;
+  } cases[] = {
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})",
+       R"({"a":1, "b": [true,null]})", true},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"b":1})", true},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"b":1,"a":2})", false},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"a":1,})", false},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"a":1.0})", false},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})", R"({"a":01})", false},
+      {R"({"type": "object", "properties": {"a": {}}, "required": ["a"]})", "{}", false},
+      {R"({"type": "object", "additionalProperties": {"type": "integer"}})", R"({"x": 1,"y": -20})", true},
+      {R"({"type": "object", "additionalProperties": {"type": "integer"}})", R"({"x":"1"})", false},
+      {R"({"type": "object", "additionalProperties": false})", "{}", true},
+      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[]", false},
+      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[true, false]",
+       true},
+      {R"({"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2})", "[true,true,true]",
+       false},
+      {R"({"type": "string"})", R"("\u00e9\n\"é😀")", true},
+      {R"({"type": "string"})", R"("\ud83d")", false},
+      {R"({"type": "string"})", "\"\xE0\x80\x80\"", false},
+      {R"({"type": "string"})", "\"a\nb\"", false},
+      {R"({"type": "string", "maxLength": 2})", R"("é\n")", true},
+      {R"({"type": "string", "maxLength": 2})", R"("abc")", false},
+      {R"({"type": "number"})", "-0.5e-3", true},
+      {R"({"type": "number"})", "1e999", false},
+      {R"({"type": "number"})", ".5", false},
+      {R"({"type": "integer", "minimum": -3, "maximum": 12})", "-4", false},
+      {R"({"type": "integer", "minimum": -3, "maximum": 12})", "-3", true},
+      {R"({"type": "integer", "minimum": -3, "maximum": 12})", "0", true},
+      {R"({"type": "integer", "minimum": -3, "maximum": 12})", "12", true},
+      {R"({"type": "integer", "minimum": -3, "maximum": 12})", "13", false},
+      {R"({"type": "integer", "exclusiveMinimum": 99, "exclusiveMaximum": 101})", "100", true},
+      {R"({"type": "integer", "exclusiveMinimum": 99, "exclusiveMaximum": 101})", "10", false},
+      {R"({"const": {"a": [1, "x"]}})", R"({"a":[1,"x"]})", true},
+      {R"({"enum": [1, 12]})", "12", true},
+      {R"({"enum": [1, 12]})", "1", true},
+      {R"({"type": "string", "enum": ["a", 1]})", "1", false},
+      {R"({"anyOf": [{"$ref": "#"}, {"type": "null"}]})", "null", true},
+  };
+  for (const auto& c : cases) {
+    const auto grammar = compile(json(c.schema));
+    ASSERT_TRUE(grammar);
+    EXPECT_EQ(takes(*grammar, c.text), c.taken) << c.schema << ": " << c.text;
+  }
+}
+
+TEST(JsonAutomaton, NestsSoDeepAndNoDeeper) {
+  const auto grammar = compile(json(R"({"type": "array", "items": {"$ref": "#"}})"));
+  const auto nested = [](std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_TRUE(takes(*grammar, nested(kMaxJsonDepth)));
+  EXPECT_FALSE(takes(*grammar, nested(kMaxJsonDepth + 1)));
+}
+
+TEST(JsonSchema, RefusesByNameAndPlace) {
+  const struct {
+    const char *schema, *message;
+  } cases[] = {
+      {R"({"type": "string", "pattern": "a*"})", "the schema at #: \"pattern\" is not supported here"},
+      {R"({"properties": {"a": {"type": "string", "format": "date"}}})",
+       "at #/properties/a: \"format\" is not"},
+      {R"({"type": "number", "minimum": 1})", "\"minimum\" is not supported here"},
+      {R"({"type": "array", "prefixItems": []})", "\"prefixItems\" is not"},
+      {R"({"type": "array", "uniqueItems": true})", "\"uniqueItems\" is not"},
+      {R"({"allOf": [{}, {}]})", "\"allOf\" of more than one"},
+      {R"({"not": {}})", "\"not\" is not supported"},
+      {R"({"$ref": "https://example.com/s"})", "must point into the same schema"},
+      {R"({"$ref": "#/$defs/x"})", "names #/$defs/x, which is not there"},
+      {R"({"type": "thing"})", "\"type\" must be object, array"},
+      {R"({"type": "string", "minLength": 3, "maxLength": 2})", "\"minLength\" is above \"maxLength\""},
+      {R"({"type": "integer", "minimum": 5, "maximum": 4})", "no integer"},
+      {R"({"required": ["a"], "additionalProperties": false})", "forbids"},
+      {R"({"properties": {"a": {"$ref": "#"}}, "required": ["a"]})", "it never ends"},
+      {R"({"$ref": "#"})", "it never ends"},
+      {R"({"enum": []})", "\"enum\" must be a list"},
+      {R"({"enum": ["a"], "type": "integer"})", "has the \"type\""},
+      {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})",
+       "choices 0 and 1 of \"oneOf\" may both hold"},
+      {R"({"oneOf": [{"type": "string"}, {"properties": {}}]})", "may both hold"},
+      {R"([])", "must be an object"},
+      {R"({"properties": {"a": false}})", "#/properties/a must be an object, or true"},
+  };
+  for (const auto& c : cases) {
+    const auto grammar = compile_json_schema(json(c.schema));
+    ASSERT_FALSE(grammar) << c.schema;
+    EXPECT_NE(grammar.error().what.find(c.message), std::string::npos)
+        << c.schema << ": " << grammar.error().what;
+  }
+}
+
+TEST(JsonSchema, ChoicesOfOneOfThatExcludeEachOtherAreTaken) {
+  for (const char* schema :
+       {R"({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]})",
+        R"({"oneOf": [{"type": "string", "enum": ["a", "b"]}, {"const": "c"}]})",
+        R"({"oneOf": [{"type": "object", "required": ["k"], "properties": {"k": {"const": "x"}, "v": {}}},
+                      {"type": "object", "required": ["k"], "properties": {"k": {"const": "y"}}}]})"})
+    for (std::uint64_t seed = 0; seed < 10; ++seed) expect_valid(json(schema), 60, seed);
+}
+
+TEST(JsonSchema, LargeAndTangledOnesEndSoon) {
+  OrderedJson wide = {{"enum", OrderedJson::array()}},
+              tangled = {{"$ref", "#/$defs/0"}, {"$defs", OrderedJson::object()}};
+  for (int i = 0; i < 2000; ++i) wide["enum"].push_back("value " + std::to_string(i));
+  expect_valid(wide, 40, 1);
+  for (int i = 0; i < 25; ++i) {  // 2^25 ways through it
+    const OrderedJson next = {{"$ref", "#/$defs/" + std::to_string(i + 1)}};
+    tangled["$defs"][std::to_string(i)]["anyOf"] = OrderedJson::array({next, next, {{"const", i}}});
+  }
+  tangled["$defs"]["25"]["const"] = 25;
+  const auto grammar = compile(tangled);
+  ASSERT_TRUE(grammar);
+  EXPECT_TRUE(takes(*grammar, "25") && takes(*grammar, "0") && !takes(*grammar, "26"));
+}
+
+}  // namespace
+}  // namespace dgq
