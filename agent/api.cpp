@@ -49,12 +49,14 @@ void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& r
   const Route* route = nullptr;
   for (const Route& candidate : kRoutes)
     if (request.path == candidate.path) route = &candidate;
+  const bool is_deployments = DeployApi::serves(request.path);
+  // Who may open the Unix socket may deploy: its permissions say who that is.
+  const bool open = (route && route->open) || (is_deployments && request.local);
   if (!is_of_this_site(request))
     return refuse(
         request, reply,
         {403, "pages of other sites may not use this server", "permission_error", {}, "cross_origin"});
-  if (const auto needed = tokens();
-      needed && !(route && route->open) && !needed->accept(request.authorization))
+  if (const auto needed = tokens(); needed && !open && !needed->accept(request.authorization))
     return refuse(request, reply,
                   {401,
                    "a valid bearer token is needed: Authorization: Bearer TOKEN",
@@ -62,6 +64,7 @@ void Api::handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& r
                    {},
                    "invalid_api_key"},
                   "WWW-Authenticate: Bearer\r\n");
+  if (is_deployments) return deployments(request, reply);
   if (!route) return refuse(request, reply, {404, "there is nothing at this path", "not_found_error"});
   const bool same = request.method == route->method ||
                     (request.method == "HEAD" && route->method == std::string_view("GET"));
@@ -79,7 +82,7 @@ void Api::refuse(const HttpRequest& request, const std::shared_ptr<HttpReply>& r
   const auto known = [&] {
     for (const Route& route : kRoutes)
       if (request.path == route.path) return route.path;
-    return "other";
+    return DeployApi::serves(request.path) ? DeployApi::kPath : "other";
   };
   OrderedJson fields = {{"path", known()}, {"status", error.status}};
   if (!error.param.empty() && error.code != kUnknownParameter) fields["param"] = error.param;
@@ -106,6 +109,13 @@ void Api::metrics(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
   for (const auto& model : models) engines.push_back(model->engine.get());
   reply->send(200, "text/plain; version=0.0.4; charset=utf-8",
               render_metrics(engines, server_ ? server_->stats() : HttpStats{}));
+}
+
+void Api::deployments(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply) {
+  const auto refused = [this, request, reply](const ApiError& error) { refuse(request, reply, error); };
+  if (deployments_) return deployments_->handle(request, reply, refused);
+  refused(
+      {404, "this agent serves one model; `dgq agent` without a name serves deployments", "not_found_error"});
 }
 
 void Api::list_models(const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
@@ -141,6 +151,11 @@ std::optional<Api::Asked> Api::read(const HttpRequest& request, const std::share
   auto model = models_.find(name);
   if (model) return Asked{std::move(*body), std::move(model)};
   constexpr std::size_t kShown = 128;
+  if (models_.coming(name)) {
+    refuse(request, reply, {503, "the model is being loaded: try again soon", "unavailable_error", "model"},
+           "Retry-After: 1\r\n");
+    return std::nullopt;
+  }
   refuse(request, reply,
          {404, "there is no model '" + name.substr(0, kShown) + "': GET /v1/models lists them",
           "invalid_request_error", "model", "model_not_found"});

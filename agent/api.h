@@ -7,6 +7,7 @@
 
 #include "agent/api_error.h"
 #include "agent/completion_request.h"
+#include "agent/deploy_api.h"
 #include "agent/http_server.h"
 #include "agent/log.h"
 #include "agent/models.h"
@@ -27,6 +28,9 @@ class Api {
   // Whose counts /metrics shows; borrowed. Before the server listens.
   void watch(const HttpServer& server) { server_ = &server; }
 
+  // Who answers at /v1/deployments; borrowed. Before the server listens. Without it there are no deployments.
+  void serve(DeployApi& deployments) { deployments_ = &deployments; }
+
   // An HttpHandler. Thread-safe. What a browser sends on behalf of another site's page is refused: no token
   // keeps such a page from the models of this machine.
   void handle(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
@@ -36,6 +40,8 @@ class Api {
 
   struct Route;
   static const Route kRoutes[];
+
+  void deployments(const HttpRequest& request, const std::shared_ptr<HttpReply>& reply);
 
   void status(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
   void health(const HttpRequest&, const std::shared_ptr<HttpReply>& reply);
@@ -65,6 +71,7 @@ class Api {
   std::mutex mutex_;  // guards tokens_
   std::shared_ptr<const BearerTokens> tokens_;
   const HttpServer* server_ = nullptr;
+  DeployApi* deployments_ = nullptr;
 };
 
 }  // namespace dgq::agent

@@ -1,9 +1,11 @@
-// agent/load_model.h - a model version of a registry, mapped, planned and ready to serve.
+// agent/load_model.h - a model version of a registry: what it takes, and it, mapped and ready to serve.
 #pragma once
 
+#include "agent/memory_plan.h"
 #include "agent/models.h"
 #include "registry/layer_cache.h"
 #include "registry/registry.h"
+#include "registry/trust.h"
 
 namespace dgq::agent {
 
@@ -19,6 +21,14 @@ struct LoadOptions {
 };
 inline constexpr std::size_t kDefaultContext = 4096;
 
+// Known from the manifest alone. Errors: of parse_config, check_context and plan_kv; `name` is in them.
+struct VersionPlan {
+  KvPlan kv;
+  MemoryNeed need;
+};
+Result<VersionPlan> plan_version(const VersionInfo& version, const std::string& name,
+                                 const LoadOptions& options);
+
 struct LoadReport {
   std::string kernel;
   KvPlan kv;
@@ -31,5 +41,10 @@ struct LoadReport {
 Result<std::shared_ptr<ServedModel>> load_model(Registry& registry, LayerCache& cache,
                                                 const std::string& reference, const LoadOptions& options,
                                                 LoadReport& report);
+// The same of a version that resolve_to_use() has let pass, as it was planned; served as `name`. Nothing is remembered
+// (remember_use).
+Result<std::shared_ptr<ServedModel>> load_version(Registry& registry, LayerCache& cache, const Usable& usable,
+                                                  const std::string& name, const KvPlan& kv,
+                                                  const LoadOptions& options, LoadReport& report);
 
 }  // namespace dgq::agent

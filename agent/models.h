@@ -37,9 +37,11 @@ void add_formats(ServedModel& model, std::string_view blob, std::string_view tex
 class Models {
  public:
   virtual ~Models() = default;
-  // Thread-safe. An empty name: the only one, or the first. Null: there is none of that name.
+  // Thread-safe. An empty name: the only one, or the first. Null: there is none of that name, or not now.
   virtual std::shared_ptr<ServedModel> find(std::string_view name) = 0;
   virtual std::vector<std::shared_ptr<ServedModel>> all() = 0;
+  // After find() gave null: the model exists and is about to be loaded.
+  virtual bool coming(std::string_view /*name*/) { return false; }
 };
 
 // The same one for as long as it lives.

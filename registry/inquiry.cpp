@@ -50,7 +50,7 @@ ORDER BY id)sql";
 std::string what_gc_frees(const std::string& columns, const std::vector<std::int64_t>& reaped) {
   std::string ids;
   for (const std::int64_t id : reaped) ids += (ids.empty() ? "" : ",") + std::to_string(id);
-  return "WITH kept(id) AS (SELECT blob FROM version_blob WHERE version IN (SELECT version FROM tag) "
+  return "WITH kept(id) AS (SELECT blob FROM version_blob WHERE version IN (SELECT version FROM needed_version) "
          "UNION SELECT blob FROM ingest_blob WHERE ingest NOT IN (" +
          ids +
          ")), bases(id) AS (SELECT base FROM chunk INDEXED BY chunk_base WHERE base IS NOT NULL AND blob IN "
@@ -118,7 +118,7 @@ Result<RegistryUsage> Registry::usage() {
   RegistryUsage usage;
   {
     DGQ_TRY(Statement row, db.query(R"sql(
-SELECT (SELECT count(DISTINCT version) FROM tag), (SELECT count(*) FROM version WHERE id NOT IN (SELECT version FROM tag)),
+SELECT (SELECT count(DISTINCT version) FROM tag), (SELECT count(*) FROM version WHERE id NOT IN (SELECT version FROM needed_version)),
   (SELECT count(*) FROM tag), (SELECT count(DISTINCT model) FROM tag), count(*), coalesce(sum(bytes), 0),
   coalesce(sum(stored_bytes), 0), (SELECT coalesce(sum(b.bytes), 0) FROM version_blob x JOIN blob b ON b.id = x.blob
                                    WHERE x.version IN (SELECT version FROM tag))

@@ -14,8 +14,9 @@ using sqlite::Transaction;
 
 namespace {
 
-// Versions without a tag: gone for readers, freed by gc.
-constexpr const char* kUntagged = "SELECT digest FROM version WHERE id NOT IN (SELECT version FROM tag)";
+// Versions that neither a tag nor a deployment names: gone for readers, freed by gc.
+constexpr const char* kUnneeded =
+    "SELECT digest FROM version WHERE id NOT IN (SELECT version FROM needed_version)";
 
 Result<std::vector<Digest>> digests(sqlite::Db& db, const char* sql) {
   std::vector<Digest> found;
@@ -136,8 +137,8 @@ Result<GcReport> Registry::gc(bool interrupted_imports) {
   {
     DGQ_TRY(Transaction transaction, Transaction::begin(db, Transaction::Kind::write));
     DGQ_CHECK(state_->reap_dead_ingests(interrupted_imports));
-    DGQ_TRY(const std::vector<Digest> untagged, digests(db, kUntagged));
-    for (const Digest& digest : untagged) {
+    DGQ_TRY(const std::vector<Digest> unneeded, digests(db, kUnneeded));
+    for (const Digest& digest : unneeded) {
       DGQ_CHECK(db.run("DELETE FROM version WHERE digest = ?", digest));
       DGQ_CHECK(write_audit(db, "gc", "version", digest, std::nullopt));
     }

@@ -163,7 +163,7 @@ Result<std::optional<Digest>> Registry::State::find_version(std::string_view ref
   DGQ_TRY(const Digest highest, padded('f'));
   DGQ_TRY(Statement rows,
           db->query("SELECT v.digest FROM version v WHERE v.digest BETWEEN ? AND ? AND EXISTS "
-                    "(SELECT 1 FROM tag WHERE version = v.id)",
+                    "(SELECT 1 FROM needed_version WHERE version = v.id)",
                     lowest, highest));
   DGQ_TRY(const std::optional<Digest> digest, first_digest(rows));
   DGQ_TRY(const bool another, digest ? rows.step() : Result<bool>(false));

@@ -250,7 +250,7 @@ Result<void> drop_dangling(sqlite::Db& db, bool chunks) {
   // A version that is gone but still has a name may come back: its blobs stay kept.
   DGQ_CHECK(db.script(
       "DELETE FROM version_blob WHERE blob NOT IN (SELECT id FROM blob) OR "
-      "(version NOT IN (SELECT id FROM version) AND version NOT IN (SELECT version FROM tag));"
+      "(version NOT IN (SELECT id FROM version) AND version NOT IN (SELECT version FROM needed_version));"
       "DELETE FROM ingest_blob WHERE blob NOT IN (SELECT id FROM blob) OR ingest NOT IN (SELECT id FROM "
       "ingest)"));
   if (chunks) DGQ_CHECK(db.script("DELETE FROM chunk WHERE blob NOT IN (SELECT id FROM blob)"));

@@ -117,6 +117,39 @@ CREATE TABLE run(
 ) STRICT;
 CREATE TRIGGER run_is_fixed BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'runs never change'); END;
 )sql",
+    // Deployments (docs/AGENT.md).
+    R"sql(
+CREATE TABLE deployment(
+  name TEXT PRIMARY KEY,
+  model TEXT NOT NULL,                                          -- model:tag that is wanted
+  policy TEXT NOT NULL,                                         -- JSON
+  asked INTEGER NOT NULL,                                       -- counts what people have asked
+  state TEXT NOT NULL,                                          -- the rest is the agent's
+  reason TEXT NOT NULL,
+  candidate INTEGER REFERENCES version(id),
+  active INTEGER REFERENCES version(id),
+  previous INTEGER REFERENCES version(id),                      -- the good one before
+  refused BLOB CHECK (length(refused) = 32),                    -- a digest: it need not be kept
+  attempts INTEGER NOT NULL,
+  since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE deployment_run(                                    -- processes that serve; those left behind died
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  deployment TEXT NOT NULL REFERENCES deployment(name) ON DELETE CASCADE,
+  version INTEGER NOT NULL REFERENCES version(id) ON DELETE CASCADE,
+  began INTEGER NOT NULL
+) STRICT;
+CREATE INDEX deployment_run_of ON deployment_run(deployment, version);
+CREATE INDEX deployment_run_version ON deployment_run(version);
+CREATE TABLE expectation(                                       -- what a version must do before it serves
+  version INTEGER PRIMARY KEY REFERENCES version(id) ON DELETE CASCADE,
+  json TEXT NOT NULL
+) STRICT;
+CREATE VIEW needed_version(version) AS                          -- the others are gone for readers, and gc removes them
+  SELECT version FROM tag UNION SELECT candidate FROM deployment WHERE candidate IS NOT NULL
+  UNION SELECT active FROM deployment WHERE active IS NOT NULL
+  UNION SELECT previous FROM deployment WHERE previous IS NOT NULL;
+)sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);
 

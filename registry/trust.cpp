@@ -256,15 +256,19 @@ std::vector<std::string> models_named(const VersionInfo& version, std::string_vi
   return {models.begin(), models.end()};
 }
 
-Result<Usable> resolve_to_use(Registry& registry, std::string_view reference) {
+Result<Usable> resolve_to_use(Registry& registry, std::string_view reference, const UseRules& rules) {
   Usable used;
   DGQ_TRY(used.version, registry.resolve(reference));
-  DGQ_TRY(const Trust trust, read_trust(registry));
+  DGQ_TRY(Trust trust, read_trust(registry));
+  trust.policy = std::max(trust.policy, rules.least);
   if (trust.policy == Policy::off) return used;
+  if (rules.ran_before) trust.accepted.clear();
   if (!trust.clock_note.empty()) used.warnings.push_back(trust.clock_note);
   DGQ_TRY(const std::vector<SignatureInfo> signatures, signatures_of(registry, trust, used.version.digest));
   Verdict verdict;
-  for (const std::string& model : models_named(used.version, reference)) {
+  const std::vector<std::string> models =
+      rules.model.empty() ? models_named(used.version, reference) : std::vector<std::string>{rules.model};
+  for (const std::string& model : models) {
     if (verdict.trusted) break;
     verdict = trust.judge(signatures, model);
     used.model = model;

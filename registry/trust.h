@@ -88,8 +88,13 @@ struct Usable {
   std::string model;                  // with `counter`: what remember() stores
   std::int64_t counter = 0;           // 0: nothing
 };
+struct UseRules {
+  Policy least = Policy::off;  // the registry's policy, or this one where it is stricter
+  std::string model = {};      // whose signatures count; empty: models_named(). For versions that may have lost their names
+  bool ran_before = false;     // this registry ran it and goes back to it, which its owner may: counters do not matter
+};
 // As Registry::resolve, for what is to be run; untrusted: the policy refuses it. Every reader that runs a model comes through here.
-Result<Usable> resolve_to_use(Registry& registry, std::string_view reference);
+Result<Usable> resolve_to_use(Registry& registry, std::string_view reference, const UseRules& rules = {});
 // Say when the version has loaded: lower counters of its model are refused from now on. Also with a registry that was opened
 // for reading; where its file cannot be written nothing is remembered.
 Result<void> remember_use(Registry& registry, const Usable& used);

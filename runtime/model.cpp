@@ -1,6 +1,5 @@
 #include "runtime/model.h"
 
-#include "registry/trust.h"
 #include "runtime/bind.h"
 #include "runtime/chat_template.h"
 
@@ -20,8 +19,16 @@ Result<void> Model::map(Registry& registry, LayerCache& cache, std::string_view 
 }
 
 Result<Model> Model::load(Registry& registry, LayerCache& cache, std::string_view reference) {
+  DGQ_TRY(const Usable usable, resolve_to_use(registry, reference));
+  DGQ_TRY(Model model, load(registry, cache, usable, reference));
+  if (const auto remembered = remember_use(registry, usable); !remembered)
+    model.warnings_.push_back("the counter of its signature was not remembered: " + remembered.error().what);
+  return model;
+}
+
+Result<Model> Model::load(Registry& registry, LayerCache& cache, const Usable& usable,
+                          std::string_view reference) {
   Model model;
-  DGQ_TRY(Usable usable, resolve_to_use(registry, reference));
   model.version_ = usable.version;
   model.warnings_ = usable.warnings;
   const std::string version = std::string(reference) + " (" + model.version_.digest.short_hex() + ")";
@@ -50,8 +57,6 @@ Result<Model> Model::load(Registry& registry, LayerCache& cache, std::string_vie
   if (model.version_.manifest.find(kChatTemplateBlob)) {
     DGQ_TRY(model.chat_template_, map_text(kChatTemplateBlob));
   }
-  if (const auto remembered = remember_use(registry, usable); !remembered)
-    model.warnings_.push_back("the counter of its signature was not remembered: " + remembered.error().what);
   return model;
 }
 

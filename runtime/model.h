@@ -12,6 +12,7 @@
 
 #include "registry/layer_cache.h"
 #include "registry/registry.h"
+#include "registry/trust.h"
 #include "runtime/config.h"
 #include "runtime/weights.h"
 
@@ -24,6 +25,9 @@ class Model {
   // invariants of kernels/packed.h. Errors name version, blob and tensor. A version that the registry's policy on
   // signatures refuses (registry/trust.h) is not touched: invalid.
   static Result<Model> load(Registry& registry, LayerCache& cache, std::string_view reference);
+  // The same of a version that resolve_to_use() has let pass; nothing is remembered (remember_use).
+  static Result<Model> load(Registry& registry, LayerCache& cache, const Usable& usable,
+                            std::string_view reference);
 
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }

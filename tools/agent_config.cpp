@@ -15,7 +15,7 @@ constexpr std::size_t kLargestFile = 1 << 20;
 
 // What is of the call, not of the agent.
 bool is_setting(const std::string& name) {
-  return name != "help" && name != "config" && name != "print-config";
+  return name != "help" && name != "config" && name != "print-config" && name != "check";
 }
 
 using Sources = std::map<std::string, std::string>;

@@ -1,4 +1,4 @@
-// tools/cmd_agent.cpp - `dgq agent`: serves a model of a registry over HTTP until it is told to stop.
+// tools/cmd_agent.cpp - `dgq agent`: serves a model, or the deployments of a registry, over HTTP until it is told to stop.
 #include <signal.h>
 #include <unistd.h>
 
@@ -6,10 +6,10 @@
 #include <thread>
 
 #include "agent/heartbeat.h"
-#include "agent/load_model.h"
 #include "base/file.h"
 #include "runtime/parallel.h"
 #include "tools/agent_listen.h"
+#include "tools/agent_models.h"
 #include "tools/agent_reload.h"
 #include "tools/cmd_load.h"
 
@@ -21,6 +21,7 @@ namespace {
 
 constexpr const char* kExamples =
     "  dgq agent demo\n"
+    "  dgq agent --unix /run/dgq/agent.sock     (then: dgq deploy chat demo:stable)\n"
     "  dgq agent demo:stable --listen none --unix /run/dgq/agent.sock --token-file /etc/dgq/tokens\n"
     "  dgq agent demo --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --token-file tokens\n"
     "  DGQ_AGENT_SLOTS=4 dgq agent --config agent.conf --print-config\n"
@@ -33,9 +34,11 @@ void add_options(Options& options) {
     return po::value<std::uint32_t>()->default_value(value)->value_name("N");
   };
   const agent::LoadOptions load;
-  options.named.add_options()("model", po::value<std::string>()->value_name("NAME[:TAG]"),
-                              "the model (or the first argument)");
+  options.named.add_options()(
+      "model", po::value<std::string>()->value_name("NAME[:TAG]"),
+      "the model (or the first argument); without it the deployments of the registry");
   add_registry_options(options);
+  add_deployment_options(options);
   add_listen_options(options);
   options.named.add_options()                                                                           //
       ("threads", number(0), "threads of a step (0: one per physical core)")                            //
@@ -120,41 +123,6 @@ class Signals {
   sigset_t stop_, all_;
 };
 
-// Running requests may end; a second signal, and they do not.
-bool drain(agent::HttpServer& server, agent::Engine& engine, std::chrono::seconds patience,
-           const Signals& signals) {
-  server.drain();
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  bool drained;
-  while (!(drained = engine.drain(std::chrono::milliseconds(50))))
-    if (signals.stop_came() || std::chrono::steady_clock::now() >= deadline) break;
-  return drained;
-}
-
-// The registry is closed again when the model is there: nothing of it is needed to serve.
-Result<std::shared_ptr<agent::ServedModel>> load(const std::string& reference, const Options& options,
-                                                 const Log& log) {
-  DGQ_TRY(const agent::LoadOptions load, load_options(options));
-  DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
-  LayerCache cache(cache_folder(options));
-  agent::LoadReport report;
-  DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
-  for (const std::string& warning : report.warnings)
-    log.write(Log::Level::warning, "signature", {{"why", warning}});
-  if (!report.no_chat.empty()) log.write(Log::Level::info, "no_chat", {{"why", report.no_chat}});
-  log.write(Log::Level::info, "loaded",
-            {{"model", reference},
-             {"version", model->version},
-             {"kernel", report.kernel},
-             {"threads", load.threads},
-             {"bytes_mapped", report.bytes_mapped},
-             {"context", report.kv.context},
-             {"slots", report.kv.slots},
-             {"kv_bytes", report.kv.slots * report.kv.bytes_per_slot},
-             {"prefix_cache_bytes", load.prefix_cache_bytes}});
-  return model;
-}
-
 // Without what the last process knew, prompts are computed: nothing to stop for.
 void load_prefixes(const agent::ServedModel& model, const Options& options, const Log& log) {
   const auto& file = options.get<std::string>("prefix-cache-file");
@@ -175,9 +143,7 @@ void save_prefixes(const agent::ServedModel& model, const Options& options, cons
     log.write(Log::Level::warning, "prefix_cache", {{"why", saved.error().what}});
 }
 
-Result<void> serve(const std::string& reference, const Options& options,
-                   const std::function<Result<Options>()>& read_again) {
-  DGQ_CHECK(check_numbers(options));
+Result<void> serve(const Options& options, const std::function<Result<Options>()>& read_again) {
   DGQ_TRY(const Log::Level level, Log::parse_level(options.get<std::string>("log-level")));
   Log log(level, options.get<bool>("log-json"));
   DGQ_TRY(std::vector<Fd> handed_over, agent::inherited_sockets());
@@ -185,11 +151,14 @@ Result<void> serve(const std::string& reference, const Options& options,
   DGQ_TRY(auto tokens, read_tokens(options));
   DGQ_TRY(auto tls, read_tls(options, log));
   const Signals signals;
-  manager.status("loading " + one_line(reference));
-  DGQ_TRY(const auto model, load(reference, options, log));
-  load_prefixes(*model, options, log);
-  agent::OneModel models(model);
-  agent::Api api(models, log, std::move(tokens));
+  manager.status("loading");
+  DGQ_TRY(const agent::LoadOptions load, load_options(options));
+  DGQ_TRY(const auto models, AgentModels::open(options, load, log));
+  // The file is of one version: deployments, which change theirs, begin with nothing.
+  const auto named = options.has("model") ? models->models().find("") : nullptr;
+  if (named) load_prefixes(*named, options, log);
+  agent::Api api(models->models(), log, std::move(tokens));
+  models->attach(api);
   agent::HttpServer server(http_limits(options), [&](const agent::HttpRequest& request,
                                                      const std::shared_ptr<agent::HttpReply>& reply) {
     api.handle(request, reply);
@@ -197,10 +166,11 @@ Result<void> serve(const std::string& reference, const Options& options,
   api.watch(server);
   server.use_tls(std::move(tls));
   DGQ_CHECK(listen(server, options, std::move(handed_over), log));
+  models->start();
   manager.ready();
 
   AgentReload settings(read_again, options, log, api, server);
-  agent::Heartbeat heartbeat(manager, server, models, log);
+  agent::Heartbeat heartbeat(manager, server, models->models(), log);
   while (signals.wait() == SIGHUP) {
     manager.reloading();
     settings.reload();
@@ -208,12 +178,19 @@ Result<void> serve(const std::string& reference, const Options& options,
   }
   manager.stopping();
   heartbeat.draining();
-  log.write(Log::Level::info, "draining",
-            {{"running", model->engine->stats().processing}, {"waiting", model->engine->stats().waiting}});
-  const bool drained =
-      drain(server, *model->engine, std::chrono::seconds(number(settings.current(), "drain-time")), signals);
+  std::size_t running = 0, waiting = 0;
+  for (const auto& model : models->models().all()) {
+    running += model->engine->stats().processing;
+    waiting += model->engine->stats().waiting;
+  }
+  log.write(Log::Level::info, "draining", {{"running", running}, {"waiting", waiting}});
+  server.drain();
+  models->stop();
+  // A second signal, and running requests do not end.
+  const bool drained = models->drain(std::chrono::seconds(number(settings.current(), "drain-time")),
+                                     [&] { return signals.stop_came(); });
   if (drained) server.wait_until_closed(kFlush);
-  save_prefixes(*model, options, log);
+  if (named) save_prefixes(*named, options, log);
   log.write(Log::Level::info, "stopped", {{"drained", drained}});
   return {};
 }
@@ -224,13 +201,14 @@ struct Settings {
   bool go_on;  // no help was asked for
 };
 Result<Settings> read_settings(const Arguments& arguments) {
-  Options options{"dgq agent NAME[:TAG]",
-                  "Serves a model of the registry over HTTP, as OpenAI's clients and llama-server's speak "
-                  "it, until SIGTERM. SIGHUP: settings are read again.",
-                  kExamples,
-                  {},
-                  {},
-                  {}};
+  Options options{
+      "dgq agent [NAME[:TAG]]",
+      "Serves over HTTP, as OpenAI's clients and llama-server's speak it, until SIGTERM: a model of "
+      "the registry, or without NAME what `dgq deploy` asks for. SIGHUP: settings are read again.",
+      kExamples,
+      {},
+      {},
+      {}};
   add_options(options);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return Settings{std::move(options), {}, false};
@@ -248,12 +226,16 @@ Result<int> run_agent(const Arguments& arguments) {
     std::fputs(agent_config_text(options, settings.sources).c_str(), stdout);
     return 0;
   }
-  if (!options.has("model")) return Error{Errc::invalid, "name a model (see dgq agent --help)"};
+  DGQ_CHECK(check_numbers(options));
+  if (options.has("check")) {
+    DGQ_TRY(const agent::LoadOptions load, load_options(options));
+    return check_version_here(options, load.threads);
+  }
   const auto read_again = [&]() -> Result<Options> {
     DGQ_TRY(Settings again, read_settings(arguments));
     return std::move(again.options);
   };
-  DGQ_CHECK(serve(options.get<std::string>("model"), options, read_again));
+  DGQ_CHECK(serve(options, read_again));
   return 0;
 }
 

@@ -1,10 +1,9 @@
 // tools/cmd_eval.cpp - `dgq eval`: perplexity of a model or checkpoint, and a hash of its logits.
-#include <bit>
 #include <cstdio>
-#include <cstring>
 
 #include "runtime/choices.h"
 #include "runtime/compare.h"
+#include "runtime/logits_hash.h"
 #include "tools/cmd_load.h"
 #include "tools/compare_output.h"
 
@@ -217,31 +216,6 @@ Result<int> eval_compare(const Arguments& arguments) {
   return finish(json.dump());
 }
 
-// SHA-256 over the bits of all logits of the text, little-endian, position by position. Both ways to compute them must
-// agree: all tokens at once (the kernels' prefill side) and one by one (their decode side).
-Result<Digest> hash_logits(const LoadedModel& model, std::span<const std::int32_t> tokens) {
-  static_assert(std::endian::native == std::endian::little);
-  const auto decoder = model.make_decoder();
-  const std::size_t vocab = model.config().vocab;
-  KvCache cache(model.config(), tokens.size(), model.kv_type());
-  std::vector<Row> rows;
-  std::vector<std::size_t> every;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    rows.push_back({&cache, i});
-    every.push_back(i);
-  }
-  std::vector<float> at_once(tokens.size() * vocab), one(vocab);
-  decoder->forward(model.weights(), tokens, rows, every, at_once.data());
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    decoder->forward(model.weights(), tokens.subspan(i, 1), std::span(rows).subspan(i, 1),
-                     std::span(every).first(1), one.data());
-    if (std::memcmp(one.data(), &at_once[i * vocab], vocab * sizeof(float)) != 0)
-      return Error{Errc::corrupt,
-                   "prefill and decode give different logits at position " + std::to_string(i)};
-  }
-  return sha256(std::as_bytes(std::span(at_once)));
-}
-
 Result<int> eval_hash(const Arguments& arguments) {
   Evaluation evaluation(
       "dgq eval hash (--model NAME[:TAG] | --checkpoint DIR) --text TEXT",
@@ -253,10 +227,9 @@ Result<int> eval_hash(const Arguments& arguments) {
   if (!go_on) return 0;
   DGQ_TRY(const LoadedModel model, evaluation.load());
   DGQ_TRY(const auto tokens, model.tokenizer().encode(options.get<std::string>("text"), true));
-  if (tokens.empty()) return Error{Errc::invalid, "--text is empty"};
-  DGQ_CHECK(check_context(model.config(), tokens.size()));
-  DGQ_CHECK(check_tokens(model.config(), tokens));
-  DGQ_TRY(const Digest digest, hash_logits(model, tokens));
+  const auto decoder = model.make_decoder();
+  DGQ_TRY(const Digest digest,
+          hash_logits(model.config(), model.weights(), *decoder, model.kv_type(), tokens));
   if (!options.get<bool>("json")) return finish(digest.hex());
   OrderedJson json = model.describe();
   json["tokens"] = tokens.size();

@@ -149,6 +149,7 @@ constexpr Command kCommands[] = {
     {"rename", "rename a model or a tag", registry_rename},
     {"remove", "remove a name", registry_remove},
     {"sign", "sign a version", registry_sign},
+    {"expect", "say what a version must do before it serves: known logits, limits", registry_expect},
     {"policy", "show or set what happens to versions that nobody trusted has signed", registry_policy},
     {"verify", "check the registry and the layer files against their digests, and mend them",
      registry_verify},

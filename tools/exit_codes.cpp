@@ -5,7 +5,9 @@ namespace {
 
 constexpr ExitCode kExitCodes[] = {
     {0, "done"},
-    {kExitFindings, "done, with findings: verify found faults; diff --exit-code found differences; compare found something slower"},
+    {kExitFindings,
+     "done, with findings: verify found faults; diff --exit-code found differences; compare found something "
+     "slower; deploy --wait: it does not serve"},
     {kExitUsage, "wrong usage: no such command, option or value, or things that do not go together"},
     {3, "not found: no such registry, model, tag, blob or file"},
     {4, "damaged: a file or the registry contradicts itself or its digest"},

@@ -14,6 +14,10 @@ namespace dgq::tools {
 Result<int> run_agent(const Arguments&);
 Result<int> run_compare(const Arguments&);
 Result<int> run_completion(const Arguments&);
+Result<int> run_deploy(const Arguments&);
+Result<int> run_rollback(const Arguments&);
+Result<int> run_status(const Arguments&);
+Result<int> run_undeploy(const Arguments&);
 Result<int> run_bench(const Arguments&);
 Result<int> run_export(const Arguments&);
 Result<int> run_kernels(const Arguments&);
@@ -31,7 +35,11 @@ namespace {
 constexpr Command kCommands[] = {
     {"quantize", "quantize a checkpoint and add it to a registry", run_quantize},
     {"run", "generate text with a model of the registry", run_generate},
-    {"agent", "serve a model over HTTP", run_agent},
+    {"agent", "serve a model, or the deployments of a registry, over HTTP", run_agent},
+    {"deploy", "let the agent serve a model, or another version, and say under which conditions", run_deploy},
+    {"rollback", "let the agent go back to the version before", run_rollback},
+    {"undeploy", "let the agent serve a deployment no more", run_undeploy},
+    {"status", "show the deployments: what is wanted, what serves, and why", run_status},
     {"eval", "measure quality: perplexity of a model or checkpoint", run_eval},
     {"unpack", "write a model as a Hugging Face checkpoint with dequantized weights", run_unpack},
     {"export", "write a model for other programs: a GGUF file for llama.cpp", run_export},

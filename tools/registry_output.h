@@ -87,6 +87,7 @@ Result<int> registry_remove(const Arguments& arguments);
 Result<int> registry_copy(const Arguments& arguments);
 Result<int> registry_rename(const Arguments& arguments);
 Result<int> registry_cat(const Arguments& arguments);  // tools/cmd_registry_<name>.cpp, as the others
+Result<int> registry_expect(const Arguments& arguments);
 Result<int> registry_log(const Arguments& arguments);
 Result<int> registry_stats(const Arguments& arguments);
 Result<int> registry_diff(const Arguments& arguments);

@@ -233,7 +233,8 @@ TEST_F(AgentCommandTest, OneClearLineForWhatCannotBeServed) {
       {"demo --config " + file("bad.conf"), "colour"},
       {"demo --config " + file("none.conf"), "none.conf"},
       {"nobody", "nobody"},
-      {"", "name a model"},
+      {"--memory-budget little", "--memory-budget"},
+      {"--idle-unload 9999999", "--idle-unload"},
   };
   for (const auto& [arguments, expected] : cases) {
     // Its log may come before the line; a mistake that is not noticed would serve for ever.

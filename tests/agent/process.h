@@ -43,6 +43,10 @@ class Process {
     }
     return nullptr;
   }
+  bool ended() {
+    if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = -1;
+    return pid_ < 0;
+  }
   void signal(int number) { ::kill(pid_, number); }
   int wait() {
     if (pid_ > 0) ::waitpid(std::exchange(pid_, -1), &status_, 0);

@@ -38,7 +38,7 @@ TEST_F(InquiryTest, LogOfANameHasWhatConcernsItsVersions) {
 
   const auto all = registry_.log({});
   ASSERT_TRUE(all) << all.error().what;
-  EXPECT_EQ(actions(*all), (Lines{"init schema 4", "add demo:latest", "source model.safetensors", "costs [1]",
+  EXPECT_EQ(actions(*all), (Lines{"init schema 5", "add demo:latest", "source model.safetensors", "costs [1]",
                                   "add demos:latest", "tag story:latest", "remove demo:latest"}));
   const AuditEntry& added = (*all)[1];
   EXPECT_EQ(added.to, digest);
