@@ -146,9 +146,9 @@ CREATE TABLE expectation(                                       -- what a versio
   json TEXT NOT NULL
 ) STRICT;
 CREATE VIEW needed_version(version) AS                          -- the others are gone for readers, and gc removes them
-  SELECT version FROM tag UNION SELECT candidate FROM deployment WHERE candidate IS NOT NULL
-  UNION SELECT active FROM deployment WHERE active IS NOT NULL
-  UNION SELECT previous FROM deployment WHERE previous IS NOT NULL;
+  SELECT version FROM tag UNION ALL SELECT candidate FROM deployment WHERE candidate IS NOT NULL
+  UNION ALL SELECT active FROM deployment WHERE active IS NOT NULL
+  UNION ALL SELECT previous FROM deployment WHERE previous IS NOT NULL;  -- ALL, so that one version is looked up by index
 )sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);

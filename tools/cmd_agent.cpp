@@ -151,7 +151,7 @@ Result<void> serve(const Options& options, const std::function<Result<Options>()
   DGQ_TRY(auto tokens, read_tokens(options));
   DGQ_TRY(auto tls, read_tls(options, log));
   const Signals signals;
-  manager.status("loading");
+  manager.status(options.has("model") ? "loading " + options.get<std::string>("model") : "loading");
   DGQ_TRY(const agent::LoadOptions load, load_options(options));
   DGQ_TRY(const auto models, AgentModels::open(options, load, log));
   // The file is of one version: deployments, which change theirs, begin with nothing.

@@ -54,9 +54,7 @@ Result<int> registry_expect(const Arguments& arguments) {
       ("record", po::value<std::vector<std::string>>()->value_name("TEXT"),
        "expect the logits that it has now for this prompt; can be given several times")         //
       ("set", po::value<std::string>()->value_name("FILE"), "expect what stands in this file")  //
-      ("clear", po::bool_switch(), "expect nothing")                                            //
-      ("cache", po::value<std::string>()->value_name("DIR"),
-       "folder of the layer files (default: beside the registry)");
+      ("clear", po::bool_switch(), "expect nothing");
   DGQ_TRY(const bool go_on,
           parse_with(options, arguments,
                      {{"model", "NAME[:TAG]", "the version, as the first argument or here"}}));

@@ -209,7 +209,7 @@ TEST(Api, WhatWouldChangeTheAnswerIsRefusedByName) {
       {"frequency_penalty", 0.5},
       {"presence_penalty", -1},
       {"logit_bias", {{"50256", -100}}},
-      {"response_format", {{"type", "json_object"}}},
+      {"response_format", {{"type", "xml"}}},
       {"grammar", "root ::= x"},
       {"mirostat", 2},
       {"max_tokens", 0},

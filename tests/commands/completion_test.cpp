@@ -92,7 +92,7 @@ TEST_F(CompletionTest, EveryCommandIsThere) {
   for (const std::string& command : candidates("''")) {
     Words children = candidates(command + " ''");
     if (candidates(command + " --").empty()) {
-      EXPECT_GE(children.size(), 2u) << command;
+      EXPECT_FALSE(children.empty()) << command;
       for (const std::string& child : children)
         EXPECT_TRUE(candidates(command + " " + child + " --h").contains("--help")) << command << " " << child;
     } else {

@@ -1,4 +1,4 @@
-# The only code that an object of kernels/x86 or kernels/arm exports are its kernels (dgq::<op>_..._<isa>): an
+# The only code that an object of kernels/x86 or kernels/arm exports are its kernels (dgq::<op>_..._<isa>, for CPUs with kHwStreams <isa>_streams): an
 # inline function of a header that it emitted would be compiled with its instruction set, and the linker could
 # keep that copy for all callers.
 foreach(object IN LISTS OBJECTS)
@@ -8,7 +8,7 @@ foreach(object IN LISTS OBJECTS)
                     OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
     string(REGEX MATCHALL "[0-9a-f]+ [TWi] [^\n]*" code "${symbols}")  # strong, weak and indirect functions
     set(strange ${code})
-    list(FILTER strange EXCLUDE REGEX " T dgq::[a-z0-9_]+_${isa}\\([^\n]*$")
+    list(FILTER strange EXCLUDE REGEX " T dgq::[a-z0-9_]+_${isa}(_streams)?\\([^\n]*$")
     if(strange OR NOT symbols)
       message(SEND_ERROR "${object} exports other code than its kernels: ${strange}")
     endif()

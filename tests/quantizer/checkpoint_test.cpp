@@ -191,7 +191,7 @@ TEST(Checkpoint, BundledModelLoads) {
   const Result<Checkpoint> demo = Checkpoint::open(test::repository_file("models/demo"));
   ASSERT_TRUE(demo) << demo.error().what;
   EXPECT_EQ(demo->config().layers, 8u);
-  EXPECT_EQ(demo->file_digests().size(), 3u);
+  EXPECT_EQ(demo->file_digests().size(), 4u);  // config, weights, tokenizer, chat template
   ASSERT_TRUE(demo->layer(7));
 }
 
