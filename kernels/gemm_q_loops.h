@@ -189,11 +189,12 @@ class Outputs {
   Outputs(const Matrix& w, const QuantizedRows& x, float* y, std::size_t ldy)
       : w_(w), x_(x), y_(y), ldy_(ldy) {}
 
-  // Rows [first, first + rows) of x, `blocks` blocks of output rows from `block` on; borrowed until written.
+  // Rows [first, first + rows) of x, `blocks` blocks of output rows from `block` on; borrowed until written, `share` rows
+  // at a time.
   DGQ_INLINE void take(const State* state, std::size_t first, std::size_t rows, std::size_t block,
-                       std::size_t blocks) {
+                       std::size_t blocks, std::size_t share) {
     state_ = state, row_ = first, end_ = first + rows, block_ = block, blocks_ = blocks;
-    ask(first, rows);
+    ask(first, share);
   }
 
   DGQ_INLINE void write(std::size_t rows) {
@@ -244,7 +245,7 @@ void prefill_panel(const Matrix& w, const QuantizedRows& x, std::size_t first, s
       for_each_tile<Panel::kTileRows>(rows, PanelTile<Panel, Into>{panel, x, first, chunk, state});
   }
   before.write_all();
-  before.take(state, first, rows, block, Panel::kBlocks);
+  before.take(state, first, rows, block, Panel::kBlocks, share);
 }
 
 // All that a panel's blocks fit into of the blocks from `block` on. state: two, in turns.
