@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "runtime/parallel.h"
 #include "runtime/perplexity.h"
 #include "runtime/session.h"
 
@@ -26,6 +27,8 @@ struct Sequence {
   std::size_t position = 0;          // tokens whose keys and values are in the cache
   bool begun = false;                // its prompt has had a turn
   KvCache* cache = nullptr;          // its slot, while it has one
+  std::optional<GeneratedToken> next;  // what choose() found for the step
+  std::string why;                     // or why it found none
 
   Sequence(RequestId id, Generation r, std::shared_ptr<TokenSink> to)
       : id(id),
@@ -298,19 +301,42 @@ class Engine::Scheduler {
 
   // The next token of each sequence in wanted_, which are those in running_. Sequences that end leave.
   void choose_tokens() {
-    for (std::size_t i = 0; i < running_.size(); ++i) {
-      const auto logits = std::span(logits_).subspan(i * config_.vocab, config_.vocab);
-      std::optional<Finish> finish;
-      std::string why;
+    parallel_ranges(decoder_.threads(), running_.size(), [&](std::size_t begin, std::size_t end, int) {
+      for (std::size_t i = begin; i < end; ++i)
+        choose(*running_[i], std::span(logits_).subspan(i * config_.vocab, config_.vocab));
+    });
+    for (SequencePtr& sequence : running_) {
+      std::optional<Finish> finish = Finish::failed;
       try {
-        finish = advance(*running_[i], logits, why);
+        if (sequence->next) finish = advance(*sequence, *sequence->next);
       } catch (const std::exception& error) {  // no memory, here or in the sink
-        finish = Finish::failed;
-        why = error.what();
+        sequence->why = error.what();
       }
-      if (finish) end(std::move(running_[i]), *finish, why);
+      if (finish) {
+        const std::string why = std::move(sequence->why);
+        end(std::move(sequence), *finish, why);
+      }
     }
     std::erase(running_, nullptr);
+  }
+
+  // Touches nothing but the sequence: several go at a time.
+  void choose(Sequence& sequence, std::span<const float> logits) const noexcept {
+    sequence.next.reset();
+    try {
+      JsonConstraint* const constraint = sequence.request.constraint.get();
+      const auto allowed =
+          constraint ? constraint->allowed(tokens_left(sequence)) : std::span<const std::uint64_t>();
+      const auto id = sequence.sampler.sample(logits, sequence.tokens, allowed);
+      if (!id) {
+        sequence.why = id.error().what;
+      } else {
+        const auto& logprobs = sequence.request.logprobs;
+        sequence.next = logprobs ? with_logprobs(*id, logits, *logprobs) : GeneratedToken{*id, 0, {}};
+      }
+    } catch (const std::exception& error) {  // no memory
+      sequence.why = error.what();
+    }
   }
 
   // How many tokens a sequence may still get, when it may generate `wanted` more. The last needs no place in the
@@ -319,27 +345,22 @@ class Engine::Scheduler {
     return std::min(wanted, options_.kv.context + 1 - tokens);
   }
 
-  std::optional<Finish> advance(Sequence& sequence, std::span<const float> logits, std::string& why) {
-    JsonConstraint* const constraint = sequence.request.constraint.get();
-    const std::size_t left =
-        tokens_left(sequence.request.max_tokens - sequence.generated(), sequence.tokens.size());
-    const auto allowed = constraint ? constraint->allowed(left) : std::span<const std::uint64_t>();
-    const auto id = sequence.sampler.sample(logits, sequence.tokens, allowed);
-    if (!id) {
-      why = id.error().what;
-      return Finish::failed;
-    }
+  std::size_t tokens_left(const Sequence& sequence) const {
+    return tokens_left(sequence.request.max_tokens - sequence.generated(), sequence.tokens.size());
+  }
+
+  std::optional<Finish> advance(Sequence& sequence, const GeneratedToken& token) {
     const Generation& request = sequence.request;
+    JsonConstraint* const constraint = request.constraint.get();
+    const std::size_t left = tokens_left(sequence);
     const auto is_among = [&](const std::vector<std::int32_t>& ids) {
-      return std::find(ids.begin(), ids.end(), *id) != ids.end();
+      return std::find(ids.begin(), ids.end(), token.id) != ids.end();
     };
     if ((request.stop_at_eos || constraint) && (is_among(config_.eos) || is_among(request.more_eos)))
       return Finish::eos;
-    sequence.tokens.push_back(*id);
-    if (constraint) constraint->accept(*id);
-    if (!sequence.sink->token(request.logprobs ? with_logprobs(*id, logits, *request.logprobs)
-                                               : GeneratedToken{*id, 0, {}}))
-      return Finish::enough;
+    sequence.tokens.push_back(token.id);
+    if (constraint) constraint->accept(token.id);
+    if (!sequence.sink->token(token)) return Finish::enough;
     if (constraint && constraint->is_over()) return constraint->was_hurried() ? Finish::length : Finish::eos;
     if (left == 1) return Finish::length;
     return std::nullopt;

@@ -21,11 +21,11 @@ namespace {
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8, 5},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni_streams, gemm_w4a8_8x48_avx512vnni, 5,
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni_streams, gemm_w4a8_8x48_avx512vnni, 9,
      kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_8x48_avx512vnni, 5},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w4a8_1x16_avxvnni, gemm_w4a8_6x16_avxvnni, 6},
-    {"avx2", kAvx2, gemm_w4a8_1x16_avx2_streams, gemm_w4a8_4x16_avx2, 7, kHwStreams},
+    {"avx2", kAvx2, gemm_w4a8_1x16_avx2_streams, gemm_w4a8_4x16_avx2, 9, kHwStreams},
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2, 7},
 #elif defined(__aarch64__)
     {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w4a8_1x16_neon_dot, gemm_w4a8_12x8_neon_i8mm, 6},
@@ -37,7 +37,7 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 constexpr GemmW6A8Kernel kGemmW6A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_32x32_amx_int8, 5},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni_streams, gemm_w6a8_8x48_avx512vnni, 5,
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni_streams, gemm_w6a8_8x48_avx512vnni, 9,
      kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_8x48_avx512vnni, 5},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w6a8_1x16_avxvnni, gemm_w6a8_6x16_avxvnni, 5},
@@ -53,7 +53,7 @@ constexpr GemmW6A8Kernel kGemmW6A8[] = {
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_32x32_amx_int8, 9},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni_streams, gemm_w8a8_8x48_avx512vnni, 9,
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni_streams, gemm_w8a8_8x48_avx512vnni, 12,
      kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_8x48_avx512vnni, 9},
     {"avxvnni", kAvx2 | kAvxVnni, gemm_w8a8_1x16_avxvnni, gemm_w8a8_6x16_avxvnni, 7},

@@ -281,6 +281,7 @@ Decoder::Decoder(const ModelConfig& config, const Kernels& kernels, int threads,
     : state_(std::make_unique<State>(config, kernels, threads, act_block)) {}
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
+int Decoder::threads() const { return state_->threads; }
 
 void Decoder::embed(const Linear& embedding, std::span<const std::int32_t> tokens, float* hidden) {
   const std::size_t width = state_->config.hidden;

@@ -39,6 +39,7 @@ class Decoder {
   Decoder(const ModelConfig& config, const Kernels& kernels, int threads, std::size_t act_block = kActBlock);
   Decoder(Decoder&&) noexcept;
   ~Decoder();
+  int threads() const;
 
   // hidden: [rows.size()][config.hidden]; embedding rows of the tokens (each < config.vocab).
   void embed(const Linear& embedding, std::span<const std::int32_t> tokens, float* hidden);

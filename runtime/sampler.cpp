@@ -1,6 +1,7 @@
 #include "runtime/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -49,12 +50,50 @@ void Sampler::penalise(std::span<const float> logits, std::span<const std::int32
   }
 }
 
-void Sampler::keep_top_k() {
+// Calls visit(id, x) for every token that may be chosen, ids ascending.
+template <class Visit>
+void Sampler::for_each_choice(std::span<const std::uint64_t> allowed, const Visit& visit) const {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const auto run = [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      if (logits_[i] >= -kLargest)  // neither NaN nor -inf
+        visit(static_cast<std::int32_t>(i), std::min(logits_[i], kLargest));
+  };
+  if (allowed.empty()) return run(0, logits_.size());
+  for (std::size_t word = 0; word < allowed.size(); ++word)
+    for (std::uint64_t bits = allowed[word]; bits; bits &= bits - 1) {
+      const std::size_t i = 64 * word + static_cast<std::size_t>(std::countr_zero(bits));
+      if (i < logits_.size()) run(i, i + 1);
+    }
+}
+
+std::optional<std::int32_t> Sampler::likeliest(std::span<const std::uint64_t> allowed) const {
+  float largest = -std::numeric_limits<float>::infinity();
+  std::optional<std::int32_t> best;
+  for_each_choice(allowed, [&](std::int32_t id, float x) {
+    if (x > largest) largest = x, best = id;
+  });
+  return best;
+}
+
+void Sampler::take_all(std::span<const std::uint64_t> allowed) {
+  candidates_.reserve(logits_.size());
+  for_each_choice(allowed, [&](std::int32_t id, float x) { candidates_.push_back({x, id}); });
+}
+
+// In a heap with the least of them on top, which few of the others get past.
+void Sampler::take_top_k(std::span<const std::uint64_t> allowed) {
   const auto k = static_cast<std::size_t>(options_.top_k);
-  if (k == 0 || k >= candidates_.size()) return;
-  std::nth_element(candidates_.begin(), candidates_.begin() + (k - 1), candidates_.end(), above);
-  candidates_.resize(k);
-  // Which order nth_element leaves is the library's business; sums must not depend on it.
+  for_each_choice(allowed, [&](std::int32_t id, float x) {
+    if (candidates_.size() == k) {
+      if (!(x > candidates_.front().value)) return;  // an equal one before it has the lower id
+      std::pop_heap(candidates_.begin(), candidates_.end(), above);
+      candidates_.pop_back();
+    }
+    candidates_.push_back({x, id});
+    std::push_heap(candidates_.begin(), candidates_.end(), above);
+  });
+  // Which order a heap leaves is the library's business; sums must not depend on it.
   std::sort(candidates_.begin(), candidates_.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
 }
 
@@ -75,43 +114,63 @@ void Sampler::keep_top_p() {
   candidates_.erase(candidates_.begin(), kept);
 }
 
+// x to e^((x - largest) / temperature), four at a time. With the maximum subtracted first nothing overflows, however
+// small the temperature.
+void Sampler::exponentiate(float largest) {
+  using F = float __attribute__((vector_size(16)));
+  using I = std::int32_t __attribute__((vector_size(16)));
+  constexpr std::size_t kWidth = sizeof(F) / sizeof(float);
+  std::size_t i = 0;
+  for (; i + kWidth <= candidates_.size(); i += kWidth) {
+    Candidate* const c = &candidates_[i];
+    const F x{c[0].value, c[1].value, c[2].value, c[3].value};
+    const F y = exp_f32_of<F, I>((x - largest) / options_.temperature);
+    for (std::size_t lane = 0; lane < kWidth; ++lane) c[lane].value = y[lane];
+  }
+  for (; i < candidates_.size(); ++i)
+    candidates_[i].value = exp_f32((candidates_[i].value - largest) / options_.temperature);
+}
+
+// Sums of so many candidates each: adding all of a vocabulary one to another would be one long chain.
 std::int32_t Sampler::draw() {
+  constexpr std::size_t kBlock = 64;
+  const auto block_end = [&](std::size_t begin) { return std::min(begin + kBlock, candidates_.size()); };
+  block_sums_.clear();
+  for (std::size_t begin = 0; begin < candidates_.size(); begin += kBlock) {
+    double sum = 0;
+    for (std::size_t i = begin; i < block_end(begin); ++i) sum += candidates_[i].value;
+    block_sums_.push_back(sum);
+  }
   double total = 0;
-  for (const Candidate& candidate : candidates_) total += candidate.value;
+  for (const double sum : block_sums_) total += sum;
   const double target = random_.next_unit() * total;
   double reached = 0;
-  for (const Candidate& candidate : candidates_) {
-    reached += candidate.value;
-    if (reached > target) return candidate.id;
+  std::size_t block = 0;
+  while (block + 1 < block_sums_.size() && reached + block_sums_[block] <= target)
+    reached += block_sums_[block++];
+  for (std::size_t i = block * kBlock; i < block_end(block * kBlock); ++i) {
+    reached += candidates_[i].value;
+    if (reached > target) return candidates_[i].id;
   }
-  return candidates_.back().id;  // the product was rounded up to total
+  return candidates_[block_end(block * kBlock) - 1].id;  // sums were rounded
 }
 
 Result<std::int32_t> Sampler::sample(std::span<const float> logits, std::span<const std::int32_t> history,
                                      std::span<const std::uint64_t> allowed) {
-  constexpr float kLargest = std::numeric_limits<float>::max();
   logits_.assign(logits.begin(), logits.end());
   if (options_.repetition_penalty != 1) penalise(logits, history);
-
-  candidates_.clear();
-  float largest = -kLargest;
-  for (std::size_t i = 0; i < logits_.size(); ++i) {
-    if (!allowed.empty() && (i / 64 >= allowed.size() || !(allowed[i / 64] >> i % 64 & 1))) continue;
-    const float x = std::min(logits_[i], kLargest);
-    if (std::isnan(logits_[i]) || x < -kLargest) continue;
-    candidates_.push_back({x, static_cast<std::int32_t>(i)});
-    largest = std::max(largest, x);
-  }
-  if (candidates_.empty())
+  const std::optional<std::int32_t> best = likeliest(allowed);
+  if (!best)
     return Error{Errc::corrupt, "none of the model's " + std::to_string(logits.size()) +
                                     " logits is a number: its weights or activations are broken"};
-  if (options_.temperature == 0) return std::min_element(candidates_.begin(), candidates_.end(), above)->id;
+  if (options_.temperature == 0) return *best;
 
-  // With the maximum subtracted first nothing overflows, however small the temperature.
-  for (Candidate& candidate : candidates_)
-    candidate.value = (candidate.value - largest) / options_.temperature;
-  keep_top_k();
-  for (Candidate& candidate : candidates_) candidate.value = exp_f32(candidate.value);  // the largest is 1
+  candidates_.clear();
+  if (options_.top_k > 0)
+    take_top_k(allowed);
+  else
+    take_all(allowed);
+  exponentiate(std::min(logits_[static_cast<std::size_t>(*best)], std::numeric_limits<float>::max()));
   keep_top_p();
   if (options_.min_p > 0) std::erase_if(candidates_, [&](const auto& c) { return c.value < options_.min_p; });
   return draw();

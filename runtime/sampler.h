@@ -3,8 +3,8 @@
 // In this order:
 //   1. repetition penalty (CTRL, arXiv 1909.05858, section 4.1, in the form for logits of either sign): of every token
 //      among the last `repetition_window` of the history, x > 0 becomes x / penalty, x <= 0 becomes x * penalty
-//   2. temperature 0: the largest x, done. Otherwise x = (x - max) / temperature
-//   3. top-k: only the k largest x
+//   2. temperature 0: the largest x, done
+//   3. top-k: only the k largest x; then x = (x - max) / temperature
 //   4. softmax over what is left
 //   5. top-p: only the fewest most likely tokens whose probabilities reach p (nucleus, arXiv 1904.09751)
 //   6. min-p: only tokens at least min_p times as likely as the likeliest (arXiv 2407.01082)
@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -67,13 +68,19 @@ class Sampler {
     return a.value != b.value ? a.value > b.value : a.id < b.id;
   }
   void penalise(std::span<const float> logits, std::span<const std::int32_t> history);
-  void keep_top_k();
+  template <class Visit>
+  void for_each_choice(std::span<const std::uint64_t> allowed, const Visit& visit) const;
+  std::optional<std::int32_t> likeliest(std::span<const std::uint64_t> allowed) const;
+  void take_all(std::span<const std::uint64_t> allowed);
+  void take_top_k(std::span<const std::uint64_t> allowed);
   void keep_top_p();
+  void exponentiate(float largest);
   std::int32_t draw();
 
   SamplerOptions options_;
   SplitMix64 random_;
   std::vector<float> logits_;          // after the penalty
+  std::vector<double> block_sums_;     // of draw()
   std::vector<Candidate> candidates_;  // ascending ids until keep_top_p, then descending values
 };
 

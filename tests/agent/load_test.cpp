@@ -96,7 +96,7 @@ class LoadTest : public testing::Test {
         last = now;
         if (on_token && !on_token(result.tokens)) return result;
       }
-      result.whole = text.find("data: [DONE]") != text.npos;
+      result.whole = text.find("data: [DONE]", seen) != text.npos;
       if (result.whole) return result;
     }
     return result;
@@ -172,36 +172,52 @@ TEST_F(LoadTest, EightStreamsAndHealthBesideThem) {
   }
 }
 
-// A stream's pace while prompts of 400 tokens, each another, are worked on beside it.
-TEST_F(LoadTest, ALongPromptBesideAStream) {
+// A stream's pace while prompts of 400 tokens, each another, are worked on beside it: alone, and as one of eight.
+TEST_F(LoadTest, ALongPromptBesideStreams) {
   if (!dgq::test::memory_counts()) GTEST_SKIP() << "a release build on its own machine only";
   const int rounds = std::max(2, static_cast<int>(seconds_from("DGQ_LOAD_SECONDS", 1) / 2));
-  start();
-  std::vector<double> quiet, beside;
-  for (int i = 0; i < rounds; ++i) {
-    std::thread prompt;
-    Stream running = stream(request(i, 450), [&](std::size_t token) {
-      if (token == 100)
-        prompt = std::thread([&, i] {
-          std::string text = std::to_string(i);
-          for (int word = 0; word < 380; ++word) text += " the";
-          const auto answer =
-              RawClient(port_).post("/v1/completions", R"({"prompt": ")" + text + R"(", "max_tokens": 1})");
-          EXPECT_EQ(answer.status, 200) << answer.body;
-        });
-      return true;
-    });
-    prompt.join();
-    EXPECT_TRUE(running.whole);
-    ASSERT_GE(running.between_ms.size(), 300u);
-    quiet.insert(quiet.end(), running.between_ms.begin(), running.between_ms.begin() + 90);
-    beside.insert(beside.end(), running.between_ms.begin() + 100, running.between_ms.begin() + 140);
+  start("--slots 9");
+  for (const int others : {0, kStreams - 1}) {
+    std::atomic<bool> stop = false;
+    std::vector<std::thread> beside_it;
+    for (int t = 1; t <= others; ++t)
+      beside_it.emplace_back([&, t] {
+        for (int i = 0; !stop; ++i) stream(request(t * 1000 + i, 450), [&](std::size_t) { return !stop; });
+      });
+    std::vector<double> quiet, beside;
+    for (int i = 0; i < rounds; ++i) {
+      std::thread prompt;
+      std::atomic<bool> prompt_is_done = false;
+      std::size_t done_at = 0;  // tokens of the stream
+      const Stream running = stream(request(i, 450), [&](std::size_t token) {
+        if (token == 100)
+          prompt = std::thread([&, i] {
+            std::string text = std::to_string(i);
+            for (int word = 0; word < 380; ++word) text += " the";
+            const auto answer = RawClient(port_).post("/v1/completions",
+                                                      R"({"prompt": ")" + text + R"(", "max_tokens": 1})");
+            EXPECT_EQ(answer.status, 200) << answer.body;
+            prompt_is_done = true;
+          });
+        if (done_at == 0 && prompt_is_done) done_at = token;
+        return true;
+      });
+      prompt.join();
+      EXPECT_TRUE(running.whole);
+      ASSERT_GE(running.between_ms.size(), 200u);
+      const auto from = running.between_ms.begin();
+      quiet.insert(quiet.end(), from + 10, from + 90);
+      beside.insert(beside.end(), from + 99, done_at > 100 ? from + static_cast<std::ptrdiff_t>(done_at) - 1
+                                                           : running.between_ms.end());
+    }
+    stop = true;
+    for (std::thread& thread : beside_it) thread.join();
+    const double usual = quantile(beside, 0.5), late = quantile(beside, 0.99);
+    std::printf(
+        "one of %d streams, ms between tokens: median %.2f; beside a prompt median %.2f, p99 %.2f, %.2f times "
+        "that median\n",
+        others + 1, quantile(quiet, 0.5), usual, late, late / usual);
   }
-  const double usual = quantile(beside, 0.5), late = quantile(beside, 0.99);
-  std::printf(
-      "between tokens: median %.2f ms alone; beside a prompt median %.2f ms, p99 %.2f ms, %.2f times that "
-      "median\n",
-      quantile(quiet, 0.5), usual, late, late / usual);
 }
 
 // Clients of all kinds for DGQ_SOAK_SECONDS (2 unless set): afterwards there are as many threads and
