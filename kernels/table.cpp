@@ -16,8 +16,8 @@
 namespace dgq {
 namespace {
 
-// prefill_rows: on x86 the number of rows at which both ran equally fast (4096 x 4096, one thread); on Arm, where nothing
-// was timed, executed the same number of instructions (docs/KERNELS.md).
+// prefill_rows: on x86 the number of rows at which both ran equally fast (4096 x 4096, one thread), each measured on the
+// CPUs that the row is for; on Arm, where nothing was timed, executed the same number of instructions (docs/KERNELS.md).
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8, 5},

@@ -325,11 +325,15 @@ void Decoder::forward(const ModelWeights& weights, std::span<const std::int32_t>
   const std::size_t width = state_->config.hidden;
   float* hidden = state_->hidden.at_least(rows.size() * width);
   embed(weights.embedding, tokens, hidden);
-  for (std::size_t layer = 0; layer < weights.layers.size(); ++layer)
+  // Of the last layer's hidden rows only the wanted are read: the others need their keys and values, but no ffn.
+  const std::size_t last_layer = weights.layers.size() - 1;
+  for (std::size_t layer = 0; layer < last_layer; ++layer)
     run_layer(layer, weights.layers[layer], rows, hidden);
+  run_attention(last_layer, weights.layers[last_layer], rows, hidden);
   float* last = state_->wanted.at_least(wanted.size() * width);
   for (std::size_t i = 0; i < wanted.size(); ++i)
     std::memcpy(last + i * width, hidden + wanted[i] * width, width * sizeof(float));
+  run_ffn(weights.layers[last_layer], wanted.size(), last);
   run_head(weights.final_norm, weights.head, last, wanted.size(), logits);
 }
 

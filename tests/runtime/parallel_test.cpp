@@ -1,8 +1,10 @@
 #include "runtime/parallel.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -37,6 +39,34 @@ TEST(ParallelRanges, ManyShortLoops) {
       for (std::size_t i = begin; i < end; ++i) sums[i] += round;
     });
   for (long sum : sums) EXPECT_EQ(sum, 2000L * 1999 / 2);
+}
+
+// Two threads that have landed on one CPU do not stay there, however often they sleep between loops.
+TEST(ParallelRanges, ThreadsLeaveTheCpuThatTheyShare) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "there is one CPU only";
+  std::array<int, 2> cpu{};
+  const auto loop = [&](bool together) {
+    parallel_ranges(2, 2, [&](std::size_t, std::size_t, int thread) {
+      if (together && thread == 1) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(static_cast<std::size_t>(cpu[0]), &one);
+        ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+        ASSERT_EQ(sched_setaffinity(0, sizeof allowed, &allowed), 0);
+      }
+      cpu[static_cast<std::size_t>(thread)] = sched_getcpu();
+    });
+  };
+  cpu[0] = sched_getcpu();
+  for (int i = 0; i < 100 && (i == 0 || cpu[0] != cpu[1]); ++i) loop(true);  // the caller may have moved meanwhile
+  ASSERT_EQ(cpu[0], cpu[1]);
+  for (int i = 0; i < 200 && cpu[0] == cpu[1]; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // so that it sleeps
+    loop(false);
+  }
+  EXPECT_NE(cpu[0], cpu[1]);
 }
 
 // Of a long loop the threads that are ready take what one that is kept has not begun.
