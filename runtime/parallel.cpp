@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -56,18 +57,29 @@ bool wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t old, Pati
   return sleeps;
 }
 
-// Moves the calling thread to another CPU that it may use, if there is one. Threads that wake each other may land on one CPU, and the
-// kernel leaves them there, since they rarely want it at the same time: in a virtual machine even beside an idle CPU,
-// which looks taken while it is halted. Decoding 1B with 2 threads was at 32 tokens/s then, and at 70 otherwise.
-void leave_cpu(int cpu) {
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  cpu_set_t others = allowed;
-  CPU_CLR(static_cast<std::size_t>(cpu), &others);
-  if (CPU_COUNT(&others) == 0) return;
-  sched_setaffinity(0, sizeof others, &others);
-  sched_setaffinity(0, sizeof allowed, &allowed);
-}
+// Threads that wake each other may land on one CPU, and the kernel leaves them there, since they rarely want it at the same time: in a
+// virtual machine even beside an idle CPU, which looks taken while it is halted. Decoding 1B with 2 threads was at 32
+// tokens/s then, and at 70 otherwise. So a thread moves that finds itself beside the other, but seldom: where all CPUs are
+// taken the kernel knows better (the demo model beside a web server's load: 1900 tokens/s, and 850 when it moved each time).
+class Apartness {
+ public:
+  void keep_from(int cpu) {
+    if (cpu != sched_getcpu()) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - moved_ < std::chrono::seconds(1)) return;
+    moved_ = now;
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    cpu_set_t others = allowed;
+    CPU_CLR(static_cast<std::size_t>(cpu), &others);
+    if (CPU_COUNT(&others) == 0) return;
+    sched_setaffinity(0, sizeof others, &others);  // moves it at once
+    sched_setaffinity(0, sizeof allowed, &allowed);
+  }
+
+ private:
+  std::chrono::steady_clock::time_point moved_{};
+};
 
 // Half of a long loop is shared out beforehand, the rest goes in pieces to whoever is ready: cores differ (big.LITTLE), and
 // one that another process interrupts would keep all others waiting. Decoding 1B with 2 threads on a busy machine 47 -> 49.5
@@ -106,11 +118,12 @@ class Team {
       helper.done = round_.load();
       helper.thread = std::thread([this, index, &helper] {
         Patience patience;
+        Apartness apartness;
         while (true) {
           const bool slept = wait_while(round_, helper.done.load(std::memory_order_relaxed), patience);
           const std::uint32_t round = round_.load(std::memory_order_acquire);
           if (!body_) return;
-          if (slept && sched_getcpu() == cpu_.load(std::memory_order_relaxed)) leave_cpu(sched_getcpu());
+          if (slept) apartness.keep_from(cpu_.load(std::memory_order_relaxed));
           run_share(index);
           helper.done.store(round, std::memory_order_release);
           helper.done.notify_one();

@@ -62,7 +62,7 @@ TEST(ParallelRanges, ThreadsLeaveTheCpuThatTheyShare) {
   cpu[0] = sched_getcpu();
   for (int i = 0; i < 100 && (i == 0 || cpu[0] != cpu[1]); ++i) loop(true);  // the caller may have moved meanwhile
   ASSERT_EQ(cpu[0], cpu[1]);
-  for (int i = 0; i < 200 && cpu[0] == cpu[1]; ++i) {
+  for (int i = 0; i < 2000 && cpu[0] == cpu[1]; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // so that it sleeps
     loop(false);
   }
