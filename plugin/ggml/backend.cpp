@@ -42,16 +42,9 @@ bool is_question(const ggml_tensor* node) {
 }
 
 bool supports_node(ggml_backend_dev_t, const ggml_tensor* node) {
-  switch (node->op) {
-    case GGML_OP_NONE:
-    case GGML_OP_RESHAPE:
-    case GGML_OP_VIEW:
-    case GGML_OP_PERMUTE:
-    case GGML_OP_TRANSPOSE:
-      return true;
-    default:
-      return handles(node) && (!is_question(node) || takes_type(node->src[0]->type));
-  }
+  if (is_view(node)) return true;
+  if (handles(node)) return !is_question(node) || takes_type(node->src[0]->type);
+  return runs_beside_ours(node);
 }
 
 bool supports_buffer(ggml_backend_dev_t, ggml_backend_buffer_type_t type) {

@@ -1,15 +1,23 @@
 #include "plugin/ggml/compute.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 #include <vector>
 
+#include "plugin/ggml/float_nodes.h"
 #include "runtime/parallel.h"
 
 namespace dgq::ggml {
 namespace {
 
 std::atomic<std::uint64_t> products_so_far{0};
+
+// Computers that have not run a graph yet. A new context of llama.cpp asks where flash attention would run, and does without if that
+// is another backend than the layer's, the CPU; its cache of values is laid out for flash attention all the same, and attention
+// takes twice as long. So while a context starts, flash attention is the CPU's.
+std::atomic<int> starting{0};
 
 std::size_t columns(const ggml_tensor* x) { return static_cast<std::size_t>(x->ne[0]); }
 std::size_t row_count(const ggml_tensor* x) { return static_cast<std::size_t>(ggml_nrows(x)); }
@@ -31,7 +39,28 @@ void pair_halves(float* y, std::size_t n, std::size_t head_dim, std::vector<floa
   }
 }
 
+bool is_ours(const ggml_tensor* node) { return is_float_node(node) || handles(node); }
+
+// Whether it reads what nobody can read.
+bool reads_our_weight(const ggml_tensor* node) {
+  return std::any_of(std::begin(node->src), std::end(node->src),
+                     [](const ggml_tensor* x) { return x && in_weight_buffer(x); });
+}
+
 }  // namespace
+
+bool is_view(const ggml_tensor* node) {
+  switch (node->op) {
+    case GGML_OP_NONE:
+    case GGML_OP_RESHAPE:
+    case GGML_OP_VIEW:
+    case GGML_OP_PERMUTE:
+    case GGML_OP_TRANSPOSE:
+      return true;
+    default:
+      return false;
+  }
+}
 
 bool handles(const ggml_tensor* node) {
   const ggml_tensor *weight = node->src[0], *x = node->src[1];
@@ -40,6 +69,11 @@ bool handles(const ggml_tensor* node) {
   if (node->op == GGML_OP_MUL_MAT)
     return x->type == GGML_TYPE_F32 && node->type == GGML_TYPE_F32 && x->nb[0] == sizeof(float);
   return node->op == GGML_OP_GET_ROWS && x->type == GGML_TYPE_I32 && node->type == GGML_TYPE_F32;
+}
+
+bool runs_beside_ours(const ggml_tensor* node) {
+  if (node->op == GGML_OP_FLASH_ATTN_EXT && starting.load(std::memory_order_relaxed) > 0) return false;
+  return any_weights() && !reads_our_weight(node) && (is_float_node(node) || cpu_supports(node));
 }
 
 std::uint64_t Computer::products() { return products_so_far.load(std::memory_order_relaxed); }
@@ -90,19 +124,49 @@ bool Computer::look_up(const Weight& weight, const ggml_tensor* rows, ggml_tenso
   return true;
 }
 
+Computer::Computer(Kernels kernels) : kernels_(std::move(kernels)) {
+  starting.fetch_add(1, std::memory_order_relaxed);
+}
+Computer::~Computer() { has_started(); }
+
+void Computer::has_started() {
+  if (std::exchange(starts_, false)) starting.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool Computer::run_ours(ggml_tensor* node) {
+  if (is_float_node(node)) {
+    run_float_node(node, *kernels_.float_ops->run, threads_);
+    return true;
+  }
+  const Weight* weight = weight_of(node->src[0]);
+  if (weight && node->op == GGML_OP_MUL_MAT) {
+    multiply(*weight, node->src[1], node);
+    return true;
+  }
+  if (weight && look_up(*weight, node->src[1], node)) return true;
+  log_line(GGML_LOG_LEVEL_ERROR,
+           "tensor " + std::string(node->src[0]->name) + (weight ? ": no such row" : ": was never loaded"));
+  return false;
+}
+
 ggml_status Computer::run(ggml_cgraph* graph) {
+  has_started();
   last_x_ = nullptr;  // its numbers are others by now
-  for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+  const int nodes = ggml_graph_n_nodes(graph);
+  for (int i = 0; i < nodes;) {
     ggml_tensor* node = ggml_graph_node(graph, i);
-    if (node->op != GGML_OP_MUL_MAT && node->op != GGML_OP_GET_ROWS) continue;
-    if (ggml_is_empty(node)) continue;
-    const Weight* weight = weight_of(node->src[0]);
-    const bool done = weight && (node->op == GGML_OP_MUL_MAT ? (multiply(*weight, node->src[1], node), true)
-                                                             : look_up(*weight, node->src[1], node));
-    if (done) continue;
-    log_line(GGML_LOG_LEVEL_ERROR,
-             "tensor " + std::string(node->src[0]->name) + (weight ? ": no such row" : ": was never loaded"));
-    return GGML_STATUS_FAILED;
+    if (ggml_is_empty(node) || is_view(node)) {
+      ++i;
+    } else if (is_ours(node)) {
+      if (!run_ours(node)) return GGML_STATUS_FAILED;
+      ++i;
+    } else {
+      int end = i + 1;
+      while (end < nodes && !is_ours(ggml_graph_node(graph, end))) ++end;
+      const ggml_status status = others_.run(graph, i, end, threads_);
+      if (status != GGML_STATUS_SUCCESS) return status;
+      i = end;
+    }
   }
   return GGML_STATUS_SUCCESS;
 }

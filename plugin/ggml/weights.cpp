@@ -12,7 +12,7 @@
 namespace dgq::ggml {
 namespace {
 
-std::atomic<std::uint64_t> bound{0};
+std::atomic<std::uint64_t> bound{0}, there{0};
 
 // Filled while the host loads the model, only read from then on.
 struct WeightBuffer {
@@ -43,6 +43,7 @@ Result<Weight> bind(const ggml_tensor& tensor, std::span<const std::byte> data) 
 }
 
 void free_buffer(ggml_backend_buffer_t buffer) {
+  there.fetch_sub(of(buffer).weights.size(), std::memory_order_relaxed);
   ::munmap(of(buffer).base, of(buffer).size);
   delete &of(buffer);
 }
@@ -56,7 +57,8 @@ void set_tensor(ggml_backend_buffer_t buffer, ggml_tensor* tensor, const void* d
   if (offset != 0) return;  // the name of the version stands at the beginning
   auto weight = bind(*tensor, {static_cast<const std::byte*>(data), size});
   if (!weight) throw std::runtime_error("dgq: " + weight.error().what);
-  of(buffer).weights.insert_or_assign(tensor->data, std::move(*weight));
+  if (of(buffer).weights.insert_or_assign(tensor->data, std::move(*weight)).second)
+    there.fetch_add(1, std::memory_order_relaxed);
   bound.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -108,6 +110,7 @@ const Weight* weight_of(const ggml_tensor* tensor) {
   return found == weights.end() ? nullptr : &found->second;
 }
 
+bool any_weights() { return there.load(std::memory_order_relaxed) > 0; }
 std::uint64_t weights_bound() { return bound.load(std::memory_order_relaxed); }
 
 }  // namespace dgq::ggml

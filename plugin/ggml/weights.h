@@ -24,6 +24,8 @@ bool in_weight_buffer(const ggml_tensor* tensor);
 // Null: the tensor was never filled.
 const Weight* weight_of(const ggml_tensor* tensor);
 
+bool any_weights();  // of models that are loaded now
+
 // Tensors that were bound to a linear so far, in this process.
 std::uint64_t weights_bound();
 

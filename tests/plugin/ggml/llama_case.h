@@ -28,6 +28,7 @@ struct Start {
   std::string environment = {};  // "DGQ_REGISTRY=... "
   bool backend = true;           // with ours
   std::string emulator = DGQ_EMULATOR;
+  int threads = 1;
 };
 
 inline Outcome run_host(const Start& start, const std::string& arguments) {
@@ -43,7 +44,7 @@ inline Logits llama_logits(const Start& start, const std::string& gguf, const To
   const std::string ids = (scratch / "ids").string(), out = (scratch / "logits").string();
   std::ofstream(ids, std::ios::binary)
       .write(reinterpret_cast<const char*>(tokens.data()), static_cast<std::streamsize>(tokens.size() * 4));
-  const Outcome outcome = run_host(start, gguf + " logits " + ids + " " + out);
+  const Outcome outcome = run_host(start, gguf + " logits " + ids + " " + out + " " + std::to_string(start.threads));
   if (said) *said = outcome;
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const std::string bytes = file_text(out);

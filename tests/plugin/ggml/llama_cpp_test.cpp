@@ -64,6 +64,20 @@ TEST_F(Demo, ThinFileGivesOurLogits) {
   EXPECT_EQ(number_behind(said.out, "products"), 7 * model->config().layers + 1);
 }
 
+TEST_F(Demo, ThreadsChangeNothing) {
+  Start several = kWithDemo;
+  several.threads = 3;
+  EXPECT_EQ(llama_logits(several, path_of(GgufWeights::thin), tokens),
+            llama_logits(kWithDemo, path_of(GgufWeights::thin), tokens));
+}
+
+// A context that finds flash attention at another backend than the layer does without, and is slow.
+TEST_F(Demo, FlashAttentionStays) {
+  const Outcome said = run_host(kWithDemo, path_of(GgufWeights::thin) + " bench 4 2 1 2");
+  EXPECT_EQ(said.exit_code, 0) << said.err;
+  EXPECT_NE(said.err.find("Flash Attention enabled"), std::string::npos) << said.err;
+}
+
 TEST_F(Demo, ThinFileHoldsNoWeights) {
   struct stat status;
   ASSERT_EQ(::stat(path_of(GgufWeights::thin).c_str(), &status), 0);
