@@ -11,7 +11,7 @@
 //       ... and adds their sums with rows i .. i + rows of x to state[r * kBlocks + block], by Into::add below or as
 //       that does; or, instead, Panel::add_rows<Into>(x, i, rows, chunk, state) for any number of rows at once
 //
-// kTileRows are powers of two times 1 or 3: what is left of a tile goes in tiles of powers of two.
+// kTileRows are powers of two times 1 or 3: what is left of a panel's tile goes in tiles of powers of two.
 // Everything is in an unnamed namespace: each kernel file has its own copy, compiled with its own flags.
 #pragma once
 
@@ -139,11 +139,22 @@ struct FoldTile {
   }
 };
 
+// Rows [i, i + rows) as one tile, rows <= kMost: each tile unpacks the weights again.
+template <std::size_t kMost, class Body>
+DGQ_INLINE void run_one_tile(std::size_t i, std::size_t rows, const Body& body) {
+  if constexpr (kMost > 0) {
+    if (rows == kMost) return body.template run<kMost>(i);
+    run_one_tile<kMost - 1>(i, rows, body);
+  }
+}
+
 template <class Fold, class Matrix>
 void decode(const Matrix& w, const QuantizedRows& x, std::size_t block_begin, std::size_t block_end, float* y,
             std::size_t ldy) {
   for (std::size_t block = block_begin; block < block_end; ++block)
-    for_each_tile<Fold::kTileRows>(x.m, FoldTile<Fold, Matrix>{w, x, block, y, ldy});
+    for (std::size_t i = 0; i < x.m; i += Fold::kTileRows)
+      run_one_tile<Fold::kTileRows>(i, smaller(Fold::kTileRows, x.m - i),
+                                    FoldTile<Fold, Matrix>{w, x, block, y, ldy});
 }
 
 // Of one row of x and 16 output rows, while the chunks go by: with a scale per chunk the float chain, with one

@@ -20,13 +20,13 @@ namespace {
 // CPUs that the row is for; on Arm, where nothing was timed, executed the same number of instructions (docs/KERNELS.md).
 constexpr GemmW4A8Kernel kGemmW4A8[] = {
 #if defined(__x86_64__)
-    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8, 5},
+    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_32x32_amx_int8, 8},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni_streams, gemm_w4a8_8x48_avx512vnni, 9,
      kHwStreams},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_8x48_avx512vnni, 5},
-    {"avxvnni", kAvx2 | kAvxVnni, gemm_w4a8_1x16_avxvnni, gemm_w4a8_6x16_avxvnni, 6},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w4a8_1x16_avx512vnni, gemm_w4a8_8x48_avx512vnni, 8},
+    {"avxvnni", kAvx2 | kAvxVnni, gemm_w4a8_1x16_avxvnni, gemm_w4a8_6x16_avxvnni, 7},
     {"avx2", kAvx2, gemm_w4a8_1x16_avx2_streams, gemm_w4a8_4x16_avx2, 9, kHwStreams},
-    {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2, 7},
+    {"avx2", kAvx2, gemm_w4a8_1x16_avx2, gemm_w4a8_4x16_avx2, 8},
 #elif defined(__aarch64__)
     {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w4a8_1x16_neon_dot, gemm_w4a8_12x8_neon_i8mm, 6},
     {"neon_dot", kNeon | kDotprod, gemm_w4a8_1x16_neon_dot, gemm_w4a8_8x8_neon_dot, 7},
@@ -36,13 +36,13 @@ constexpr GemmW4A8Kernel kGemmW4A8[] = {
 };
 constexpr GemmW6A8Kernel kGemmW6A8[] = {
 #if defined(__x86_64__)
-    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_32x32_amx_int8, 5},
+    {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_32x32_amx_int8, 9},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni_streams, gemm_w6a8_8x48_avx512vnni, 9,
      kHwStreams},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_8x48_avx512vnni, 5},
-    {"avxvnni", kAvx2 | kAvxVnni, gemm_w6a8_1x16_avxvnni, gemm_w6a8_6x16_avxvnni, 5},
-    {"avx2", kAvx2, gemm_w6a8_1x16_avx2_streams, gemm_w6a8_4x16_avx2, 5, kHwStreams},
-    {"avx2", kAvx2, gemm_w6a8_1x16_avx2, gemm_w6a8_4x16_avx2, 5},
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w6a8_1x16_avx512vnni, gemm_w6a8_8x48_avx512vnni, 8},
+    {"avxvnni", kAvx2 | kAvxVnni, gemm_w6a8_1x16_avxvnni, gemm_w6a8_6x16_avxvnni, 6},
+    {"avx2", kAvx2, gemm_w6a8_1x16_avx2_streams, gemm_w6a8_4x16_avx2, 6, kHwStreams},
+    {"avx2", kAvx2, gemm_w6a8_1x16_avx2, gemm_w6a8_4x16_avx2, 6},
 #elif defined(__aarch64__)
     {"neon_i8mm", kNeon | kDotprod | kI8mm, gemm_w6a8_1x16_neon_dot, gemm_w6a8_12x8_neon_i8mm, 7},
     {"neon_dot", kNeon | kDotprod, gemm_w6a8_1x16_neon_dot, gemm_w6a8_8x8_neon_dot, 7},
@@ -53,10 +53,10 @@ constexpr GemmW6A8Kernel kGemmW6A8[] = {
 constexpr GemmW8A8Kernel kGemmW8A8[] = {
 #if defined(__x86_64__)
     {"amx_int8", kAvx2 | kAvx512Vnni | kAmxInt8, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_32x32_amx_int8, 9},
-    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni_streams, gemm_w8a8_8x48_avx512vnni, 12,
+    {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni_streams, gemm_w8a8_8x48_avx512vnni, 24,
      kHwStreams},
     {"avx512vnni", kAvx2 | kAvx512Vnni, gemm_w8a8_1x16_avx512vnni, gemm_w8a8_8x48_avx512vnni, 9},
-    {"avxvnni", kAvx2 | kAvxVnni, gemm_w8a8_1x16_avxvnni, gemm_w8a8_6x16_avxvnni, 7},
+    {"avxvnni", kAvx2 | kAvxVnni, gemm_w8a8_1x16_avxvnni, gemm_w8a8_6x16_avxvnni, 9},
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2_streams, gemm_w8a8_4x16_avx2, 24, kHwStreams},
     {"avx2", kAvx2, gemm_w8a8_1x16_avx2, gemm_w8a8_4x16_avx2, 24},
 #elif defined(__aarch64__)
