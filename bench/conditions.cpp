@@ -106,7 +106,8 @@ Result<std::uint64_t> peak_memory_bytes(pid_t process) {
   DGQ_TRY(const std::string text, Facts("/").text(path));
   constexpr std::string_view kPeak = "VmHWM:";
   const std::size_t at = text.find(kPeak);
-  const std::uint64_t kib = at == text.npos ? 0 : std::strtoull(text.c_str() + at + kPeak.size(), nullptr, 10);
+  const std::uint64_t kib =
+      at == text.npos ? 0 : std::strtoull(text.c_str() + at + kPeak.size(), nullptr, 10);
   if (kib == 0) return Error{Errc::unsupported, path + " does not tell"};
   return kib * 1024;
 }

@@ -26,8 +26,8 @@ Result<Run> one_round(const std::vector<std::string>& words, const char* side) {
 Result<std::vector<const RunRow*>> row_of_each(const std::vector<Run>& rounds, const Json& of) {
   std::vector<const RunRow*> found;
   for (const Run& round : rounds) {
-    const auto row = std::find_if(round.rows.begin(), round.rows.end(),
-                                  [&](const RunRow& one) { return one.of == of; });
+    const auto row =
+        std::find_if(round.rows.begin(), round.rows.end(), [&](const RunRow& one) { return one.of == of; });
     if (row == round.rows.end() || round.rows.size() != rounds.front().rows.size())
       return Error{Errc::unsupported, "a round has other rows than the one before"};
     found.push_back(&*row);
@@ -65,7 +65,8 @@ Result<Run> merge_rounds(const std::vector<Run>& rounds) {
     const Json value = run.conditions.value(name, Json());
     return value.is_object() ? value : Json(Json::object());
   };
-  merged.conditions = conditions_between(conditions(rounds.front(), "before"), conditions(rounds.back(), "after"));
+  merged.conditions =
+      conditions_between(conditions(rounds.front(), "before"), conditions(rounds.back(), "after"));
   double peak = 0;
   for (const Run& round : rounds)
     if (const Json bytes = round.conditions.value("peak_memory_bytes", Json()); bytes.is_number())

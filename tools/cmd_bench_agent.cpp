@@ -112,8 +112,8 @@ Result<Json> settings_of_own(const Options& options, const Result<bench::EnergyM
 
 Result<Json> settings_of_other() {
   const char* const why = "the agent was not started for the run";
-  return Json{{"agent", "was running"}, {"n_threads", nullptr}, {"isa", nullptr}, {"energy", nullptr},
-              {"energy_unknown", why},  {"peak_memory_unknown", why}};
+  return Json{{"agent", "was running"}, {"n_threads", nullptr},  {"isa", nullptr},
+              {"energy", nullptr},      {"energy_unknown", why}, {"peak_memory_unknown", why}};
 }
 
 Result<std::string> read_token(const Options& options) {

@@ -131,8 +131,9 @@ Result<void> check_instructions(const Options& options) {
   for (const char* name : {"shape", "n", "k", "m", "weights", "group", "act-block", "isa", "threads",
                            "min-time", "repetitions", "cold-mib", "calls"})
     if (counts && options.has(name))
-      return Error{Errc::invalid, std::string("--") + name +
-                                      " does not go with --instructions, which counts the same calls everywhere"};
+      return Error{Errc::invalid,
+                   std::string("--") + name +
+                       " does not go with --instructions, which counts the same calls everywhere"};
   return {};
 }
 

@@ -199,8 +199,8 @@ TEST_F(RunCommands, PeersStandBeside) {
 }
 
 TEST_F(RunCommands, PeersHaveArgumentsForAllOrForEach) {
-  const std::string peers = "--json --no-save --peer a=" + path("peer") +
-                            " --peer b=" + path("other") + " --peer-model x.gguf";
+  const std::string peers =
+      "--json --no-save --peer a=" + path("peer") + " --peer b=" + path("other") + " --peer-model x.gguf";
   const auto asked = [&](const std::string& arguments) {
     const Outcome outcome = run_dgq(model(peers + arguments));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -238,9 +238,10 @@ printf 'IN: kernel\n0x00400600:  4e9f9420  sdot\n0x00400604:  d65f03c0  ret\n' >
 while [ $last -gt 0 ]; do echo 'Trace 0: 0x7f [00/0000000000400600/00/00] kernel' >>"$4"; last=$((last - 1)); done
 )");
   std::filesystem::permissions(path("qemu"), std::filesystem::perms::owner_all);
-  const Outcome outcome = test::run_shell("PATH=/nonexistent " + test::dgq_command() +
-                                          " bench kernels --instructions --json --no-save --arm-dgq dgq --qemu " +
-                                          path("qemu") + " --arm-loops " + path("failing"));
+  const Outcome outcome =
+      test::run_shell("PATH=/nonexistent " + test::dgq_command() +
+                      " bench kernels --instructions --json --no-save --arm-dgq dgq --qemu " + path("qemu") +
+                      " --arm-loops " + path("failing"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_NE(outcome.err.find("not counted: inner loops: "), std::string::npos) << outcome.err;
   const Json run = Json::parse(outcome.out);
@@ -249,7 +250,8 @@ while [ $last -gt 0 ]; do echo 'Trace 0: 0x7f [00/0000000000400600/00/00] kernel
   for (const Json& row : run["rows"]) {
     if (row["of"]["by"] != "qemu") continue;
     const Json& of = row["of"];
-    EXPECT_EQ(row["samples"][0], 2.0 / (of["m"].get<double>() * of["n"].get<double>() * of["k"].get<double>()));
+    EXPECT_EQ(row["samples"][0],
+              2.0 / (of["m"].get<double>() * of["n"].get<double>() * of["k"].get<double>()));
     ++arm;
   }
   EXPECT_EQ(arm, 3u * 3 * 2) << "ISAs, weights, rows";
