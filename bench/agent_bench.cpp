@@ -146,23 +146,26 @@ RunRow row_of(const Json& of, const char* test, const char* unit, bool more, std
 // The samples of one number of streams.
 struct Level {
   std::vector<double> throughput, ttft, gaps;
+  std::size_t tokens = 0;  // of all repetitions
   void add(const std::vector<Stream>& streams) {
     Clock::time_point first = streams[0].started, last = streams[0].ended;
-    std::size_t tokens = 0;
+    std::size_t now = 0;
     for (const Stream& stream : streams) {
       first = std::min(first, stream.started), last = std::max(last, stream.ended);
-      tokens += stream.tokens;
+      now += stream.tokens;
       ttft.push_back(seconds_between(stream.started, stream.events.front()));
       for (std::size_t i = 1; i < stream.events.size(); ++i)
         gaps.push_back(seconds_between(stream.events[i - 1], stream.events[i]));
     }
-    throughput.push_back(static_cast<double>(tokens) / seconds_between(first, last));
+    throughput.push_back(static_cast<double>(now) / seconds_between(first, last));
+    tokens += now;
   }
 };
 
 }  // namespace
 
-Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, const Progress& progress) {
+Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, EnergyMeter* energy,
+                                     const Progress& progress) {
   DGQ_TRY(const Served served, ask_model(options.target));
   if (static_cast<std::int64_t>(options.prompt + options.generate) > served.context)
     return Error{Errc::invalid, "--prompt and --gen are more than the agent's context of " +
@@ -178,6 +181,7 @@ Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, const Pro
       clients.push_back(std::move(client));
     }
     Level level;
+    double before = 0, joules = 0;
     for (int repetition = 0; repetition <= options.repetitions; ++repetition, ++done) {
       progress(std::to_string(count) + " stream(s)", static_cast<double>(done) / static_cast<double>(all));
       std::vector<Stream> streams(count);
@@ -190,6 +194,10 @@ Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, const Pro
       for (const Stream& stream : streams)
         if (stream.error) return *stream.error;
       if (repetition > 0) level.add(streams);
+      if (!energy) continue;
+      const double now = energy->joules();
+      if (repetition == 0) before = now;
+      joules = now - before;
     }
     const Json of = {{"engine", "dgq"},
                      {"model", served.name},
@@ -197,6 +205,8 @@ Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, const Pro
                      {"n_prompt", options.prompt},
                      {"n_gen", options.generate}};
     report.rows.push_back(row_of(of, "throughput", "tokens/s", true, std::move(level.throughput)));
+    report.rows.back().figures["joules_per_token"] =
+        energy ? Json(joules / static_cast<double>(level.tokens)) : Json();
     report.rows.push_back(row_of(of, "ttft", "s", false, std::move(level.ttft)));
     if (!level.gaps.empty())
       report.rows.push_back(row_of(of, "inter_token", "s", false, std::move(level.gaps)));

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/energy.h"
 #include "bench/http_client.h"
 #include "bench/progress.h"
 #include "bench/run.h"
@@ -18,12 +19,14 @@ struct AgentBenchOptions {
 };
 
 // Three rows for each number of streams: "throughput" (generated tokens/s of all streams, a sample per repetition), "ttft" (seconds from the
-// request to the first event, a sample per request) and "inter_token" (seconds between events, p50 and p99 in the figures).
+// request to the first event, a sample per request) and "inter_token" (seconds between events, p50 and p99 in the figures). energy: of the
+// machine that the agent runs on, or null; "throughput" then has joules_per_token, of generated tokens.
 // Errors name the agent and what it answered.
 struct AgentBenchReport {
   std::string model, version;
   std::vector<RunRow> rows;
 };
-Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, const Progress& progress);
+Result<AgentBenchReport> bench_agent(const AgentBenchOptions& options, EnergyMeter* energy,
+                                     const Progress& progress);
 
 }  // namespace dgq::bench

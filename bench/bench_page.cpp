@@ -98,7 +98,7 @@ std::string estimates(const std::vector<RunEntry>& entries) {
     if (entry.run->kind != "instructions") continue;
     rows.push_back({label(entry, "architecture"), label(entry, "isa"), label(entry, "weights"),
                     label(entry, "m"), label(entry, "core"), short_number(median(entry.row->counted())),
-                    entry.row->unit, label(entry, "by")});
+                    entry.row->unit, percent(entry, "of_vector_instructions"), label(entry, "by")});
   }
   if (rows.empty()) return "";
   return html_paragraph(
@@ -106,7 +106,9 @@ std::string estimates(const std::vector<RunEntry>& entries) {
              "its inner "
              "loop. Never to be put beside the speeds above.") +
          html_table("Estimates",
-                    {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit", "By"}, rows);
+                    {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit",
+                     ">Multiplications of vector instructions", "By"},
+                    rows);
 }
 
 std::string accuracy_table(const std::vector<Accuracy>& accuracy) {

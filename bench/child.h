@@ -23,6 +23,7 @@ class RunningProgram {
   RunningProgram& operator=(RunningProgram&&) = delete;
   ~RunningProgram();
   bool ended();  // by itself
+  pid_t id() const { return child_; }
 
  private:
   explicit RunningProgram(pid_t child) : child_(child) {}

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 
 #include "bench/facts.h"
@@ -98,6 +99,17 @@ Result<std::uint64_t> peak_memory_bytes() {
   if (::getrusage(RUSAGE_SELF, &usage) != 0 || usage.ru_maxrss <= 0)
     return Error{Errc::unsupported, "getrusage does not tell"};
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+Result<std::uint64_t> peak_memory_bytes(pid_t process) {
+  const std::string path = "/proc/" + std::to_string(process) + "/status";
+  DGQ_TRY(const std::string text, Facts("/").text(path));
+  constexpr std::string_view kPeak = "VmHWM:";
+  const std::size_t at = text.find(kPeak);
+  const std::uint64_t kib =
+      at == text.npos ? 0 : std::strtoull(text.c_str() + at + kPeak.size(), nullptr, 10);
+  if (kib == 0) return Error{Errc::unsupported, path + " does not tell"};
+  return kib * 1024;
 }
 
 }  // namespace dgq::bench

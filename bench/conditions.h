@@ -1,6 +1,8 @@
 // bench/conditions.h - what a machine was doing when a benchmark began and when it ended.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 
 #include "base/json.h"
@@ -14,7 +16,8 @@ Json conditions_now(const std::filesystem::path& root = "/");
 // {"before", "after", "throttled": events between them, "steal_share": of the CPU time between them}; null where it is not known.
 Json conditions_between(const Json& before, const Json& after);
 
-// VmHWM, the most memory that this process ever had resident, in bytes.
+// The most memory that this process, or another one that runs, ever had resident, in bytes.
 Result<std::uint64_t> peak_memory_bytes();
+Result<std::uint64_t> peak_memory_bytes(pid_t process);
 
 }  // namespace dgq::bench

@@ -190,6 +190,10 @@ Result<std::vector<RunRow>> parse_arm_loops(std::string_view text, std::string_v
         {"architecture", "aarch64"}, {"isa", isa},   {"weights", weights},
         {"m", call + " loop"},       {"core", core}, {"by", row.more_is_better ? "llvm-mca" : "object code"}};
     row.samples = {value};
+    if (!row.more_is_better) {
+      DGQ_TRY(const double share, json_number(loop, "of_vector_instructions", where));
+      row.figures = {{"of_vector_instructions", share}};
+    }
     rows.push_back(std::move(row));
   }
   return rows;

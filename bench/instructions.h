@@ -32,7 +32,8 @@ Result<double> count_outside(const OutsideCounter& counter, const std::string& i
 RunRow instruction_row(const std::string& architecture, const std::string& isa, const KernelCase& c,
                        double instructions, const std::string& by);
 
-// What `tools/arm_loops --json` prints: instructions of inner loops, and products per cycle by llvm-mca's models of cores.
+// What `tools/arm_loops --json` prints: instructions of inner loops, which share of their vector instructions multiplies (SDOT, SMMLA, SMLAL:
+// the figure of_vector_instructions), and products per cycle by llvm-mca's models of cores.
 Result<std::vector<RunRow>> parse_arm_loops(std::string_view text, std::string_view where);
 
 }  // namespace dgq::bench

@@ -18,7 +18,8 @@ struct InterleavePlan {
 // The two runs, with the samples of all rounds in order and a session in common. Errors name the side.
 Result<std::vector<Run>> interleave(const InterleavePlan& plan, const Progress& progress);
 
-// Adds another round: the same rows must be there, in any order.
-Result<void> append_round(Run& to, const Run& round);
+// Rounds of the same rows, in any order, as one run: samples and limits of all, the median of each figure, the conditions from the
+// first to the last. unsupported: a round has other rows. Precondition: not empty.
+Result<Run> merge_rounds(const std::vector<Run>& rounds);
 
 }  // namespace dgq::bench

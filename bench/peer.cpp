@@ -97,6 +97,8 @@ std::vector<RunRow> Peers::rows(const std::string& beside) const {
   for (const auto& [peer, result] : measured_) {
     RunRow row;
     const bool prompt = result.prompt > 0;
+    std::string arguments;
+    for (const std::string& word : peers_[peer].arguments) arguments += (arguments.empty() ? "" : " ") + word;
     row.of = {
         {"engine", peers_[peer].name},
         {"model", result.model_type},
@@ -109,6 +111,7 @@ std::vector<RunRow> Peers::rows(const std::string& beside) const {
     row.figures = {{"backend", peers_[peer].name + (result.build.empty() ? "" : " " + result.build)},
                    {"beside", beside},
                    {"model_type", result.model_type},
+                   {"arguments", arguments},
                    {"model_size", result.model_bytes > 0 ? Json(result.model_bytes) : Json()},
                    {"model_n_params", result.parameters > 0 ? Json(result.parameters) : Json()},
                    {"bits_per_weight", result.model_bytes > 0 && result.parameters > 0

@@ -54,6 +54,7 @@ Result<std::string> synthetic_tokenizer(const ModelConfig& config) {
   Json vocabulary;
   int unprintable = 0;
   for (int byte = 0; byte < kBytes; ++byte) vocabulary[letter(byte, unprintable)] = byte + 1;
+  for (std::size_t id = kBytes + 1; id < config.vocab; ++id) vocabulary["#" + std::to_string(id)] = id;
   const Json end = {
       {"id", 0},         {"content", "<|endoftext|>"}, {"single_word", false}, {"lstrip", false},
       {"rstrip", false}, {"normalized", false},        {"special", true}};

@@ -10,7 +10,9 @@
 #include "base/file.h"
 #include "bench/agent_bench.h"
 #include "bench/child.h"
+#include "bench/conditions.h"
 #include "bench/make_run.h"
+#include "runtime/parallel.h"
 #include "tools/cmd_bench.h"
 #include "tools/run_output.h"
 
@@ -67,6 +69,7 @@ class OwnAgent {
     if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
   }
   std::string socket() const { return folder_ + "/agent.sock"; }
+  Result<std::uint64_t> peak_memory_bytes() const { return bench::peak_memory_bytes(program_->id()); }
 
  private:
   explicit OwnAgent(std::string folder) : folder_(std::move(folder)) {}
@@ -94,6 +97,24 @@ class OwnAgent {
   std::string folder_;
   std::optional<bench::RunningProgram> program_;
 };
+
+// It has this environment's kernels.
+Result<Json> settings_of_own(const Options& options, const Result<bench::EnergyMeter>& energy) {
+  DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  Json settings = bench::kernel_settings(kernels);
+  settings["agent"] = "started for the run";
+  settings["n_threads"] =
+      options.has("threads") ? options.get<std::string>("threads") : std::to_string(physical_cores());
+  settings["energy"] = energy ? Json(energy->source()) : Json();
+  settings["energy_unknown"] = energy ? Json() : Json(energy.error().what);
+  return settings;
+}
+
+Result<Json> settings_of_other() {
+  const char* const why = "the agent was not started for the run";
+  return Json{{"agent", "was running"}, {"n_threads", nullptr},  {"isa", nullptr},
+              {"energy", nullptr},      {"energy_unknown", why}, {"peak_memory_unknown", why}};
+}
 
 Result<std::string> read_token(const Options& options) {
   constexpr std::size_t kMost = 4096;
@@ -129,14 +150,21 @@ Result<int> bench_agent(const Arguments& arguments) {
       ("gen", po::value<std::size_t>()->default_value(base.generate)->value_name("N"),
        "tokens to generate")  //
       ("repetitions", po::value<int>()->default_value(base.repetitions)->value_name("N"),
-       "requests of every stream, after one that does not count");
+       "requests of every stream, after one that does not count")  //
+      ("watts", po::value<double>()->value_name("W"),
+       "with --model: power of the whole machine under this load, where nothing can be read");
   add_output_options(options, true);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   if (options.has("url") == options.has("model"))
     return Error{Errc::invalid, "give --url of an agent that runs, or --model to start one"};
   DGQ_CHECK(output_format(options));
+  for (const char* name : {"threads", "watts"})
+    if (options.has("url") && options.has(name))
+      return Error{Errc::invalid, std::string("--") + name + " goes with --model"};
   DGQ_TRY(bench::AgentBenchOptions chosen, read_options(options));
+  DGQ_TRY(const std::optional<double> watts, watts_option(options));
+  auto energy = bench::EnergyMeter::open(watts);
   std::optional<OwnAgent> own;
   if (options.has("url")) {
     DGQ_TRY(chosen.target, bench::HttpTarget::parse(options.get<std::string>("url")));
@@ -150,14 +178,15 @@ Result<int> bench_agent(const Arguments& arguments) {
   bench::RunRecorder recorder("agent");
   Progress progress;
   DGQ_TRY(bench::AgentBenchReport report,
-          bench::bench_agent(chosen,
+          bench::bench_agent(chosen, own && energy ? &*energy : nullptr,
                              [&](const std::string& label, double done) { progress.update(label, done); }));
   progress.finish();
-  const Json settings = {
-      {"version", report.version},
-      {"agent", own ? "started for the run" : "was running"},
-      {"n_threads", options.has("threads") ? Json(options.get<std::string>("threads")) : Json()}};
-  const bench::Run run = recorder.finish(settings, Json::object(), std::move(report.rows));
+  DGQ_TRY(Json settings, own ? settings_of_own(options, energy) : settings_of_other());
+  settings["version"] = report.version;
+  bench::Run run = recorder.finish(std::move(settings), Json::object(), std::move(report.rows));
+  run.conditions["peak_memory_bytes"] = nullptr;  // that of the agent, not of this process
+  if (own)
+    if (const auto peak = own->peak_memory_bytes()) run.conditions["peak_memory_bytes"] = *peak;
   DGQ_CHECK(deliver(options, run, [&] { print_rows(run); }));
   return 0;
 }

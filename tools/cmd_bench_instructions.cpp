@@ -6,6 +6,7 @@
 #include "bench/make_run.h"
 #include "kernels/cpu.h"
 #include "tools/cmd_bench.h"
+#include "tools/registry_output.h"
 #include "tools/run_output.h"
 
 namespace dgq::tools {
@@ -93,18 +94,27 @@ class Counts {
   Progress& progress_;
 };
 
+Result<std::vector<bench::RunRow>> read_arm_loops(const std::string& file) {
+  constexpr std::size_t kMost = std::size_t{1} << 20;
+  DGQ_TRY(const std::string text, read_file(file, kMost));
+  return bench::parse_arm_loops(text, file);
+}
+
 void print_table(const bench::Run& run) {
   std::cout << "Estimates: counted or modelled, not timed.\n";
-  std::printf("%-8s %-11s %-7s %14s %-12s %10s %-17s %s\n", "arch", "isa", "weights", "m", "core", "estimate",
-              "unit", "by");
+  std::printf("%-8s %-11s %-7s %14s %-12s %10s %-17s %10s %s\n", "arch", "isa", "weights", "m", "core",
+              "estimate", "unit", "multiplies", "by");
   for (const bench::RunRow& row : run.rows) {
     const auto text = [&](const char* key) {
       const Json value = row.of.value(key, Json());
       return one_line(value.is_string() ? value.get<std::string>() : value.dump());
     };
-    std::printf("%-8s %-11s %-7s %14s %-12s %10.4g %-17s %s\n", text("architecture").c_str(),
+    const Json multiplies = row.figures.value("of_vector_instructions", Json());
+    std::printf("%-8s %-11s %-7s %14s %-12s %10.4g %-17s %10s %s\n", text("architecture").c_str(),
                 text("isa").c_str(), text("weights").c_str(), text("m").c_str(), text("core").c_str(),
-                row.samples.front(), one_line(row.unit).c_str(), text("by").c_str());
+                row.samples.front(), one_line(row.unit).c_str(),
+                multiplies.is_number() ? number("%.0f%%", 100 * multiplies.get<double>()).c_str() : "-",
+                text("by").c_str());
   }
 }
 
@@ -133,19 +143,20 @@ Result<int> bench_instructions(const Options& options) {
     counts.outside({"qemu", "aarch64", words});
   }
   if (options.has("arm-loops")) {
-    const auto& file = options.get<std::string>("arm-loops");
-    constexpr std::size_t kMost = std::size_t{1} << 20;
-    DGQ_TRY(const std::string text, read_file(file, kMost));
-    DGQ_TRY(const std::vector<bench::RunRow> loops, bench::parse_arm_loops(text, file));
-    counts.rows.insert(counts.rows.end(), loops.begin(), loops.end());
+    const auto loops = read_arm_loops(options.get<std::string>("arm-loops"));
+    if (loops)
+      counts.rows.insert(counts.rows.end(), loops->begin(), loops->end());
+    else
+      counts.note("inner loops: " + loops.error().what);
   }
   progress.finish();
   if (counts.rows.empty())
     return Error{Errc::unsupported,
                  "nothing could be counted: " +
                      (counts.notes.empty() ? std::string("no kernels") : counts.notes.front())};
-  Json settings = {{"group", kGroup}};
-  if (!counts.notes.empty()) settings["not_counted"] = counts.notes.front();
+  std::string notes;
+  for (const std::string& note : counts.notes) notes += (notes.empty() ? "" : "; ") + note;
+  const Json settings = {{"group", kGroup}, {"not_counted", notes.empty() ? Json() : Json(notes)}};
   const bench::Run run = recorder.finish(settings, Json::object(), std::move(counts.rows));
   DGQ_CHECK(deliver(options, run, [&] { print_table(run); }));
   return 0;

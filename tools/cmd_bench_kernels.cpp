@@ -122,6 +122,21 @@ Result<bench::KernelRows> choose_rows(const Options& options, const bench::Kerne
   return rows;
 }
 
+// Options that would be without effect.
+Result<void> check_instructions(const Options& options) {
+  const bool counts = options.get<bool>("instructions");
+  for (const char* name : {"arm-dgq", "qemu", "arm-loops"})
+    if (!counts && options.has(name))
+      return Error{Errc::invalid, std::string("--") + name + " goes with --instructions"};
+  for (const char* name : {"shape", "n", "k", "m", "weights", "group", "act-block", "isa", "threads",
+                           "min-time", "repetitions", "cold-mib", "calls"})
+    if (counts && options.has(name))
+      return Error{Errc::invalid,
+                   std::string("--") + name +
+                       " does not go with --instructions, which counts the same calls everywhere"};
+  return {};
+}
+
 Result<int> only_call(const Options& options, const std::vector<bench::KernelCase>& cases) {
   constexpr std::size_t kMost = 1'000'000;
   const auto calls = options.get<std::size_t>("calls");
@@ -188,6 +203,7 @@ Result<int> bench_kernels(const Arguments& arguments) {
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
   DGQ_CHECK(output_format(options));
+  DGQ_CHECK(check_instructions(options));
   if (options.get<bool>("instructions")) return bench_instructions(options);
   DGQ_TRY(const auto cases, read_cases(options));
   if (options.has("calls")) return only_call(options, cases);

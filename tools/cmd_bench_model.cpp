@@ -67,7 +67,8 @@ void add_options(Options& options) {
        "a llama-bench (of llama.cpp or ik_llama.cpp) that takes turns; may be repeated")  //
       ("peer-model", po::value<std::vector<std::string>>()->value_name("FILE.gguf"),
        "what it runs; one for all peers, or one for each")  //
-      ("peer-args", po::value<std::string>()->value_name("WORDS"), "more for its command line: \"-fa 1\"");
+      ("peer-args", po::value<std::vector<std::string>>()->value_name("WORDS"),
+       "more for its command line, such as \"-fa 1\"; one for all peers, or one for each (\"\": none)");
   add_cold_option(options);
   add_output_options(options, true);
   options.named.add_options()("cache", po::value<std::string>()->value_name("DIR"),
@@ -97,24 +98,41 @@ Result<bench::Recipe> read_recipe(const Options& options) {
   return recipe;
 }
 
+using Words = std::vector<std::string>;
+
+Words given(const Options& options, const char* name) {
+  return options.has(name) ? options.get<Words>(name) : Words();
+}
+
+// An option that is given once for all peers, or once for each: one value a peer.
+Result<Words> for_each_peer(const Options& options, const char* name, std::size_t peers) {
+  Words values = given(options, name);
+  if (values.size() == 1) values.resize(peers, values.front());
+  if (values.size() == peers) return values;
+  return Error{Errc::invalid, std::string("give --") + name + " once, or once for each --peer"};
+}
+
 Result<bench::Peers> read_peers(const Options& options) {
+  const Words named = given(options, "peer");
+  if (named.empty() != !options.has("peer-model"))
+    return Error{Errc::invalid, "--peer and --peer-model belong together"};
+  if (named.empty() && options.has("peer-args"))
+    return Error{Errc::invalid, "--peer-args are for a --peer, and there is none"};
+  DGQ_TRY(const Words models, for_each_peer(options, "peer-model", named.size()));
+  Words arguments(named.size());
+  if (options.has("peer-args")) {
+    DGQ_TRY(arguments, for_each_peer(options, "peer-args", named.size()));
+  }
   std::vector<bench::Peer> peers;
-  using Words = std::vector<std::string>;
-  const Words named = options.has("peer") ? options.get<Words>("peer") : Words();
-  const Words models = options.has("peer-model") ? options.get<Words>("peer-model") : Words();
-  if (named.empty() != models.empty()) return Error{Errc::invalid, "--peer and --peer-model belong together"};
-  if (models.size() > 1 && models.size() != named.size())
-    return Error{Errc::invalid, "give --peer-model once, or once for each --peer"};
-  std::istringstream words(options.has("peer-args") ? options.get<std::string>("peer-args") : "");
-  const Words more{std::istream_iterator<std::string>(words), {}};
   for (std::size_t i = 0; i < named.size(); ++i) {
     const std::size_t equals = named[i].find('=');
     if (equals == 0 || equals == named[i].npos || equals + 1 == named[i].size())
       return Error{
           Errc::invalid,
           "--peer takes NAME=PATH, such as llama-bench=/opt/llama.cpp/llama-bench, not '" + named[i] + "'"};
-    peers.push_back({named[i].substr(0, equals), named[i].substr(equals + 1),
-                     models.size() == 1 ? models[0] : models[i], more});
+    std::istringstream words(arguments[i]);
+    peers.push_back({named[i].substr(0, equals), named[i].substr(equals + 1), models[i],
+                     Words{std::istream_iterator<std::string>(words), {}}});
   }
   return bench::Peers(std::move(peers));
 }
@@ -210,6 +228,7 @@ Result<Measured> measure_version(const Options& options, bench::ModelBenchOption
   measured.name = name;
   measured.size = {model.footprint().bytes_mapped, bench::parameters_of(model.weights())};
   measured.settings = {{"version", model.version().digest.hex()},
+                       {"shape_sha256", sha256(config_to_json(model.config()).dump()).hex()},
                        {"act_block", scales_setting(chosen, false)}};
   DGQ_TRY(measured.report,
           bench::bench_model({name, model.config(), model.weights()}, chosen, kernels, energy, progress));

@@ -151,9 +151,15 @@ Result<std::vector<Side>> load_sides(const Options& options, const std::vector<s
   if (names.size() < 2) return Error{Errc::invalid, "give two runs or more (see dgq compare --help)"};
   std::vector<Side> sides;
   for (const std::string& name : names) {
-    DGQ_TRY(std::vector<Run> runs, load_runs(options, name));
-    sides.push_back({name, std::move(runs)});
+    auto runs = load_runs(options, name);
+    if (runs)
+      sides.push_back({name, std::move(*runs)});
+    else if (sides.empty() || names.size() == 2)  // nothing is left to compare
+      return runs.error();
+    else
+      std::cerr << "left out: " << one_line(runs.error().what) << '\n';
   }
+  if (sides.size() < 2) return Error{Errc::invalid, "there is nothing left to compare with " + names.front()};
   return sides;
 }
 

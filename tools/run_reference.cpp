@@ -1,5 +1,7 @@
 #include "tools/run_reference.h"
 
+#include <iostream>
+
 #include "base/file.h"
 #include "registry/runs.h"
 
@@ -32,8 +34,11 @@ Result<std::vector<bench::Run>> all_runs(const std::filesystem::path& path) {
   DGQ_TRY(const std::vector<StoredRun> stored, list_runs(registry));
   std::vector<bench::Run> runs;
   for (const StoredRun& document : stored) {
-    DGQ_TRY(bench::Run run, parse(document));
-    runs.push_back(std::move(run));
+    auto run = parse(document);
+    if (run)
+      runs.push_back(std::move(*run));
+    else
+      std::cerr << "left out: " << one_line(run.error().what) << '\n';
   }
   return runs;
 }

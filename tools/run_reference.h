@@ -18,7 +18,7 @@ inline constexpr const char* kRunReferences =
 // One run, or all of a file. Errors name the reference.
 Result<std::vector<bench::Run>> load_runs(const Options& options, const std::string& reference);
 
-// Every run of a registry, oldest first.
+// Every run of a registry, oldest first. Those that cannot be read are named on stderr and left out.
 Result<std::vector<bench::Run>> all_runs(const std::filesystem::path& registry);
 
 }  // namespace dgq::tools

@@ -224,6 +224,8 @@ TEST_F(BenchCommand, BadRequestsAreOneLine) {
   expect_refused(run_dgq("bench model --watts 0" + shape), "--watts");
   expect_refused(run_dgq("bench model --model demo --group 32"), "--group goes with --shape");
   expect_refused(run_dgq("bench kernels --calls 3"), "--calls wants one kernel");
+  expect_refused(run_dgq("bench kernels --arm-dgq x"), "--arm-dgq goes with --instructions");
+  expect_refused(run_dgq("bench kernels --instructions --m 1"), "--m does not go with --instructions");
   expect_refused(run_dgq("bench model --shape nosuch"), "llama-3.2-1b");
   expect_refused(run_dgq("bench model --shape /nonexistent.json"), "/nonexistent.json");
   expect_refused(run_dgq("bench model --threads 0" + shape), "--threads");

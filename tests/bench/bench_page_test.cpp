@@ -64,7 +64,7 @@ std::vector<Run> two_machines() {
                               {"m", 1},
                               {"core", "any"},
                               {"by", "qemu"}},
-                             "instructions/MAC", {0.37})}));
+                             "instructions/MAC", {0.37}, {{"of_vector_instructions", 0.84}})}));
   return runs;
 }
 
@@ -86,6 +86,7 @@ TEST(BenchPage, HasAPlotForEachQuestion) {
   EXPECT_NE(page.text.find("llama-bench abc"), std::string::npos) << "peers are beside";
   EXPECT_NE(page.text.find("limit avx2"), std::string::npos);
   EXPECT_NE(page.text.find("Counted or modelled, not timed"), std::string::npos);
+  EXPECT_NE(page.text.find("84 %"), std::string::npos) << "the share of SDOT";
 }
 
 TEST(BenchPage, FetchesNothing) {

@@ -85,11 +85,28 @@ TEST(Compare, OfNothingOrOfZeros) {
   EXPECT_TRUE(mentions(compare({run_of({0, 1})}, {run_of({0, 1})}).not_comparable, "not above 0"));
 }
 
-TEST(Interleave, RoundsAreAppended) {
-  bench::Run all = run_of({1, 2}), round = run_of({3, 4});
-  ASSERT_TRUE(append_round(all, round));
-  EXPECT_EQ(all.rows[0].samples, (std::vector<double>{1, 2, 3, 4}));
-  EXPECT_FALSE(append_round(all, run_of({5}, 1))) << "another row";
+TEST(Interleave, RoundsBecomeOneRun) {
+  std::vector<bench::Run> rounds = {run_of({1, 2}), run_of({3, 4}), run_of({5, 6})};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto n = static_cast<double>(i);
+    rounds[i].seconds = 2;
+    rounds[i].limits = {{"read", {{{"threads", 1}, {"gb_per_s", 10 + n}}}}};
+    rounds[i].rows[0].figures = {{"of_read", 0.9 - 0.1 * n}, {"model_size", 7}, {"ttft_ms", nullptr}};
+    rounds[i].conditions = {{"before", {{"cpu_s", 10 * n}, {"steal_s", n}}},
+                            {"after", {{"cpu_s", 10 * n + 10}, {"steal_s", n + 1}}},
+                            {"steal_share", 0.0},
+                            {"peak_memory_bytes", i == 1 ? 900 : 800}};
+  }
+  const auto merged = merge_rounds(rounds);
+  ASSERT_TRUE(merged) << merged.error().what;
+  EXPECT_EQ(merged->rows[0].samples, (std::vector<double>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(merged->seconds, 6);
+  EXPECT_EQ(merged->limits["read"].size(), 3u);
+  EXPECT_EQ(merged->rows[0].figures, (Json{{"of_read", 0.9 - 0.1}, {"model_size", 7}, {"ttft_ms", nullptr}}));
+  EXPECT_EQ(merged->conditions["steal_share"], 0.1) << "of all rounds, not of the first";
+  EXPECT_EQ(merged->conditions["peak_memory_bytes"], 900);
+  rounds.push_back(run_of({5}, 1));
+  EXPECT_FALSE(merge_rounds(rounds)) << "another row";
 }
 
 // 20 times dgq compare --interleave of a build with itself, one after the other with none left out, on a shared virtual machine with two

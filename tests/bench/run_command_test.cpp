@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "bench/run.h"
+#include "registry/runs.h"
 #include "tests/support/command.h"
 
 namespace dgq {
@@ -18,8 +19,9 @@ constexpr const char* kShape = R"({
   "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "vocab_size": 100, "max_position_embeddings": 64
 })";
 
-// What llama-bench prints, for whatever it is asked.
+// What llama-bench prints, for whatever it is asked. The words of its own follow "-o json": they are written down.
 constexpr const char* kFakePeer = R"(#!/bin/sh
+echo "$*" | sed 's/.*-o json *//' >"$0.asked"
 while [ $# -gt 1 ]; do case $1 in -p) p=$2 ;; -n) n=$2 ;; -t) t=$2 ;; esac; shift; done
 echo "[{\"build_commit\":\"de3ff81\",\"model_type\":\"llama 1B Q4_0\",\"model_size\":729000000,\"model_n_params\":1235000000,"
 echo "\"n_threads\":$t,\"n_prompt\":$p,\"n_gen\":$n,\"samples_ts\":[90.5]}]"
@@ -32,7 +34,8 @@ class RunCommands : public testing::Test {
     write("peer", kFakePeer);
     write("garbage", "#!/bin/sh\necho 'load: loading model'\n");
     write("failing", "#!/bin/sh\necho 'error: unknown model architecture' >&2\nexit 3\n");
-    for (const char* program : {"peer", "garbage", "failing"})
+    write("other", kFakePeer);
+    for (const char* program : {"peer", "other", "garbage", "failing"})
       std::filesystem::permissions(path(program), std::filesystem::perms::owner_all);
     EXPECT_EQ(run_dgq("registry init --registry " + path("a.db")).exit_code, 0);
   }
@@ -107,6 +110,27 @@ TEST_F(RunCommands, TravelInOneFile) {
   EXPECT_EQ(on("b.db", "compare latest " + path("one.json")).exit_code, 0) << "one run is enough to compare";
   expect_refused(on("b.db", "compare latest " + path("tiny.json")), 4, "not a run");
   expect_refused(on("b.db", "compare latest " + path("nosuch.dgqr")), 3, "nosuch.dgqr");
+  const Outcome rest = on("b.db", "compare latest " + path("cut.dgqr") + " " + path("one.json"));
+  EXPECT_EQ(rest.exit_code, 0) << rest.err;
+  EXPECT_NE(rest.err.find("left out: " + path("cut.dgqr")), std::string::npos) << rest.err;
+  expect_refused(on("b.db", "compare " + path("cut.dgqr") + " latest " + path("one.json")), 4, "cut short");
+}
+
+TEST_F(RunCommands, OfANewerDgqAreLeftOut) {
+  ASSERT_EQ(run_dgq(model()).exit_code, 0);
+  {
+    auto registry = Registry::open(path("a.db"), Registry::Mode::read_write);
+    ASSERT_TRUE(registry);
+    ASSERT_TRUE(add_runs(*registry, {{"model", 1, R"({"format":"dgq-run","format_version":2})"}}));
+  }
+  for (const std::string& command : std::vector<std::string>{
+           "bench runs", "bench export -o " + path("all.dgqr"), "report -o " + path("report.html")}) {
+    const Outcome outcome = on("a.db", command);
+    EXPECT_EQ(outcome.exit_code, 0) << command << outcome.err;
+    EXPECT_NE(outcome.err.find("left out: run "), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("newer dgq"), std::string::npos) << outcome.err;
+  }
+  EXPECT_EQ(Json::parse(on("a.db", "registry import --json " + path("all.dgqr")).out)["new_runs"], 0);
 }
 
 TEST_F(RunCommands, AreCompared) {
@@ -174,6 +198,26 @@ TEST_F(RunCommands, PeersStandBeside) {
   expect_refused(run_dgq(model("--peer nonsense --peer-model x.gguf")), 2, "NAME=PATH");
 }
 
+TEST_F(RunCommands, PeersHaveArgumentsForAllOrForEach) {
+  const std::string peers =
+      "--json --no-save --peer a=" + path("peer") + " --peer b=" + path("other") + " --peer-model x.gguf";
+  const auto asked = [&](const std::string& arguments) {
+    const Outcome outcome = run_dgq(model(peers + arguments));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const Json rows = Json::parse(outcome.out)["rows"];
+    for (std::size_t i = 0; i < 2; ++i)
+      EXPECT_EQ(rows[i + 1]["figures"]["arguments"].get<std::string>() + "\n",
+                test::file_text(path(i == 0 ? "peer.asked" : "other.asked")));
+    return test::file_text(path("peer.asked")) + test::file_text(path("other.asked"));
+  };
+  EXPECT_EQ(asked(""), "\n\n");
+  EXPECT_EQ(asked(" --peer-args '-fa 1'"), "-fa 1\n-fa 1\n");
+  EXPECT_EQ(asked(" --peer-args '-rtr 1  -fa 1' --peer-args ''"), "-rtr 1 -fa 1\n\n");
+  expect_refused(run_dgq(model(peers + " --peer c=" + path("peer") + " --peer-args x --peer-args y")), 2,
+                 "--peer-args once, or once for each --peer");
+  expect_refused(run_dgq(model("--peer-args '-fa 1'")), 2, "--peer-args");
+}
+
 TEST_F(RunCommands, BecomeAPage) {
   ASSERT_EQ(run_dgq(model()).exit_code, 0);
   ASSERT_EQ(on("a.db", "report -o " + path("report.html")).exit_code, 0);
@@ -183,6 +227,34 @@ TEST_F(RunCommands, BecomeAPage) {
   EXPECT_EQ(rest.exit_code, 0);
   EXPECT_NE(rest.err.find("left out: "), std::string::npos) << rest.err;
   expect_refused(on("a.db", "report"), 2, "-o FILE.html");
+}
+
+// A qemu whose log says that the kernel took 2 instructions a call, and neither perf nor valgrind to be relied on.
+TEST_F(RunCommands, InstructionsAreCountedWhereTheyCanBe) {
+  if (!test::memory_counts()) GTEST_SKIP() << "its shell has no PATH to find an emulator in";
+  write("qemu", R"(#!/bin/sh
+for last; do :; done
+printf 'IN: kernel\n0x00400600:  4e9f9420  sdot\n0x00400604:  d65f03c0  ret\n' >"$4"
+while [ $last -gt 0 ]; do echo 'Trace 0: 0x7f [00/0000000000400600/00/00] kernel' >>"$4"; last=$((last - 1)); done
+)");
+  std::filesystem::permissions(path("qemu"), std::filesystem::perms::owner_all);
+  const Outcome outcome =
+      test::run_shell("PATH=/nonexistent " + test::dgq_command() +
+                      " bench kernels --instructions --json --no-save --arm-dgq dgq --qemu " + path("qemu") +
+                      " --arm-loops " + path("failing"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("not counted: inner loops: "), std::string::npos) << outcome.err;
+  const Json run = Json::parse(outcome.out);
+  EXPECT_NE(run["settings"]["not_counted"].get<std::string>().find("inner loops: "), std::string::npos);
+  std::size_t arm = 0;
+  for (const Json& row : run["rows"]) {
+    if (row["of"]["by"] != "qemu") continue;
+    const Json& of = row["of"];
+    EXPECT_EQ(row["samples"][0],
+              2.0 / (of["m"].get<double>() * of["n"].get<double>() * of["k"].get<double>()));
+    ++arm;
+  }
+  EXPECT_EQ(arm, 3u * 3 * 2) << "ISAs, weights, rows";
 }
 
 TEST_F(RunCommands, WithoutARegistryNothingIsSaved) {

@@ -140,6 +140,12 @@ TEST(ArmLoops, AreRead) {
       "loops");
   ASSERT_TRUE(rows) << rows.error().what;
   EXPECT_EQ((*rows)[0].of["by"], "llvm-mca");
+  const std::string counted =
+      R"({"isa": "neon_dot", "weights": "w4", "call": "prefill", "core": "any", "value": 0.08, "unit": "instructions/MAC")";
+  const auto loop = parse_arm_loops("[" + counted + R"(, "of_vector_instructions": 0.84}])", "loops");
+  ASSERT_TRUE(loop) << loop.error().what;
+  EXPECT_EQ((*loop)[0].figures["of_vector_instructions"], 0.84);
+  EXPECT_FALSE(parse_arm_loops("[" + counted + "}]", "loops")) << "the share is missing";
   for (const char* bad : {"{}", "[1]", "[{}]"}) EXPECT_FALSE(parse_arm_loops(bad, "loops")) << bad;
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/tokenizer.h"
 #include "tests/support/command.h"
 #include "tests/support/shared.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -193,6 +194,22 @@ TEST(Checkpoint, BundledModelLoads) {
   EXPECT_EQ(demo->config().layers, 8u);
   EXPECT_EQ(demo->file_digests().size(), 4u);  // config, weights, tokenizer, chat template
   ASSERT_TRUE(demo->layer(7));
+}
+
+TEST(Checkpoint, SyntheticTokensAreText) {
+  const auto config = parse_config(tiny_checkpoint().config, "config");
+  ASSERT_TRUE(config) << config.error().what;
+  ModelConfig larger = *config;
+  larger.vocab = 1000;
+  const auto synthetic = Checkpoint::synthetic(larger);
+  ASSERT_TRUE(synthetic) << synthetic.error().what;
+  const auto tokenizer = Tokenizer::parse(synthetic->tokenizer_json(), "tokenizer");
+  ASSERT_TRUE(tokenizer) << tokenizer.error().what;
+  for (std::int32_t id = 1; id < 1000; ++id)
+    EXPECT_FALSE(tokenizer->decode(std::span(&id, 1), true)->empty()) << id;
+  const auto ids = tokenizer->encode("#999", false);
+  ASSERT_TRUE(ids);
+  EXPECT_EQ(ids->size(), 4u) << "bytes, as any text";
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // violation that axe-core calls serious or critical.
 const { chromium } = require("playwright-core");
 const axe = require("axe-core");
+const os = require("os");
 const path = require("path");
 
 async function check(browser, url, device) {
@@ -40,11 +41,14 @@ async function check(browser, url, device) {
     desktop: { viewport: { width: 1200, height: 1400 }, colorScheme: "light" },
   })) {
     const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });  // one each: axe leaves little of it
-    const { faults, charts, page } = await check(browser, url, device);
+    const { faults, charts, page } = await check(browser, url, device).catch((error) => ({
+      // axe takes some 450 MB for 20 runs, and a renderer is the first that Linux takes memory from.
+      faults: [`browser: ${error.message.split("\n")[0]} (${Math.round(os.freemem() / 2 ** 20)} MiB of memory are free)`], charts: 0,
+    }));
     console.log(`${name}: ${charts} charts, ${faults.length} faults`);
     for (const fault of faults) console.log("  " + fault);
     failed ||= faults.length > 0 || charts === 0;
-    if (name === "desktop") {
+    if (name === "desktop" && page) {
       const pdf = await page.pdf({ format: "A4" });
       console.log(`paper: ${pdf.length} bytes`);
       if (screenshot) await page.screenshot({ path: screenshot });
