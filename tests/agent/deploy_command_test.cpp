@@ -150,6 +150,35 @@ TEST_F(DeployCommandTest, DeployWatchRollBackUndeploy) {
   EXPECT_EQ(Json::parse(dgq("status --json").out)["agent"], false);
 }
 
+TEST_F(DeployCommandTest, PrefixCachesAreKeptOverARestart) {
+  const std::string keep = "--prefix-cache-file " + (folder_ / "prefixes").string();
+  const auto cached = [&] {
+    const std::string request = R"({"model": "chat", "prompt": ")" + std::string(60, 'a') +
+                                R"(", "max_tokens": 1, "ignore_eos": true})";
+    const Json answer = Json::parse(RawClient(socket_).post("/v1/completions", request).body);
+    EXPECT_TRUE(answer.contains("usage")) << answer;
+    return answer.value(Json::json_pointer("/usage/prompt_tokens_details/cached_tokens"), -1);
+  };
+  const auto stop = [&] {
+    agent_->signal(SIGTERM);
+    EXPECT_EQ(agent_->wait(), 0);
+  };
+  EXPECT_EQ(dgq("deploy chat demo:a").exit_code, 0);
+  start_agent(keep);
+  EXPECT_EQ(dgq("deploy chat --wait").exit_code, 0);
+  EXPECT_EQ(cached(), 0);
+  stop();
+  start_agent(keep);
+  EXPECT_GT(cached(), 0) << log();
+  EXPECT_EQ(dgq("deploy chat demo:b --wait").exit_code, 0);
+  EXPECT_EQ(cached(), 0);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "prefixes.chat"));
+  stop();
+  start_agent(keep);
+  EXPECT_GT(cached(), 0) << log();
+  stop();
+}
+
 TEST_F(DeployCommandTest, NoRequestFailsWhileVersionsChange) {
   EXPECT_EQ(dgq("deploy chat demo:a").exit_code, 0);
   start_agent();
