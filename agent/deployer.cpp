@@ -277,7 +277,14 @@ Result<std::optional<Digest>> Deployer::choose(Deployment& row, const DeployPoli
     const bool moved = wanted == row.active && row.refused;
     if (row.state == rests && !moved) return nothing;
     row.candidate.reset();
-    if (wanted == row.active) row.refused.reset(), row.reason.clear();
+    if (wanted == row.active) {
+      row.refused.reset();
+      // It goes on serving, under whatever conditions; but those of now may not let it begin again.
+      const auto usable =
+          resolve_to_use(*registry_, wanted.hex(), rules_for(row, policy.require_signature, wanted));
+      const bool untrusted = !usable && usable.error().code == Errc::untrusted;
+      row.reason = untrusted ? "the next start would refuse it: " + usable.error().what : "";
+    }
     DGQ_CHECK(step(row, rests));
     return nothing;
   }

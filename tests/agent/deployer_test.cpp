@@ -27,6 +27,13 @@ class DeployerTest : public testing::Test {
                                            [this](const auto&... all) { return check_(all...); });
     EXPECT_OK(deployer_->begin());
   }
+  // Another process, after this one has ended well.
+  void restart() {
+    deployer_->stop();
+    deployer_->save_prefixes();
+    for (const auto& model : models_.all()) models_.remove(model->name);
+    start();
+  }
   // A process that died: nothing is said about runs, and nothing serves.
   void die() {
     deployer_.reset();
@@ -346,6 +353,21 @@ TEST_F(DeployerTest, WindowRolloutAndNamesThatAreNotThereWait) {
   EXPECT_EQ(serving(), b_.hex());
 }
 
+TEST_F(DeployerTest, AVersionThatServesAlreadyMayNeedASignatureAtItsNextStart) {
+  start_with_a();
+  ask("demo:stable", R"({"require_signature": true})");
+  pass_until_settled();
+  expect_still_a("the next start would refuse it: version " + a_.short_hex() + " is not signed");
+  ask("demo:stable", R"({"require_signature": false})");
+  pass_until_settled();
+  EXPECT_EQ(row().reason, "");
+  ask("demo:stable", R"({"require_signature": true})");
+  pass_until_settled();
+  restart();
+  EXPECT_EQ(serving(), "");
+  EXPECT_EQ(row().state, DeployState::failed);
+}
+
 // Signatures are needed by the deployment, or by the registry.
 class SignedDeployerTest : public DeployerTest, public testing::WithParamInterface<bool> {
  protected:
@@ -382,7 +404,7 @@ TEST_P(SignedDeployerTest, ASignedVersionServes) {
   EXPECT_EQ(serving(), b_.hex()) << row().reason;
   EXPECT_EQ(row().state, DeployState::active);
   EXPECT_EQ(read_trust(*registry_)->accepted.at("demo"), 9);
-  start();
+  restart();
   EXPECT_EQ(serving(), b_.hex()) << row().reason;
 }
 
@@ -441,7 +463,7 @@ TEST_P(SignedDeployerTest, AnOlderCounterIsRefusedUnlessSomebodyRollsBack) {
   EXPECT_OK(ask_rollback(*registry_, "chat"));
   pass_until_settled();
   EXPECT_EQ(serving(), a_.hex()) << row().reason;
-  start();
+  restart();
   EXPECT_EQ(serving(), a_.hex()) << row().reason;
 }
 
@@ -482,12 +504,6 @@ TEST_F(DeployerTest, PrefixCachesAreKeptForTheVersionThatServesAndNoOther) {
   options_.prefix_cache_file = folder_ / "prefixes";
   options_.load.prefix_cache_bytes = 10'000'000;
   const auto file = folder_ / "prefixes.chat";
-  const auto restart = [&] {
-    deployer_->stop();
-    deployer_->save_prefixes();
-    for (const auto& model : models_.all()) models_.remove(model->name);
-    start();
-  };
   start_with_a();
   fill_cache(models_.find("chat"));
   restart();
