@@ -42,11 +42,12 @@ void PrefixFiles::remove_all_but(const std::set<std::string>& names) const {
   const std::string prefix = file_.filename().string() + ".";
   const fs::path folder = file_.has_parent_path() ? file_.parent_path() : fs::path(".");
   std::set<std::string> others;
-  std::error_code error;
+  std::error_code error, gone;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string file = it->path().filename().string();
     if (!file.starts_with(prefix) || names.contains(file.substr(prefix.size()))) continue;
-    if (PrefixCache::is_saved(it->path())) others.insert(file.substr(prefix.size()));
+    if (it->is_regular_file(gone) && PrefixCache::is_saved(it->path()))
+      others.insert(file.substr(prefix.size()));
   }
   for (const std::string& name : others) remove(name);
 }

@@ -125,6 +125,13 @@ TEST_F(DeployCommandTest, DeployWatchRollBackUndeploy) {
   const Outcome first = dgq("deploy chat demo:stable --wait");
   EXPECT_EQ(first.exit_code, 0) << first.out << first.err << log();
   EXPECT_EQ(first.out, "chat serves version " + a_.substr(0, 12) + "\n");
+  const Outcome unsigned_one = dgq("deploy chat --require-signature --wait");
+  EXPECT_EQ(unsigned_one.exit_code, 1);
+  EXPECT_NE(unsigned_one.out.find("chat is active with version " + a_.substr(0, 12) +
+                                  ": the next start would refuse it"),
+            std::string::npos)
+      << unsigned_one.out;
+  EXPECT_EQ(dgq("deploy chat --require-signature=no --wait").exit_code, 0);
   EXPECT_EQ(dgq("registry copy demo:b demo:stable").exit_code, 0);
   while (deployment()["active_version"] != b_) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_GT(deployment()["memory"]["kv_bytes"].get<std::uint64_t>(), 0u);
