@@ -51,11 +51,5 @@ Json completion_choice(const std::string& text) { return {{"text", text}}; }
 Json chat_choice(const std::string& text) {
   return {{"message", {{"role", "assistant"}, {"content", text}, {"refusal", nullptr}}}};
 }
-Json chat_delta(const std::string& text, bool first) {
-  Json delta = Json::object();
-  if (first) delta["role"] = "assistant";
-  if (first || !text.empty()) delta["content"] = text;
-  return {{"delta", std::move(delta)}};
-}
 
 }  // namespace dgq::agent

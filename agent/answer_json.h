@@ -19,9 +19,8 @@ struct Logprob {
 Json completion_logprobs(const Tokenizer& tokenizer, std::span<const Logprob> logprobs);
 Json chat_logprobs(const Tokenizer& tokenizer, std::span<const Logprob> logprobs);
 
-// The members of "choices[0]" that hold the text: of a completion, of a whole chat answer, and of a piece of one.
+// The members of "choices[0]" that hold the text: of a completion, and of a whole chat answer.
 Json completion_choice(const std::string& text);
 Json chat_choice(const std::string& text);
-Json chat_delta(const std::string& text, bool first);
 
 }  // namespace dgq::agent

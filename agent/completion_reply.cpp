@@ -45,6 +45,7 @@ CompletionReply::CompletionReply(const ServedModel& model, const CompletionReque
              {"created", static_cast<std::int64_t>(std::time(nullptr))},
              {"model", model.name},
              {"system_fingerprint", "dgq-" + model.version.substr(0, 12)}}),
+      chunk_(head_, chat_),
       detokenizer_(model.tokenizer),
       scanner_(request.stop) {
   for (const std::int32_t token : request.generation.prompt)
@@ -56,12 +57,7 @@ bool CompletionReply::token(const GeneratedToken& token) {
   if (wants_logprobs_) logprobs_.push_back({token, seen_});
   add(detokenizer_.push(token.id));
   if (stream_) begin_stream();
-  if (stream_ && !text_.empty()) {
-    const Json logprobs = take_logprobs(ready_);
-    reply_->event(
-        dump(chunk(chat_ ? chat_delta(text_, false) : completion_choice(text_), logprobs, nullptr)));
-    text_.clear();
-  }
+  if (stream_ && !text_.empty()) send_piece(ready_, nullptr);
   return !scanner_.found();
 }
 
@@ -69,7 +65,13 @@ void CompletionReply::begin_stream() {
   if (begun_) return;
   begun_ = true;
   reply_->begin_events();
-  if (chat_) reply_->event(dump(chunk(chat_delta({}, true), nullptr, nullptr)));
+  if (chat_) reply_->event(chunk_.role());
+}
+
+void CompletionReply::send_piece(std::size_t logprobs_before, const char* finish) {
+  const std::string logprobs = wants_logprobs_ ? dump(take_logprobs(logprobs_before)) : "null";
+  reply_->event(chunk_.piece(text_, logprobs, finish));
+  text_.clear();
 }
 
 void CompletionReply::add(const std::string& text) {
@@ -88,15 +90,6 @@ Json CompletionReply::take_logprobs(std::size_t before) {
   Json taken = chat_ ? chat_logprobs(tokenizer_, ready) : completion_logprobs(tokenizer_, ready);
   logprobs_.erase(logprobs_.begin(), last);
   return taken;
-}
-
-Json CompletionReply::chunk(Json choice, const Json& logprobs, const char* finish) const {
-  choice["index"] = 0;
-  choice["logprobs"] = logprobs;
-  choice["finish_reason"] = finish ? Json(finish) : Json();
-  Json chunk = head_;
-  chunk["choices"] = Json::array({std::move(choice)});
-  return chunk;
 }
 
 Json CompletionReply::usage() const {
@@ -124,23 +117,17 @@ void CompletionReply::end(Finish finish, const std::string& why) {
     if (!scanner_.found()) text_ += scanner_.finish();
   }
   const char* reason = finish == Finish::length && !scanner_.found() ? "length" : "stop";
-  if (stream_) begin_stream();  // it may have ended before its first token
-  const Json logprobs = take_logprobs(scanner_.found() ? ready_ : SIZE_MAX);
-  Json last = chunk(!chat_    ? completion_choice(text_)
-                    : stream_ ? chat_delta(text_, false)
-                              : chat_choice(text_),
-                    logprobs, reason);
+  const std::size_t last = scanner_.found() ? ready_ : SIZE_MAX;
   if (!stream_) {
-    last["usage"] = usage();
-    return reply_->send(200, "application/json", dump(last));
+    Json choice = chat_ ? chat_choice(text_) : completion_choice(text_);
+    choice.update({{"index", 0}, {"logprobs", take_logprobs(last)}, {"finish_reason", reason}});
+    Json whole = head_;
+    whole.update({{"choices", Json::array({std::move(choice)})}, {"usage", usage()}});
+    return reply_->send(200, "application/json", dump(whole));
   }
-  reply_->event(dump(last));
-  if (include_usage_) {
-    Json counts = head_;
-    counts["choices"] = Json::array();
-    counts["usage"] = usage();
-    reply_->event(dump(counts));
-  }
+  begin_stream();  // it may have ended before its first token
+  send_piece(last, reason);
+  if (include_usage_) reply_->event(chunk_.usage(usage()));
   reply_->event("[DONE]");
   reply_->end_events();
 }

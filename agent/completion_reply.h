@@ -8,6 +8,7 @@
 #include "agent/completion_request.h"
 #include "agent/http.h"
 #include "agent/stop_scanner.h"
+#include "agent/stream_chunk.h"
 #include "runtime/detokenizer.h"
 
 namespace dgq::agent {
@@ -35,7 +36,7 @@ class CompletionReply : public TokenSink {
   void add(const std::string& text);
   Json take_logprobs(std::size_t before);
   void begin_stream();
-  Json chunk(Json choice, const Json& logprobs, const char* finish) const;
+  void send_piece(std::size_t logprobs_before, const char* finish);
   Json usage() const;
   void send_error(const ApiError& error);
 
@@ -44,7 +45,8 @@ class CompletionReply : public TokenSink {
   const std::function<void(const CompletionSummary&)> ended_;
   const bool chat_, stream_, include_usage_, wants_logprobs_;
   const std::size_t prompt_tokens_;
-  Json head_;  // what all parts of the answer have in common
+  const Json head_;  // what all parts of the answer have in common
+  StreamChunk chunk_;
 
   Detokenizer detokenizer_;
   StopScanner scanner_;

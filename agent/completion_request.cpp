@@ -68,8 +68,7 @@ void refuse_the_rest(Members& members) {
   members.only("frequency_penalty", {0, 0.0}, "use \"repeat_penalty\"");
   members.only("presence_penalty", {0, 0.0}, "use \"repeat_penalty\"");
   members.only("logit_bias", {Json::object()}, "logits are not biased");
-  members.ignore(
-      {"user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "cache_prompt"});
+  members.ignore({"user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"});
 }
 
 void read_stream(Members& members, CompletionRequest& request) {
@@ -116,6 +115,7 @@ std::optional<ApiError> read_the_rest(Members& members, std::string_view text, c
   request.stop = read_stop(members);
   request.generation.max_tokens = read_max_tokens(members, defaults);
   request.generation.stop_at_eos = !members.flag("ignore_eos").value_or(false);
+  request.generation.cache_prompt = members.flag("cache_prompt").value_or(true);
   read_stream(members, request);
   refuse_the_rest(members);
   request.generation.constraint = read_format(members, text, model, request.generation.more_eos);

@@ -133,6 +133,7 @@ Result<void> Deployer::activate(Deployment& row, const Usable& usable, std::shar
   if (const auto remembered = remember_use(*registry_, usable); !remembered)
     log_.write(Log::Level::warning, "signature", {{"name", row.name}, {"why", remembered.error().what}});
   publish();
+  prefixes_.remove(row.name);  // of the version before, if there is one
   if (!old) return {};
   const bool drained = retire(std::move(before), options_.drain_time);
   if (!drained)
@@ -163,6 +164,7 @@ Result<void> Deployer::fall_back(Deployment& row, const std::string& why) {
   row.candidate.reset();
   row.attempts = 0;
   row.reason = why;
+  prefixes_.remove(row.name);
   return step(row, row.active ? DeployState::active : DeployState::failed);
 }
 
@@ -211,7 +213,9 @@ void Deployer::unload(const std::string& name, const char* why) {
   Served& now = served_[name];
   log_.write(Log::Level::info, "unloaded", {{"name", name}, {"why", why}});
   const auto row = find_deployment(*registry_, name);
-  retire(models_.put(name, row ? row->model : ModelRef{name}, nullptr), options_.drain_time);
+  auto model = models_.put(name, row ? row->model : ModelRef{name}, nullptr);
+  if (model) prefixes_.save(*model);
+  retire(std::move(model), options_.drain_time);
   now.version.reset();
   now.need.reset();
   now.unloaded = true;

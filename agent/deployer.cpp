@@ -30,6 +30,7 @@ Deployer::Deployer(DeployerOptions options, DeployedModels& models, const Log& l
       models_(models),
       log_(log),
       check_(std::move(check)),
+      prefixes_(options_.prefix_cache_file, PrefixFiles::Naming::by_model, log),
       cache_(options_.cache) {
   models_.on_missed([this] { poke(); });
 }
@@ -41,6 +42,9 @@ Result<void> Deployer::begin() {
   DGQ_CHECK(set_patience(*registry_, kPatienceMs));
   file_ = identity(options_.registry);
   DGQ_TRY(std::vector<Deployment> rows, deployments(*registry_));
+  std::set<std::string> names;
+  for (const Deployment& row : rows) names.insert(row.name);
+  prefixes_.remove_all_but(names);
   for (Deployment& row : rows)
     if (const auto up = bring_up(row); !up) trouble(row.name, up.error());
   publish();
@@ -59,6 +63,10 @@ void Deployer::stop() {
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
   for (auto& [name, served] : served_) end_run_of(served);
+}
+
+void Deployer::save_prefixes() const {
+  for (const auto& model : models_.all()) prefixes_.save(*model);
 }
 
 void Deployer::poke() {
@@ -162,6 +170,7 @@ void Deployer::forget_ended(const std::vector<Deployment>& rows) {
       continue;
     }
     retire(models_.remove(it->first), options_.drain_time);
+    prefixes_.remove(it->first);
     log_.write(Log::Level::info, "undeployed", {{"name", it->first}});
     policies_.erase(it->first);
     it = served_.erase(it);  // its run went with its row
@@ -232,6 +241,7 @@ Result<void> Deployer::serve_active(Deployment& row, const DeployPolicy& policy)
       return Error{Errc::busy, room.error().what};
     if (now.run == 0) new_run(row.name, version);
     DGQ_TRY(auto model, load(row, usable, plan));
+    prefixes_.load(*model);
     retire(models_.put(row.name, row.model, std::move(model)), options_.drain_time);
     now.version = version;
     now.need = plan.need;
@@ -267,7 +277,14 @@ Result<std::optional<Digest>> Deployer::choose(Deployment& row, const DeployPoli
     const bool moved = wanted == row.active && row.refused;
     if (row.state == rests && !moved) return nothing;
     row.candidate.reset();
-    if (wanted == row.active) row.refused.reset(), row.reason.clear();
+    if (wanted == row.active) {
+      row.refused.reset();
+      // It goes on serving, under whatever conditions; but those of now may not let it begin again.
+      const auto usable =
+          resolve_to_use(*registry_, wanted.hex(), rules_for(row, policy.require_signature, wanted));
+      const bool untrusted = !usable && usable.error().code == Errc::untrusted;
+      row.reason = untrusted ? "the next start would refuse it: " + usable.error().what : "";
+    }
     DGQ_CHECK(step(row, rests));
     return nothing;
   }

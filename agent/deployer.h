@@ -16,6 +16,7 @@
 #include "agent/deployed_models.h"
 #include "agent/load_model.h"
 #include "agent/log.h"
+#include "agent/prefix_files.h"
 #include "agent/version_check.h"
 
 namespace dgq::agent {
@@ -29,6 +30,7 @@ struct DeployerOptions {
   std::string device_id;
   std::chrono::milliseconds poll{1000};  // how often the registry is asked whether it has changed
   std::chrono::milliseconds drain_time{30'000};
+  std::filesystem::path prefix_cache_file;  // PrefixFiles::Naming::by_model; empty: none
 };
 
 class Deployer {
@@ -44,6 +46,8 @@ class Deployer {
   void start();
   // The thread ends as soon as it can; what serves goes on serving. A run that ends after this has ended well.
   void stop();
+  // After that, and when the requests have ended: for the next process.
+  void save_prefixes() const;
 
   // Thread-safe.
   void poke();  // something may have changed
@@ -100,6 +104,7 @@ class Deployer {
   DeployedModels& models_;
   const Log& log_;
   const Checker check_;
+  const PrefixFiles prefixes_;
   LayerCache cache_;
 
   // Of the one thread.

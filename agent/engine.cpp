@@ -229,14 +229,15 @@ class Engine::Scheduler {
 
   // What is in the cache of a sequence, for those that begin like it.
   void keep(const Sequence& sequence) {
-    if (options_.prefix_cache && sequence.cache)
+    if (options_.prefix_cache && sequence.cache && sequence.request.cache_prompt)
       options_.prefix_cache->store(std::span(sequence.tokens).first(sequence.position), *sequence.cache);
   }
 
   // A prompt's first turn: as late as can be, since those before it may begin with the same words.
   void begin(Sequence& prompt) {
     if (std::exchange(prompt.begun, true)) return;
-    if (options_.prefix_cache) prompt.position = options_.prefix_cache->restore(prompt.tokens, *prompt.cache);
+    if (options_.prefix_cache && prompt.request.cache_prompt)
+      prompt.position = options_.prefix_cache->restore(prompt.tokens, *prompt.cache);
     prompt.sink->begin(prompt.position);
   }
 

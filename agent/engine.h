@@ -35,6 +35,7 @@ struct Generation {
   std::optional<std::size_t> logprobs;  // report each token's probability, and those of so many likeliest
   std::vector<std::int32_t> more_eos = {};          // end the text as the config's eos do
   std::shared_ptr<JsonConstraint> constraint = {};  // of this answer alone; then eos always end the text
+  bool cache_prompt = true;  // false: nothing of it comes from the prefix cache, nor goes there
 };
 
 struct TokenProbability {

@@ -3,6 +3,7 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
+#include <utility>
 
 namespace dgq::agent {
 namespace {
@@ -54,21 +55,27 @@ class Reply : public HttpReply {
             std::string_view headers) override {
     begun_ = true;
     const bool keep_alive = may_keep_alive();
-    deliver(whole_answer(status, content_type, body, headers, keep_alive, form_.with_body), true, keep_alive);
+    deliver({whole_answer(status, content_type, body, headers, keep_alive, form_.with_body)}, true,
+            keep_alive);
   }
   void begin_events() override {
     begun_ = true;
     keep_alive_ = form_.chunked && may_keep_alive();
     deliver(
-        head(200, "text/event-stream", form_.chunked ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_) +
-            "\r\n",
+        {head(200, "text/event-stream", form_.chunked ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_),
+         "\r\n"},
         false, true);
   }
   void event(std::string_view data) override {
-    if (form_.with_body) deliver(piece("data: " + std::string(data) + "\n\n"), false, true);
+    if (!form_.with_body) return;
+    constexpr std::string_view kBefore = "data: ", kAfter = "\n\n";
+    if (!form_.chunked) return deliver({kBefore, data, kAfter}, false, true);
+    char size[20];
+    std::snprintf(size, sizeof size, "%zx\r\n", kBefore.size() + data.size() + kAfter.size());
+    deliver({size, kBefore, data, kAfter, "\r\n"}, false, true);
   }
   void end_events() override {
-    deliver(form_.chunked && form_.with_body ? "0\r\n\r\n" : "", true, keep_alive_);
+    deliver({form_.chunked && form_.with_body ? "0\r\n\r\n" : ""}, true, keep_alive_);
   }
 
   void on_gone(std::function<void()> callback) override {
@@ -96,13 +103,7 @@ class Reply : public HttpReply {
 
  private:
   bool may_keep_alive() const { return form_.keep_alive && !gate_->draining; }
-  std::string piece(const std::string& text) const {
-    if (!form_.chunked) return text;
-    char size[20];
-    std::snprintf(size, sizeof size, "%zx\r\n", text.size());
-    return size + text + "\r\n";
-  }
-  void deliver(std::string bytes, bool last, bool keep_alive);
+  void deliver(Connection::Pieces pieces, bool last, bool keep_alive);
 
   const std::weak_ptr<Connection> connection_;
   const std::shared_ptr<Gate> gate_;
@@ -114,7 +115,7 @@ class Reply : public HttpReply {
   std::function<void()> callback_;
 };
 
-void Reply::deliver(std::string bytes, bool last, bool keep_alive) {
+void Reply::deliver(Connection::Pieces pieces, bool last, bool keep_alive) {
   if (last) {
     const std::lock_guard lock(mutex_);
     complete_ = true;
@@ -122,7 +123,7 @@ void Reply::deliver(std::string bytes, bool last, bool keep_alive) {
   }
   const std::lock_guard lock(gate_->mutex);
   if (!gate_->open) return;
-  if (const auto connection = connection_.lock()) connection->deliver(std::move(bytes), last, keep_alive);
+  if (const auto connection = connection_.lock()) connection->deliver(pieces, last, keep_alive);
 }
 
 void Connection::start() {
@@ -139,16 +140,37 @@ void Connection::on_handshake(error_code error) {
   read_request();
 }
 
-void Connection::deliver(std::string bytes, bool last, bool keep_alive) {
-  unsent_ += bytes.size();
-  asio::post(stream_.get_executor(),
-             [self = shared_from_this(), bytes = std::move(bytes), last, keep_alive]() {
-               if (self->closed_) return;
-               if (self->unsent_ > self->limits_->unsent_bytes + bytes.size()) return self->close();
-               self->pending_ += bytes;
-               if (last) self->answered_ = true, self->keep_alive_ = keep_alive;
-               if (!self->writing_) self->write();
-             });
+void Connection::deliver(Pieces pieces, bool last, bool keep_alive) {
+  std::size_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  const std::lock_guard lock(mutex_);
+  delivered_.reserve(delivered_.size() + size);
+  if (!news_.posted)
+    asio::post(stream_.get_executor(), [self = shared_from_this()] { self->take_delivered(); });
+  news_.posted = true;  // what comes from here on cannot fail
+  for (const std::string_view piece : pieces) delivered_ += piece;
+  unsent_ += size;
+  news_.shortest = std::min(news_.shortest, size);
+  if (last) news_.last = true, news_.keep_alive = keep_alive;
+}
+
+// All that came since the strand was told: seldom more than one event, but for a strand that is busy.
+void Connection::take_delivered() {
+  News news;
+  {
+    const std::lock_guard lock(mutex_);
+    news = std::exchange(news_, {});
+    if (closed_) return delivered_.clear();
+    if (pending_.empty()) {
+      pending_.swap(delivered_);
+    } else {
+      pending_ += delivered_;
+      delivered_.clear();
+    }
+  }
+  if (unsent_ > limits_->unsent_bytes + news.shortest) return close();
+  if (news.last) answered_ = true, keep_alive_ = news.keep_alive;
+  if (!writing_) write();
 }
 
 void Connection::drain() {
@@ -236,8 +258,8 @@ void Connection::watch() {
 
 void Connection::write() {
   writing_ = true;
-  sending_ = std::move(pending_);
-  pending_.clear();
+  sending_.clear();
+  sending_.swap(pending_);
   expires_after(limits_->write_time);
   asio::async_write(stream_, asio::buffer(sending_), bind(&Connection::on_written));
 }
@@ -251,8 +273,15 @@ void Connection::on_written(error_code error) {
   stream_.plain().expires_never();
   if (!answered_) return;
   reply_.reset();
+  forget_buffers();
   if (!watching_) return next();
   stream_.plain().cancel();
+}
+
+// An idle connection keeps no room for the answer that it had.
+void Connection::forget_buffers() {
+  const std::lock_guard lock(mutex_);
+  for (std::string* buffer : {&pending_, &sending_, &delivered_}) std::string().swap(*buffer);
 }
 
 void Connection::next() {
@@ -267,7 +296,7 @@ void Connection::refuse(error_code error) {
                       error != http::error::end_of_stream && error != http::error::partial_message;
   if (!theirs) return close();
   server_.count(&HttpStats::malformed);
-  deliver(plain_answer(status), true, false);
+  deliver({plain_answer(status)}, true, false);
 }
 
 // Closing with bytes unread would reset the connection, and the client might not see its answer.

@@ -3,6 +3,7 @@
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <initializer_list>
 
 #include "agent/http_stream.h"
 
@@ -22,8 +23,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // Thread-safe.
   void start();
-  // Thread-safe. Bytes of the answer; `last`: it is complete.
-  void deliver(std::string bytes, bool last, bool keep_alive);
+  // Thread-safe. Bytes of the answer, in pieces; `last`: it is complete.
+  using Pieces = std::initializer_list<std::string_view>;
+  void deliver(Pieces pieces, bool last, bool keep_alive);
   // Thread-safe.
   void drain();
   // When no thread runs it any more.
@@ -46,8 +48,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_body(error_code error);
   void on_request(error_code error);
   void watch();
+  void take_delivered();
   void write();
   void on_written(error_code error);
+  void forget_buffers();
   void next();
   void refuse(error_code error);
   void linger();
@@ -64,6 +68,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::weak_ptr<Reply> reply_;     // of the request that is being answered
   std::string pending_, sending_;  // of its answer
   std::atomic<std::size_t> unsent_ = 0;
+  struct News {  // of deliveries
+    std::size_t shortest = SIZE_MAX;
+    bool last = false, keep_alive = false;
+    bool posted = false;  // the strand will take them
+  };
+  std::mutex mutex_;       // guards what follows
+  std::string delivered_;  // not taken by the strand yet
+  News news_;
   bool idle_ = false, watching_ = false, writing_ = false, answered_ = false, keep_alive_ = false,
        closed_ = false;
 };

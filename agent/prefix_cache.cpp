@@ -193,6 +193,12 @@ Result<void> PrefixCache::save(const std::filesystem::path& path, const Digest& 
   return file.commit(0600);
 }
 
+bool PrefixCache::is_saved(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  return file && file->bytes().size() >= kMagic.size() &&
+         std::memcmp(file->bytes().data(), kMagic.data(), kMagic.size()) == 0;
+}
+
 Result<void> PrefixCache::load(const std::filesystem::path& path, const Digest& version) {
   DGQ_TRY(const MappedFile file, MappedFile::open(path));
   return load(file.bytes(), version, path.string());

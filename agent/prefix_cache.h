@@ -52,7 +52,9 @@ class PrefixCache {
   // Adds what the file holds, as far as the budget goes. not_found: there is none; corrupt: it is no such
   // file, or damaged; invalid: it is of another version, type of cache or block size. Then nothing changes.
   Result<void> load(const std::filesystem::path& path, const Digest& version);
-  // The same of bytes; `name` is for the error only.
+  // Whether a file begins as saved ones do.
+  static bool is_saved(const std::filesystem::path& path);
+  // As load(), of bytes; `name` is for the error only.
   Result<void> load(std::span<const std::byte> file, const Digest& version, const std::string& name);
 
  private:

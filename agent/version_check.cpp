@@ -13,7 +13,8 @@ constexpr std::int64_t kMostBytes = std::int64_t{1} << 60;
 }  // namespace
 
 UseRules rules_for(const Deployment& deployment, bool require_signature, const Digest& version) {
-  const bool ran_before = deployment.active == version || deployment.previous == version;
+  const bool ran_before =
+      deployment.active == version || (goes_back(deployment) && deployment.previous == version);
   return {require_signature ? Policy::enforce : Policy::off, deployment.model.model, ran_before};
 }
 

@@ -275,8 +275,11 @@ Result<Usable> resolve_to_use(Registry& registry, std::string_view reference, co
   }
   used.counter = verdict.counter;
   if (verdict.trusted) return used;
-  const std::string what = std::string(reference) + " (" + used.version.digest.short_hex() +
-                           ") is not signed as this registry wants it: " + verdict.why_not;
+  const Digest& digest = used.version.digest;
+  const std::string name = reference == digest.hex()
+                               ? "version " + digest.short_hex()
+                               : std::string(reference) + " (" + digest.short_hex() + ")";
+  const std::string what = name + " is not signed as this registry wants it: " + verdict.why_not;
   if (trust.policy == Policy::enforce)
     return Error{Errc::untrusted, what + " (see dgq registry show, dgq key list; policy enforce)"};
   used.warnings.push_back(what + " (policy warn)");

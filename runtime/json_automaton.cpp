@@ -125,12 +125,17 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
                                     1,
                                 GrammarNode::kEndless - 1));
   };
+  const auto to_end = [&](const Digits& digits, bool negative) {
+    return static_cast<std::uint32_t>(bytes_to_end(digits, places_of(node), magnitudes(node, negative)));
+  };
   const std::size_t index = index_of(frame.value);
   switch (frame.phase) {
     case Phase::root:
       return node.least_bytes;
     case Phase::literal:
       return static_cast<std::uint32_t>(node.text.size()) - static_cast<std::uint32_t>(frame.value);
+    case Phase::matching:
+      return 1 + node.pattern->least(static_cast<StringPattern::State>(frame.value));
     case Phase::chars:
       return string(count_of(frame.value), 0);
     case Phase::escape:
@@ -149,15 +154,13 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
     case Phase::exponent_sign:
       return 1;
     case Phase::positive:
-    case Phase::negative: {
-      const auto [low, high] = magnitudes(node, frame.phase == Phase::negative);
-      return static_cast<std::uint32_t>(digits_to(frame.value, low, high));
-    }
-    case Phase::negative_minus: {
-      std::uint32_t digits = 1;  // of the smallest magnitude
-      for (std::int64_t left = magnitudes(node, true).first; left >= 10; left /= 10) ++digits;
-      return digits;
-    }
+    case Phase::negative:
+      return to_end({frame.value}, frame.phase == Phase::negative);
+    case Phase::positive_fraction:
+    case Phase::negative_fraction:
+      return to_end(fraction_of(frame.value), frame.phase == Phase::negative_fraction);
+    case Phase::negative_minus:
+      return static_cast<std::uint32_t>(shortest_magnitude(node, true));
     case Phase::object_open:
       return node.rest[0] > 1 ? node.rest[0] - 1 : 1;
     case Phase::key:

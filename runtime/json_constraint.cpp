@@ -18,6 +18,7 @@ Result<std::unique_ptr<JsonConstraint>> JsonConstraint::make(std::shared_ptr<con
   for (int byte = ' '; byte <= '~'; ++byte) needed.set(static_cast<std::size_t>(byte));
   for (const GrammarNode& node : grammar->nodes) {
     for (const char byte : node.text) needed.set(static_cast<unsigned char>(byte));
+    if (node.pattern) needed |= node.pattern->needed();
     for (const GrammarProperty& property : node.properties)
       for (const char byte : property.key) needed.set(static_cast<unsigned char>(byte));
   }

@@ -1,17 +1,16 @@
 // runtime/json_frames.h - what the phase and value of a frame mean. Internal to json_automaton.cpp and json_steps.cpp.
 #pragma once
 
-#include <algorithm>
-#include <utility>
-
 #include "runtime/json_automaton.h"
+#include "runtime/json_numbers.h"
 
 namespace dgq {
 
 enum class JsonAutomaton::Phase : std::uint8_t {
-  root,     // nothing is there yet
-  literal,  // value: bytes so far
-  // string: text_value
+  root,      // nothing is there yet
+  literal,   // value: bytes so far
+  matching,  // string with a pattern. value: the state of its automaton
+  // other string: text_value
   chars,
   escape,        // after the backslash
   hex,           // left: digits that are missing; of surrogates there are none
@@ -30,10 +29,12 @@ enum class JsonAutomaton::Phase : std::uint8_t {
   exponent,
   exponent_sign,
   exponent_digits,
-  // integer with limits. value: the magnitude so far
+  // number or integer with limits. value: the digits so far; after the point fraction_value
   positive,
   negative_minus,
   negative,
+  positive_fraction,
+  negative_fraction,
   // object. value: index of the property, with key_value
   object_open,
   key,
@@ -63,26 +64,9 @@ enum class JsonAutomaton::Phase : std::uint8_t {
 
 namespace json_frames {
 
-// How many digits after `prefix` are needed at least for a number within [low, high], all >= 0; -1: none leads there.
-inline int digits_to(std::int64_t prefix, std::int64_t low, std::int64_t high) {
-  std::int64_t least = prefix, most = prefix;
-  for (int count = 0; least <= high; ++count) {
-    if (most >= low) return count;
-    if (prefix == 0) break;  // no digit follows a leading zero
-    least *= 10, most = most * 10 + 9;
-  }
-  return -1;
-}
-
-// The magnitudes of a node's integers with this sign; low > high: none.
-inline std::pair<std::int64_t, std::int64_t> magnitudes(const GrammarNode& node, bool negative) {
-  if (negative) return {std::max<std::int64_t>(1, -node.high), -node.low};
-  return {std::max<std::int64_t>(0, node.low), node.high};
-}
-
-inline bool is_free(const GrammarNode& node) {
-  return node.low == -GrammarNode::kLargest && node.high == GrammarNode::kLargest;
-}
+// Numbers with limits, after the point.
+inline std::int64_t fraction_value(const Digits& digits) { return digits.value << 8 | digits.places; }
+inline Digits fraction_of(std::int64_t value) { return {value >> 8, static_cast<int>(value & 255)}; }
 
 // Strings: code points so far, and what is left of an escape or a character.
 inline std::int64_t text_value(std::int64_t count, std::int64_t left) { return count << 8 | left; }

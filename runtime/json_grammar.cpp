@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/json_numbers.h"
+
 namespace dgq {
 namespace {
 
@@ -15,13 +17,6 @@ struct Measure {
   auto operator<=>(const Measure&) const = default;
 };
 
-std::uint64_t digits(std::int64_t value) { return value < 10 ? 1 : 1 + digits(value / 10); }
-
-std::uint64_t shortest_integer(const GrammarNode& node) {
-  if (node.low <= 0 && node.high >= 0) return 1;
-  return node.low > 0 ? digits(node.low) : 1 + digits(-node.high);
-}
-
 Measure measure_of(const JsonGrammar& grammar, const GrammarNode& node) {
   const auto of = [&](GrammarNodeId id) { return Measure{grammar[id].least_bytes, grammar[id].height}; };
   switch (node.kind) {
@@ -33,11 +28,12 @@ Measure measure_of(const JsonGrammar& grammar, const GrammarNode& node) {
     case Kind::literal:
       return {node.text.size(), 1};
     case Kind::string:
-      return {static_cast<std::uint64_t>(node.low) + 2, 1};
+      return {2 + (node.pattern ? node.pattern->least(StringPattern::kStart)
+                                : static_cast<std::uint64_t>(node.low)),
+              1};
     case Kind::number:
-      return {1, 1};
     case Kind::integer:
-      return {shortest_integer(node), 1};
+      return {static_cast<std::uint64_t>(node.limited ? shortest_number(node) : 1), 1};
     case Kind::map:
       return {2, 1};
     case Kind::array: {

@@ -8,18 +8,22 @@
 //   object    properties, required, additionalProperties; what is not in `properties` is written only where there are
 //             none, or where `required` names it
 //   array     items, minItems, maxItems
-//   string    minLength, maxLength (code points)
+//   string    minLength, maxLength (code points); pattern (string_pattern_syntax.h); format: date, time, date-time, uuid,
+//             email, ipv4
 //   integer   minimum, maximum, exclusiveMinimum, exclusiveMaximum; at most 15 digits
-//   number    at most 15 digits, 17 after the point, and an exponent of two
+//   number    at most 15 digits, 17 after the point, and an exponent of two; with one of these limits at most 9 digits and 6
+//             after the point
 // title, description, default, examples and the like change nothing. Any other keyword is refused by name.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
+#include "runtime/string_pattern.h"
 
 namespace dgq {
 
@@ -34,13 +38,17 @@ struct GrammarProperty {
 struct GrammarNode {
   enum class Kind : std::uint8_t { any_of, literal, string, number, integer, object, map, array };
   static constexpr std::int64_t kMany = INT64_MAX;
-  static constexpr std::int64_t kLargest = 999'999'999'999'999;  // of an integer; -kLargest is the smallest
+  static constexpr std::int64_t kLargest = 999'999'999'999'999;  // of low and high; -kLargest is the smallest
 
   Kind kind = Kind::any_of;
   std::string text;                         // literal: all of it
   std::vector<GrammarNodeId> parts;         // any_of: choices; map: the values; array: the items
   std::vector<GrammarProperty> properties;  // object
-  std::int64_t low = 0, high = kMany;       // string: code points; array: items; integer: the value
+  // string: code points; array: items; integer, number: if `limited`, the value in parts of 1 / unit_of()
+  std::int64_t low = 0, high = kMany;
+  bool limited = false;
+  std::shared_ptr<const StringPattern>
+      pattern;  // string: says all there is to say about its characters; may be null
 
   // The shortest text: its bytes, and how deep its values nest (a scalar is 1). kEndless: there is none.
   static constexpr std::uint32_t kEndless = 1u << 30;
@@ -48,6 +56,18 @@ struct GrammarNode {
   std::vector<std::uint32_t>
       rest;  // object, by index: bytes after a value for those required from there on, and '}'
 };
+
+// Numbers with limits have so many digits after the point at most.
+inline constexpr int kLimitedPlaces = 6;
+inline int places_of(const GrammarNode& node) {
+  return node.kind == GrammarNode::Kind::number ? kLimitedPlaces : 0;
+}
+inline std::int64_t power_of_ten(int exponent) {  // 0..18
+  std::int64_t power = 1;
+  for (; exponent > 0; --exponent) power *= 10;
+  return power;
+}
+inline std::int64_t unit_of(const GrammarNode& node) { return power_of_ten(places_of(node)); }
 
 struct JsonGrammar {
   std::vector<GrammarNode> nodes;

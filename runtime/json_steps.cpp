@@ -17,6 +17,10 @@ bool is_hex(unsigned char byte) {
   return is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
 }
 
+bool may_go_on(const GrammarNode& node, const Digits& digits, bool negative) {
+  return bytes_to_end(digits, places_of(node), magnitudes(node, negative)) >= 0;
+}
+
 }  // namespace
 
 using namespace json_frames;
@@ -34,18 +38,16 @@ void JsonAutomaton::start(GrammarNodeId id, FrameId parent, unsigned char byte, 
       if (node.text.size() == 1) return out.push_back(after(parent));
       return begin(Phase::literal, 1);
     case Kind::string:
-      if (byte == '"') begin(Phase::chars, text_value(0, 0));
-      return;
+      if (byte != '"') return;
+      if (node.pattern) return begin(Phase::matching, StringPattern::kStart);
+      return begin(Phase::chars, text_value(0, 0));
     case Kind::integer:
-      if (!is_free(node)) {
-        const auto [low, high] = magnitudes(node, true);
-        if (byte == '-' && low <= high) begin(Phase::negative_minus, 0);
-        const auto [least, most] = magnitudes(node, false);
-        if (is_digit(byte) && digits_to(byte - '0', least, most) >= 0) begin(Phase::positive, byte - '0');
+    case Kind::number:
+      if (node.limited) {
+        if (byte == '-' && shortest_magnitude(node, true) >= 0) begin(Phase::negative_minus, 0);
+        if (is_digit(byte) && may_go_on(node, {byte - '0'}, false)) begin(Phase::positive, byte - '0');
         return;
       }
-      [[fallthrough]];
-    case Kind::number:
       if (byte == '-') begin(Phase::minus, 0);
       if (byte == '0') begin(Phase::zero, 0);
       if (byte > '0' && byte <= '9') begin(Phase::whole, 1);
@@ -109,6 +111,13 @@ void JsonAutomaton::step_string(const Frame& frame, unsigned char byte, Frames& 
     return left == 1 ? character() : go(Phase::character, left - 1);
   };
   switch (frame.phase) {
+    case Phase::matching: {
+      const auto state = static_cast<StringPattern::State>(frame.value);
+      if (byte == '"' && node.pattern->least(state) == 0) return out.push_back(after(frame.parent));
+      const StringPattern::State next = node.pattern->next(state, byte);
+      if (next != StringPattern::kDead) out.push_back(in(frame, Phase::matching, next));
+      return;
+    }
     case Phase::chars:
       if (byte == '"' && count >= node.low) out.push_back(after(frame.parent));
       if (byte == '"' || byte < 0x20 || count >= node.high) return;
@@ -157,11 +166,20 @@ void JsonAutomaton::step_number(const Frame& frame, unsigned char byte, Frames& 
     if (real && byte == '.') go(Phase::point, 0);
     if (real && (byte | 0x20) == 'e') go(Phase::exponent, 0);
   };
-  const auto limited = [&](Phase phase, bool negative) {
-    const auto [low, high] = magnitudes(node, negative);
-    if (!is_digit(byte) || (frame.value == 0 && (frame.phase == Phase::positive || byte == '0'))) return;
-    const std::int64_t value = frame.value * 10 + (byte - '0');
-    if (digits_to(value, low, high) >= 0) go(phase, value);
+  const auto limited = [&](const Digits& digits, bool negative) {
+    if (!may_go_on(node, digits, negative)) return;
+    if (digits.places == Digits::kWhole)
+      return go(negative ? Phase::negative : Phase::positive, digits.value);
+    go(negative ? Phase::negative_fraction : Phase::positive_fraction, fraction_value(digits));
+  };
+  const auto limited_whole = [&](bool negative) {
+    if (real && byte == '.') limited({frame.value, 0}, negative);
+    if (is_digit(byte) && frame.value != 0) limited({frame.value * 10 + (byte - '0')}, negative);
+  };
+  const auto limited_fraction = [&](bool negative) {
+    const Digits digits = fraction_of(frame.value);
+    if (is_digit(byte) && digits.places < kLimitedPlaces)
+      limited({digits.value * 10 + (byte - '0'), digits.places + 1}, negative);
   };
   switch (frame.phase) {
     case Phase::minus:
@@ -186,9 +204,16 @@ void JsonAutomaton::step_number(const Frame& frame, unsigned char byte, Frames& 
     case Phase::exponent_digits:
       return digits(Phase::exponent_digits, kExponentDigits);
     case Phase::positive:
-      return limited(Phase::positive, false);
+      return limited_whole(false);
+    case Phase::negative:
+      return limited_whole(true);
+    case Phase::negative_minus:
+      if (is_digit(byte)) limited({byte - '0'}, true);
+      return;
+    case Phase::positive_fraction:
+      return limited_fraction(false);
     default:
-      return limited(Phase::negative, true);
+      return limited_fraction(true);
   }
 }
 

@@ -25,11 +25,16 @@ constexpr std::uint32_t kLongestIdle = 7 * 86'400;
 
 class NamedModel : public AgentModels {
  public:
-  explicit NamedModel(std::shared_ptr<agent::ServedModel> model) : models_(std::move(model)) {}
+  NamedModel(std::shared_ptr<agent::ServedModel> model, agent::PrefixFiles prefixes)
+      : models_(std::move(model)), prefixes_(std::move(prefixes)) {
+    prefixes_.load(*models_.find(""));
+  }
   agent::Models& models() override { return models_; }
+  void save_prefixes() override { prefixes_.save(*models_.find("")); }
 
  private:
   agent::OneModel models_;
+  const agent::PrefixFiles prefixes_;
 };
 
 // The registry is closed again when the model is there: nothing of it is needed to serve.
@@ -53,7 +58,9 @@ Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const ag
              {"slots", report.kv.slots},
              {"kv_bytes", report.kv.slots * report.kv.bytes_per_slot},
              {"prefix_cache_bytes", load.prefix_cache_bytes}});
-  return std::unique_ptr<AgentModels>(new NamedModel(std::move(model)));
+  return std::unique_ptr<AgentModels>(
+      new NamedModel(std::move(model),
+                     {options.get<std::string>("prefix-cache-file"), agent::PrefixFiles::Naming::one, log}));
 }
 
 class DeployedByRegistry : public AgentModels {
@@ -69,6 +76,7 @@ class DeployedByRegistry : public AgentModels {
   void attach(agent::Api& api) override { api.serve(api_); }
   void start() override { deployer_.start(); }
   void stop() override { deployer_.stop(); }
+  void save_prefixes() override { deployer_.save_prefixes(); }
 
  private:
   const agent::AgentLock lock_;
@@ -113,6 +121,7 @@ Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, co
   wanted.cache = cache_folder(options);
   wanted.load = load;
   wanted.device_id = device_id(options);
+  wanted.prefix_cache_file = options.get<std::string>("prefix-cache-file");
   const auto& budget = options.get<std::string>("memory-budget");
   if (budget == "auto") {
     DGQ_TRY(wanted.memory_budget_bytes, agent::default_memory_budget());

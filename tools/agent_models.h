@@ -23,6 +23,7 @@ class AgentModels {
   virtual void attach(agent::Api& /*api*/) {}  // before the server listens
   virtual void start() {}                      // after that
   virtual void stop() {}                       // no model comes or goes any more
+  virtual void save_prefixes() {}              // at the end, for the next process
 
   // Requests that run may end. False: `patience` ran out, or `hurry` said so.
   bool drain(std::chrono::seconds patience, const std::function<bool()>& hurry);

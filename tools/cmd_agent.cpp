@@ -56,10 +56,10 @@ void add_options(Options& options) {
       ("prefix-cache", text("64M")->value_name("BYTES"),
        "memory for the beginnings of prompts that were there before, or none")  //
       ("prefix-cache-file", text("")->value_name("FILE"),
-       "where they are kept over a restart; prompts are in it (0600)")                   //
-      ("drain-time", number(30), "seconds for running requests to end after SIGTERM")    //
-      ("log-level", text("info")->value_name("LEVEL"), "debug, info, warning or error")  //
-      ("log-json", po::bool_switch(), "log lines are JSON objects")                      //
+       "where they are kept over a restart (of deployments in FILE.NAME); prompts are in it (0600)")  //
+      ("drain-time", number(30), "seconds for running requests to end after SIGTERM")                 //
+      ("log-level", text("info")->value_name("LEVEL"), "debug, info, warning or error")               //
+      ("log-json", po::bool_switch(), "log lines are JSON objects")                                   //
       ("config", po::value<std::string>()->value_name("FILE"),
        "name = value lines (default: /etc/dgq/agent.conf, if it is there)")  //
       ("print-config", po::bool_switch(), "show all settings and where they come from, and end");
@@ -123,26 +123,6 @@ class Signals {
   sigset_t stop_, all_;
 };
 
-// Without what the last process knew, prompts are computed: nothing to stop for.
-void load_prefixes(const agent::ServedModel& model, const Options& options, const Log& log) {
-  const auto& file = options.get<std::string>("prefix-cache-file");
-  const auto& cache = model.engine->options().prefix_cache;
-  if (!cache || file.empty()) return;
-  const auto loaded = cache->load(file, *Digest::parse(model.version));
-  if (loaded)
-    log.write(Log::Level::info, "prefix_cache", {{"file", file}, {"blocks", cache->stats().blocks}});
-  else if (loaded.error().code != Errc::not_found)
-    log.write(Log::Level::warning, "prefix_cache", {{"why", loaded.error().what + "; it starts empty"}});
-}
-
-void save_prefixes(const agent::ServedModel& model, const Options& options, const Log& log) {
-  const auto& file = options.get<std::string>("prefix-cache-file");
-  const auto& cache = model.engine->options().prefix_cache;
-  if (!cache || file.empty()) return;
-  if (const auto saved = cache->save(file, *Digest::parse(model.version)); !saved)
-    log.write(Log::Level::warning, "prefix_cache", {{"why", saved.error().what}});
-}
-
 Result<void> serve(const Options& options, const std::function<Result<Options>()>& read_again) {
   DGQ_TRY(const Log::Level level, Log::parse_level(options.get<std::string>("log-level")));
   Log log(level, options.get<bool>("log-json"));
@@ -154,9 +134,6 @@ Result<void> serve(const Options& options, const std::function<Result<Options>()
   manager.status(options.has("model") ? "loading " + options.get<std::string>("model") : "loading");
   DGQ_TRY(const agent::LoadOptions load, load_options(options));
   DGQ_TRY(const auto models, AgentModels::open(options, load, log));
-  // The file is of one version: deployments, which change theirs, begin with nothing.
-  const auto named = options.has("model") ? models->models().find("") : nullptr;
-  if (named) load_prefixes(*named, options, log);
   agent::Api api(models->models(), log, std::move(tokens));
   models->attach(api);
   agent::HttpServer server(http_limits(options), [&](const agent::HttpRequest& request,
@@ -190,7 +167,7 @@ Result<void> serve(const Options& options, const std::function<Result<Options>()
   const bool drained = models->drain(std::chrono::seconds(number(settings.current(), "drain-time")),
                                      [&] { return signals.stop_came(); });
   if (drained) server.wait_until_closed(kFlush);
-  if (named) save_prefixes(*named, options, log);
+  models->save_prefixes();
   log.write(Log::Level::info, "stopped", {{"drained", drained}});
   return {};
 }

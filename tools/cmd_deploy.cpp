@@ -85,7 +85,7 @@ std::string version_text(const Json& version) {
   return version.is_string() ? "version " + version.get<std::string>().substr(0, 12) : "no version";
 }
 
-// Until the name's version serves, or is refused.
+// Until the name's version serves, without a but, or is refused.
 Result<int> wait_until_served(const Options& options, const std::string& name, std::uint32_t patience_s) {
   const double deadline = now_s() + patience_s;
   while (true) {
@@ -103,7 +103,7 @@ Result<int> wait_until_served(const Options& options, const std::string& name, s
       continue;
     }
     if (options.get<bool>("json")) print_json(status);
-    if (state == "active" && serves && !nobody) {
+    if (state == "active" && serves && reason.empty() && !nobody) {
       if (!options.get<bool>("json"))
         std::cout << name << " serves " << version_text(status["active_version"]) << '\n';
       return 0;

@@ -17,8 +17,8 @@ inline constexpr auto kLong = std::chrono::minutes(10);  // on any machine
 struct ServedApi {
   explicit ServedApi(std::size_t slots = 2, std::size_t queue = 8, std::size_t context = 128,
                      std::optional<BearerTokens> tokens = {}, ModelConfig config = dgq::test::small_config(),
-                     std::string_view chat_template = {})
-      : synthetic(slots, queue, 4, context, config),
+                     std::string_view chat_template = {}, std::shared_ptr<PrefixCache> prefix_cache = {})
+      : synthetic(slots, queue, 4, context, config, 1, std::move(prefix_cache)),
         models(std::make_shared<ServedModel>(
             ServedModel{"tiny", std::string(64, 'a'), 1700000000, nullptr, &synthetic.model.config,
                         *dgq::test::parse(dgq::test::byte_level_json()), std::move(synthetic.engine)})),
@@ -63,6 +63,7 @@ struct ServedApi {
         return events;
       }
       events.push_back(Json::parse(line.substr(6)));
+      EXPECT_EQ("data: " + dump(events.back()), line);
     }
     ADD_FAILURE() << "the stream ended without [DONE]: " << answer.body;
     return events;

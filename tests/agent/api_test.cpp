@@ -135,6 +135,24 @@ TEST(Api, LogprobsNameTheTokensAndWhereTheyBegin) {
   EXPECT_EQ(logprobs["text_offset"][0], 0);
 }
 
+TEST(Api, CachePromptFalseDoesWithoutThePrefixCache) {
+  const auto cache = std::make_shared<PrefixCache>(dgq::test::small_config(), KvType::int8, 100'000'000);
+  ServedApi served(1, 8, 128, {}, dgq::test::small_config(), {}, cache);
+  const auto cached = [&](const Json& cache_prompt) {
+    Json request = {{"prompt", std::vector<int>(70, 5)}, {"max_tokens", 3}, {"cache_prompt", cache_prompt}};
+    const auto answer = served.complete(request);
+    EXPECT_EQ(answer.status, 200) << answer.json;
+    return answer.json["usage"]["prompt_tokens_details"]["cached_tokens"].get<int>();
+  };
+  EXPECT_EQ(cached(false), 0);
+  EXPECT_EQ(cache->stats().stored_blocks, 0u);
+  EXPECT_EQ(cached(true), 0);
+  EXPECT_EQ(cached(nullptr), 64);
+  EXPECT_EQ(cached(false), 0);
+  EXPECT_EQ(cached(true), 64);
+  EXPECT_EQ(served.complete({{"prompt", "a"}, {"cache_prompt", 1}}).json["error"]["param"], "cache_prompt");
+}
+
 TEST(Api, StopStringsEndTheTextBeforeThem) {
   ServedApi served;
   const std::string all = served.expected_text(generation(100));

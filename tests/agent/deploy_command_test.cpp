@@ -125,6 +125,13 @@ TEST_F(DeployCommandTest, DeployWatchRollBackUndeploy) {
   const Outcome first = dgq("deploy chat demo:stable --wait");
   EXPECT_EQ(first.exit_code, 0) << first.out << first.err << log();
   EXPECT_EQ(first.out, "chat serves version " + a_.substr(0, 12) + "\n");
+  const Outcome unsigned_one = dgq("deploy chat --require-signature --wait");
+  EXPECT_EQ(unsigned_one.exit_code, 1);
+  EXPECT_NE(unsigned_one.out.find("chat is active with version " + a_.substr(0, 12) +
+                                  ": the next start would refuse it"),
+            std::string::npos)
+      << unsigned_one.out;
+  EXPECT_EQ(dgq("deploy chat --require-signature=no --wait").exit_code, 0);
   EXPECT_EQ(dgq("registry copy demo:b demo:stable").exit_code, 0);
   while (deployment()["active_version"] != b_) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_GT(deployment()["memory"]["kv_bytes"].get<std::uint64_t>(), 0u);
@@ -148,6 +155,35 @@ TEST_F(DeployCommandTest, DeployWatchRollBackUndeploy) {
   agent_->signal(SIGTERM);
   EXPECT_EQ(agent_->wait(), 0);
   EXPECT_EQ(Json::parse(dgq("status --json").out)["agent"], false);
+}
+
+TEST_F(DeployCommandTest, PrefixCachesAreKeptOverARestart) {
+  const std::string keep = "--prefix-cache-file " + (folder_ / "prefixes").string();
+  const auto cached = [&] {
+    const std::string request = R"({"model": "chat", "prompt": ")" + std::string(60, 'a') +
+                                R"(", "max_tokens": 1, "ignore_eos": true})";
+    const Json answer = Json::parse(RawClient(socket_).post("/v1/completions", request).body);
+    EXPECT_TRUE(answer.contains("usage")) << answer;
+    return answer.value(Json::json_pointer("/usage/prompt_tokens_details/cached_tokens"), -1);
+  };
+  const auto stop = [&] {
+    agent_->signal(SIGTERM);
+    EXPECT_EQ(agent_->wait(), 0);
+  };
+  EXPECT_EQ(dgq("deploy chat demo:a").exit_code, 0);
+  start_agent(keep);
+  EXPECT_EQ(dgq("deploy chat --wait").exit_code, 0);
+  EXPECT_EQ(cached(), 0);
+  stop();
+  start_agent(keep);
+  EXPECT_GT(cached(), 0) << log();
+  EXPECT_EQ(dgq("deploy chat demo:b --wait").exit_code, 0);
+  EXPECT_EQ(cached(), 0);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "prefixes.chat"));
+  stop();
+  start_agent(keep);
+  EXPECT_GT(cached(), 0) << log();
+  stop();
 }
 
 TEST_F(DeployCommandTest, NoRequestFailsWhileVersionsChange) {

@@ -27,6 +27,13 @@ class DeployerTest : public testing::Test {
                                            [this](const auto&... all) { return check_(all...); });
     EXPECT_OK(deployer_->begin());
   }
+  // Another process, after this one has ended well.
+  void restart() {
+    deployer_->stop();
+    deployer_->save_prefixes();
+    for (const auto& model : models_.all()) models_.remove(model->name);
+    start();
+  }
   // A process that died: nothing is said about runs, and nothing serves.
   void die() {
     deployer_.reset();
@@ -346,12 +353,118 @@ TEST_F(DeployerTest, WindowRolloutAndNamesThatAreNotThereWait) {
   EXPECT_EQ(serving(), b_.hex());
 }
 
-TEST_F(DeployerTest, UnsignedVersionsWhereASignatureIsNeeded) {
+TEST_F(DeployerTest, AVersionThatServesAlreadyMayNeedASignatureAtItsNextStart) {
   start_with_a();
-  ask("demo:b", R"({"require_signature": true})");
+  ask("demo:stable", R"({"require_signature": true})");
   pass_until_settled();
-  EXPECT_EQ(row().active, a_);
-  EXPECT_NE(row().reason.find("it has no signature"), std::string::npos) << row().reason;
+  expect_still_a("the next start would refuse it: version " + a_.short_hex() + " is not signed");
+  ask("demo:stable", R"({"require_signature": false})");
+  pass_until_settled();
+  EXPECT_EQ(row().reason, "");
+  ask("demo:stable", R"({"require_signature": true})");
+  pass_until_settled();
+  restart();
+  EXPECT_EQ(serving(), "");
+  EXPECT_EQ(row().state, DeployState::failed);
+}
+
+// Signatures are needed by the deployment, or by the registry.
+class SignedDeployerTest : public DeployerTest, public testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    DeployerTest::SetUp();
+    EXPECT_OK(trust_key(*registry_, key_.public_key(), "release"));
+  }
+  void sign(const char* name, std::int64_t counter, std::optional<std::int64_t> expires_unix_s = {}) {
+    EXPECT_OK(sign_version(*registry_, name, key_, {counter, std::nullopt, expires_unix_s}));
+  }
+  // The tag, without the registry's own rules for names: as a registry that came from elsewhere has it.
+  void move_tag(const char* to) {
+    sql("UPDATE tag SET version = (SELECT version FROM tag WHERE tag = '" + std::string(to) +
+        "') WHERE tag = 'stable'");
+  }
+  // a serves, signed with counter 5, and signatures are needed.
+  void start_with_signed_a() {
+    sign("demo:a", 5);
+    if (!GetParam()) EXPECT_OK(set_policy(*registry_, Policy::enforce));
+    start_with_a(GetParam() ? R"({"require_signature": true})" : "{}");
+    EXPECT_EQ(read_trust(*registry_)->accepted, (std::map<std::string, std::int64_t>{{"demo", 5}}));
+  }
+  const PrivateKey key_ = std::move(*PrivateKey::generate());
+};
+INSTANTIATE_TEST_SUITE_P(By, SignedDeployerTest, testing::Bool(), [](const auto& info) {
+  return std::string(info.param ? "Deployment" : "Registry");
+});
+
+TEST_P(SignedDeployerTest, ASignedVersionServes) {
+  start_with_signed_a();
+  sign("demo:b", 9);
+  move_tag("b");
+  pass_until_settled();
+  EXPECT_EQ(serving(), b_.hex()) << row().reason;
+  EXPECT_EQ(row().state, DeployState::active);
+  EXPECT_EQ(read_trust(*registry_)->accepted.at("demo"), 9);
+  restart();
+  EXPECT_EQ(serving(), b_.hex()) << row().reason;
+}
+
+TEST_P(SignedDeployerTest, WithoutASignatureTheOldVersionStays) {
+  start_with_signed_a();
+  move_tag("b");
+  pass_until_settled();
+  expect_still_a("is not signed as this registry wants it: it has no signature");
+  EXPECT_EQ(checks_, 1);
+  sign("demo:b", 6);  // afterwards
+  ask("demo:stable");
+  pass_until_settled();
+  EXPECT_EQ(serving(), b_.hex()) << row().reason;
+}
+
+TEST_P(SignedDeployerTest, AnUntrustedKeyIsNoSignature) {
+  start_with_signed_a();
+  const auto stranger = PrivateKey::generate();
+  EXPECT_OK(sign_version(*registry_, "demo:b", *stranger, {9, {}, {}}));
+  move_tag("b");
+  pass_until_settled();
+  expect_still_a("key " + stranger->public_key().id() + " is not trusted here");
+}
+
+TEST_P(SignedDeployerTest, ARevokedKeyIsNoSignature) {
+  start_with_signed_a();
+  sign("demo:b", 9);
+  EXPECT_OK(revoke_key(*registry_, key_.public_key().id()));
+  move_tag("b");
+  pass_until_settled();
+  expect_still_a("was revoked");
+}
+
+TEST_P(SignedDeployerTest, AnExpiredSignatureIsNone) {
+  start_with_signed_a();
+  const std::int64_t now = std::time(nullptr);
+  sign("demo:b", 9, now + 3600);
+  sql("INSERT INTO audit(time, who, tool, action, subject) VALUES (" + std::to_string(now + 7200) +
+      ", '', '', 'test', '')");
+  move_tag("b");
+  pass_until_settled();
+  expect_still_a("which is over");
+}
+
+TEST_P(SignedDeployerTest, AnOlderCounterIsRefusedUnlessSomebodyRollsBack) {
+  start_with_signed_a();
+  sign("demo:b", 9);
+  move_tag("b");
+  pass_until_settled();
+  ASSERT_EQ(serving(), b_.hex()) << row().reason;
+  move_tag("a");  // an old name comes again
+  pass_until_settled();
+  EXPECT_EQ(serving(), b_.hex());
+  EXPECT_NE(row().reason.find("counter 5, but 9 was accepted already"), std::string::npos) << row().reason;
+  EXPECT_EQ(row().state, DeployState::active);
+  EXPECT_OK(ask_rollback(*registry_, "chat"));
+  pass_until_settled();
+  EXPECT_EQ(serving(), a_.hex()) << row().reason;
+  restart();
+  EXPECT_EQ(serving(), a_.hex()) << row().reason;
 }
 
 TEST_F(DeployerTest, IdleModelsMakeRoomAndComeBackWhenTheyAreNamed) {
@@ -375,6 +488,73 @@ TEST_F(DeployerTest, IdleModelsMakeRoomAndComeBackWhenTheyAreNamed) {
   pass_until_settled();
   EXPECT_EQ(serving("one"), a_.hex());
   EXPECT_FALSE(models_.find("two"));
+}
+
+// The tokens of a prompt that the cache of the version that serves has.
+std::size_t cached(const std::shared_ptr<ServedModel>& model) {
+  KvCache cache(*model->config, 256, model->engine->options().kv.type);
+  return model->engine->options().prefix_cache->restore(std::vector<std::int32_t>(100, 7), cache);
+}
+void fill_cache(const std::shared_ptr<ServedModel>& model) {
+  KvCache cache(*model->config, 256, model->engine->options().kv.type);
+  model->engine->options().prefix_cache->store(std::vector<std::int32_t>(100, 7), cache);
+}
+
+TEST_F(DeployerTest, PrefixCachesAreKeptForTheVersionThatServesAndNoOther) {
+  options_.prefix_cache_file = folder_ / "prefixes";
+  options_.load.prefix_cache_bytes = 10'000'000;
+  const auto file = folder_ / "prefixes.chat";
+  start_with_a();
+  fill_cache(models_.find("chat"));
+  restart();
+  EXPECT_EQ(cached(models_.find("chat")), 96u);
+  EXPECT_TRUE(std::filesystem::exists(file));
+  const std::string of_a = dgq::test::file_text(file);
+
+  tag(b_, "demo:stable");
+  pass_until_settled();
+  ASSERT_EQ(serving(), b_.hex());
+  EXPECT_EQ(cached(models_.find("chat")), 0u);
+  EXPECT_FALSE(std::filesystem::exists(file));  // a is retired
+  dgq::test::write_text(file, of_a);            // as if the agent had died before it could remove it
+  deployer_->stop();
+  for (const auto& model : models_.all()) models_.remove(model->name);
+  start();
+  EXPECT_EQ(cached(models_.find("chat")), 0u);
+  EXPECT_FALSE(std::filesystem::exists(file));
+  fill_cache(models_.find("chat"));
+  restart();
+  EXPECT_EQ(cached(models_.find("chat")), 96u);
+
+  // With less room no more is taken than that.
+  options_.load.prefix_cache_bytes =
+      models_.find("chat")->engine->options().prefix_cache->stats().bytes * 2 / 3;
+  restart();
+  EXPECT_EQ(cached(models_.find("chat")), 64u);
+
+  // A deployment that ends, while an agent looks and while none does. What is no saved cache is not ours.
+  dgq::test::write_text(folder_ / "prefixes.notes", "mine");
+  EXPECT_OK(end_deployment(*registry_, "chat"));
+  deployer_->pass();
+  EXPECT_FALSE(std::filesystem::exists(file));
+  dgq::test::write_text(file, of_a);
+  start();
+  EXPECT_FALSE(std::filesystem::exists(file));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "prefixes.notes"));
+}
+
+TEST_F(DeployerTest, AModelThatMadeRoomComesBackWithItsPrefixCache) {
+  options_.prefix_cache_file = folder_ / "prefixes";
+  options_.load.prefix_cache_bytes = 10'000'000;
+  const VersionPlan plan = *plan_version(*registry_->resolve("demo:a"), "demo", options_.load);
+  options_.memory_budget_bytes = plan.need.total() * 3 / 2;
+  start_with_a(R"({"replace": true})");
+  fill_cache(models_.find("chat"));
+  check_ = [](const auto&, const auto&, const auto&) -> Result<Health> { return Error{Errc::corrupt, "no"}; };
+  tag(b_, "demo:stable");
+  pass_until_settled();
+  expect_still_a("no");
+  EXPECT_EQ(cached(models_.find("chat")), 96u);
 }
 
 TEST_F(DeployerTest, WhatServesGoesOnWithoutItsRegistry) {

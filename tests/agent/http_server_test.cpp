@@ -137,6 +137,25 @@ TEST_F(HttpServerTest, EventsComeInChunksAndToOldClientsUntilTheEnd) {
   EXPECT_TRUE(head.read_all().ends_with("\r\n\r\n"));
 }
 
+TEST_F(HttpServerTest, EventsKeepTheirOrderHoweverFastTheyCome) {
+  start();
+  RawClient c = client();
+  for (std::size_t turn = 1; turn <= 3; ++turn) {  // on one connection
+    c.send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+    const auto reply = wait_for_held(turn);
+    std::string expected;
+    reply->begin_events();
+    for (int i = 0; i < 5000; ++i) {
+      const std::string data = std::to_string(i) + std::string(static_cast<std::size_t>(i % 7), 'x');
+      reply->event(data);
+      expected += "data: " + data + "\n\n";
+    }
+    reply->end_events();
+    EXPECT_EQ(c.read_answer().body, expected);
+  }
+  EXPECT_EQ(gone, 0);
+}
+
 TEST_F(HttpServerTest, ClientsThatWaitForContinueGetIt) {
   start();
   RawClient c = client();

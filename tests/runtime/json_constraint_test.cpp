@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "runtime/sampler.h"
 #include "tests/runtime/json_validator.h"
 #include "tests/runtime/small_tokenizer.h"
+#include "tests/support/command.h"
+#include "tests/support/not_covered.h"
 
 namespace dgq {
 namespace {
@@ -82,6 +85,20 @@ void expect_valid(const OrderedJson& schema, std::size_t max_tokens, std::uint64
   EXPECT_TRUE(test::validates(value, schema, schema)) << schema << "\nseed " << seed << ": " << got.text;
 }
 
+// Each has strings of 4 characters.
+constexpr const char* kPatterns[] = {R"(^[a-z]+$)",
+                                     R"(^(ab|cd)*$)",
+                                     R"([0-9])",
+                                     R"(^\d{2}.?.$)",
+                                     R"(^[^a-zA-Z]*$)",
+                                     R"(^"?\\?[\t\n]?.*$)",
+                                     R"(\w\W|^é+$)",
+                                     R"(^(a|(b|c){2})+$)",
+                                     R"(^[Ā-ɏ☀-☃😀-😎]{2,}$)",
+                                     R"(x$|^y)",
+                                     ""};
+constexpr const char* kFormats[] = {"date", "time", "date-time", "uuid", "email", "ipv4"};
+
 // Schemas of every kind, nested up to `depth`.
 OrderedJson random_schema(SplitMix64& random, int depth) {
   const auto below = [&](std::uint64_t n) { return random.next() % n; };
@@ -92,6 +109,7 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
       schema["type"] = "string";
       if (maybe()) schema["minLength"] = below(4);
       if (maybe()) schema["maxLength"] = 4 + below(4);
+      if (below(3) == 0) schema["pattern"] = kPatterns[below(std::size(kPatterns))];
       return schema;
     case 1:
       schema["type"] = "integer";
@@ -99,12 +117,17 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
       if (maybe()) schema["exclusiveMaximum"] = 101 + below(5000);
       return schema;
     case 2:
-      return {{"type", "number"}};
+      schema["type"] = "number";
+      if (maybe()) schema["minimum"] = static_cast<double>(below(2000)) / 7 - 200;
+      if (maybe()) schema["maximum"] = 90 + static_cast<double>(below(1000)) / 3;
+      if (maybe()) schema["exclusiveMinimum"] = -0.5 - static_cast<double>(below(3)) / 8;
+      return schema;
     case 3:
       return {{"type", OrderedJson::array({"boolean", "null", "string"})}};
     case 4:
       return {{"enum", OrderedJson::array({"a", "ab", "é\n", 1, -12, nullptr, true, {{"k", 1}}})}};
     case 5:
+      if (maybe()) return {{"type", "string"}, {"format", kFormats[below(std::size(kFormats))]}};
       return maybe() ? OrderedJson{{"const", "x\"y"}} : OrderedJson::object();
     case 6: {
       schema = {{"type", "array"}, {"items", random_schema(random, depth - 1)}};
@@ -137,6 +160,34 @@ TEST(JsonConstraint, WhateverTheLogitsAnswersAreWholeAndValid) {
     SplitMix64 random(seed);
     expect_valid(random_schema(random, 3), 1 + random.next() % 120, seed);
   }
+}
+
+// Python's re knows other \w.
+bool reads_alike(const OrderedJson& schema) { return schema.dump().find("\\\\w") == std::string::npos; }
+
+TEST(JsonConstraint, AnswersAreValidForPythonsJsonschemaToo) {
+  if (test::run_shell("python3 -c 'import jsonschema'").exit_code != 0)
+    return test::not_covered("answers judged by python3-jsonschema: it is not installed");
+  const test::ScratchFolder folder;
+  std::ofstream lines(folder / "answers");
+  for (std::uint64_t seed = 1000; seed < 1400; ++seed) {
+    SplitMix64 random(seed);
+    const OrderedJson schema = random_schema(random, 2);
+    if (!reads_alike(schema)) continue;
+    const Answer got = answer(compile(schema), byte_level(), kEnd, 1 + random.next() % 120, seed);
+    lines << OrderedJson::array({schema, OrderedJson::parse(got.text)}) << "\n";
+  }
+  lines.close();
+  std::ofstream(folder / "judge.py")
+      << "import json, sys\n"
+         "from jsonschema import Draft202012Validator as Validator\n"
+         "for line in open(sys.argv[1], encoding='utf-8'):\n"
+         "  schema, value = json.loads(line)\n"
+         "  Validator.check_schema(schema)\n"
+         "  Validator(schema, format_checker=Validator.FORMAT_CHECKER).validate(value)\n";
+  const auto judged =
+      test::run_shell("python3 " + (folder / "judge.py").string() + " " + (folder / "answers").string());
+  EXPECT_EQ(judged.exit_code, 0) << judged.err;
 }
 
 TEST(JsonConstraint, RecursionEndsWhateverTheLogits) {
@@ -231,6 +282,54 @@ TEST(JsonAutomaton, TakesWhatTheGrammarSays) {
       {R"({"type": "integer", "minimum": -3, "maximum": 12})", "13", false},
       {R"({"type": "integer", "exclusiveMinimum": 99, "exclusiveMaximum": 101})", "100", true},
       {R"({"type": "integer", "exclusiveMinimum": 99, "exclusiveMaximum": 101})", "10", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "-1.5", true},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "-1.500001", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "-1", true},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "-0.25", true},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "-0", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "0", true},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "19.999999", true},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "20", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "7.", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "7.1234567", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "01", false},
+      {R"({"type": "number", "minimum": -1.5, "exclusiveMaximum": 20})", "1e0", false},
+      {R"({"type": "number", "exclusiveMinimum": 0.1, "maximum": 0.3})", "0.1", false},
+      {R"({"type": "number", "exclusiveMinimum": 0.1, "maximum": 0.3})", "0.100001", true},
+      {R"({"type": "number", "exclusiveMinimum": 0.1, "maximum": 0.3})", "0.3", true},
+      {R"({"type": "number", "exclusiveMinimum": 0.1, "maximum": 0.3})", "0.300001", false},
+      {R"({"minimum": 3})", "3.5", true},
+      {R"({"type": "string", "pattern": "^a{2,3}$"})", "\"aa\"", true},
+      {R"({"type": "string", "pattern": "^a{2,3}$"})", "\"aaaa\"", false},
+      {R"({"type": "string", "pattern": "^a{2,3}$", "minLength": 3})", "\"aa\"", false},
+      {R"({"type": "string", "pattern": "^a{2,3}$", "minLength": 3})", "\"aaa\"", true},
+      {R"({"type": "string", "pattern": "b", "maxLength": 3})", "\"abc\"", true},
+      {R"({"type": "string", "pattern": "b", "maxLength": 3})", "\"acdb\"", false},
+      {R"({"type": "string", "pattern": "^.$"})", R"("\"")", true},
+      {R"({"type": "string", "pattern": "^.$"})", R"("\n")", false},
+      {R"({"type": "string", "pattern": "^\\s$"})", R"("\n")", true},
+      {R"({"type": "string", "pattern": "^[^b]$"})", R"("\u0001")", true},
+      {R"({"type": "string", "pattern": "^[^b]$"})", "\"😀\"", true},
+      {R"({"type": "string", "pattern": "^\\ud83d\\ude00\\u00e9\\x41$"})", "\"😀éA\"", true},
+      {R"({"pattern": "^[\\]\\-a]+?$"})", R"("]-a")", true},
+      {R"({"pattern": "^(?:|x)y$"})", R"("y")", true},
+      {R"({"type": "string", "format": "date"})", R"("2024-02-29")", true},
+      {R"({"type": "string", "format": "date"})", R"("1900-02-29")", false},
+      {R"({"type": "string", "format": "date"})", R"("2000-02-29")", true},
+      {R"({"type": "string", "format": "date"})", R"("2023-04-31")", false},
+      {R"({"type": "string", "format": "date"})", R"("0000-01-01")", false},
+      {R"({"type": "string", "format": "time"})", R"("23:59:59.5+05:30")", true},
+      {R"({"type": "string", "format": "time"})", R"("24:00:00Z")", false},
+      {R"({"type": "string", "format": "time"})", R"("12:00:00")", false},
+      {R"({"type": "string", "format": "date-time"})", R"("2026-11-29T10:00:00Z")", true},
+      {R"({"type": "string", "format": "date-time", "pattern": "Z$"})", R"("2026-11-29T10:00:00+01:00")",
+       false},
+      {R"({"type": "string", "format": "uuid"})", R"("123e4567-e89b-12d3-A456-426614174000")", true},
+      {R"({"type": "string", "format": "uuid"})", R"("123e4567e89b12d3a456426614174000")", false},
+      {R"({"type": "string", "format": "email"})", R"("a.b+c@mail.example.org")", true},
+      {R"({"type": "string", "format": "email"})", R"("a..b@example.org")", false},
+      {R"({"type": "string", "format": "ipv4"})", R"("192.168.0.255")", true},
+      {R"({"type": "string", "format": "ipv4"})", R"("192.168.0.256")", false},
       {R"({"const": {"a": [1, "x"]}})", R"({"a":[1,"x"]})", true},
       {R"({"enum": [1, 12]})", "12", true},
       {R"({"enum": [1, 12]})", "1", true},
@@ -255,10 +354,40 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
   const struct {
     const char *schema, *message;
   } cases[] = {
-      {R"({"type": "string", "pattern": "a*"})", "the schema at #: \"pattern\" is not supported here"},
-      {R"({"properties": {"a": {"type": "string", "format": "date"}}})",
-       "at #/properties/a: \"format\" is not"},
-      {R"({"type": "number", "minimum": 1})", "\"minimum\" is not supported here"},
+      {R"({"type": "integer", "pattern": "a*"})", "the schema at #: \"pattern\" is not supported here"},
+      {R"({"properties": {"a": {"type": "string", "format": "uri"}}})",
+       "at #/properties/a: \"format\" is none of date, time,"},
+      {R"({"type": "number", "multipleOf": 1})", "\"multipleOf\" is not supported here"},
+      {R"({"type": "number", "minimum": 2, "exclusiveMaximum": 2})", "no number of at most 9 digits"},
+      {R"({"type": "number", "exclusiveMinimum": 0, "maximum": 1e-7})", "no number of at most 9 digits"},
+      {R"({"type": "number", "minimum": 1e9})", "no number of at most 9 digits"},
+      {R"({"type": "number", "minimum": "1"})", "\"minimum\" must be a number"},
+      {R"({"type": "string", "pattern": 5})", "\"pattern\" must be a regular expression"},
+      {R"({"type": "string", "format": 5})", "\"format\" must be a name"},
+      {R"x({"type": "string", "pattern": "a(?=b)"})x",
+       "\"pattern\": this kind of group is not supported at byte 1"},
+      {R"({"type": "string", "pattern": "(a)\\1"})", "\\1 is not supported at byte 3"},
+      {R"({"type": "string", "pattern": "\\bword"})", "\\b is not supported"},
+      {R"({"type": "string", "pattern": "\\p{L}"})", "\\p is not supported"},
+      {R"({"type": "string", "pattern": "a^b"})", "^ inside of a choice is not supported"},
+      {R"({"type": "string", "pattern": "a$b"})", "$ that is not at the end of a choice is not supported"},
+      {R"x({"type": "string", "pattern": "(^a|b)"})x", "^ inside of a choice"},
+      {R"({"type": "string", "pattern": "a**"})", "nothing that could be repeated"},
+      {R"({"type": "string", "pattern": "*"})", "nothing that could be repeated"},
+      {R"x({"type": "string", "pattern": "(a"})x", "a ( without its )"},
+      {R"x({"type": "string", "pattern": "a)"})x", "a ) without its ("},
+      {R"({"type": "string", "pattern": "[a"})", "a [ without its ]"},
+      {R"({"type": "string", "pattern": "[b-a]"})", "a range in [ ]"},
+      {R"({"type": "string", "pattern": "a{3,2}"})", "below m"},
+      {R"({"type": "string", "pattern": "a{x}"})", "begins no {m,n}"},
+      {R"({"type": "string", "pattern": "a{5000}"})", "a count above 4096"},
+      {R"({"type": "string", "pattern": "a\\"})", "a \\ at the end"},
+      {R"({"type": "string", "pattern": "\\ud800"})", "without its other half"},
+      {R"({"type": "string", "pattern": "((a{1000}){1000}){1000}"})", "too large an automaton"},
+      {R"({"type": "string", "pattern": "(((){4000}){4000}){4000}"})", "too large an automaton"},
+      {R"({"type": "string", "pattern": "(a|b)*a(a|b){30}$"})", "too large an automaton"},
+      {R"({"type": "string", "pattern": "^a$", "minLength": 2})", "no string matches"},
+      {R"({"type": "string", "pattern": "^[]$"})", "no string matches"},
       {R"({"type": "array", "prefixItems": []})", "\"prefixItems\" is not"},
       {R"({"type": "array", "uniqueItems": true})", "\"uniqueItems\" is not"},
       {R"({"allOf": [{}, {}]})", "\"allOf\" of more than one"},
@@ -284,6 +413,79 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
     ASSERT_FALSE(grammar) << c.schema;
     EXPECT_NE(grammar.error().what.find(c.message), std::string::npos)
         << c.schema << ": " << grammar.error().what;
+  }
+}
+
+TEST(JsonSchema, PatternsAreTheStringsThatStdRegexFindsThemIn) {
+  SplitMix64 random(5);
+  for (const char* pattern : kPatterns) {
+    const OrderedJson schema = {{"type", "string"}, {"pattern", pattern}};
+    const auto grammar = compile(schema);
+    ASSERT_TRUE(grammar);
+    int taken = 0;
+    for (int i = 0; i < 2000; ++i) {
+      constexpr std::string_view kPieces[] = {
+          "a",  "b",  "c",  "d",  "x",    "y",    "0",    "7", "Z", "_", " ",
+          "\"", "\\", "\n", "\t", "\x01", "\x1f", "\x7f", "é", "Ā", "☃", "\xE2\x80\xA8",
+          "😀",  "😎"};
+      std::string text;
+      for (std::uint64_t n = random.next() % 5; n > 0; --n)
+        text += kPieces[random.next() % std::size(kPieces)];
+      const bool matches = test::finds(pattern, text);
+      taken += matches;
+      EXPECT_EQ(takes(*grammar, OrderedJson(text).dump()), matches) << pattern << ": " << OrderedJson(text);
+    }
+    EXPECT_GT(taken, 0) << pattern;
+  }
+}
+
+TEST(JsonSchema, RandomPatternsAreRefusedOrMeanWhatStdRegexReads) {
+  constexpr std::string_view kParts[] = {"a",    "b",     "é", "[ab]", "[^a]", ".",     "\\d", "\\W",
+                                         "(",    "(?:",   ")", "|",    "*",    "+",     "?",   "{2}",
+                                         "{1,}", "{0,2}", "^", "$",    "*?",   "[a-é]", "\\."};
+  SplitMix64 random(9);
+  int compiled = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string pattern;
+    for (std::uint64_t n = 1 + random.next() % 9; n > 0; --n)
+      pattern += kParts[random.next() % std::size(kParts)];
+    const auto grammar = compile_json_schema({{"type", "string"}, {"pattern", pattern}});
+    if (!grammar) {
+      EXPECT_FALSE(grammar.error().what.empty());
+      continue;
+    }
+    ++compiled;
+    for (int k = 0; k < 20; ++k) {
+      std::string text;
+      for (std::uint64_t n = random.next() % 6; n > 0; --n)
+        text += std::string_view("aab.5\n")[random.next() % 6];
+      if (random.next() % 3 == 0) text += "é";
+      EXPECT_EQ(takes(*grammar, OrderedJson(text).dump()), test::finds(pattern, text))
+          << pattern << ": " << OrderedJson(text);
+    }
+  }
+  EXPECT_GT(compiled, 300);
+}
+
+TEST(JsonSchema, NumbersWithLimitsAreThoseWithinThem) {
+  SplitMix64 random(3);
+  for (int i = 0; i < 300; ++i) {
+    const auto number = [&] {
+      return (static_cast<double>(random.next() % 4001) - 2000) / std::pow(10, random.next() % 5);
+    };
+    OrderedJson schema = {{"type", "number"}};
+    for (const char* limit : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+      if (random.next() % 3 == 0) schema[limit] = number();
+    const auto grammar = compile_json_schema(schema);
+    if (schema.size() == 1 || !grammar) continue;
+    for (int k = 0; k < 100; ++k) {
+      char text[40];
+      std::snprintf(text, sizeof text, "%.*f", static_cast<int>(random.next() % 7), number());
+      const OrderedJson value = OrderedJson::parse(text);
+      if (text[0] == '-' && value.get<double>() == 0) continue;  // never written with a sign
+      EXPECT_EQ(takes(*grammar, text), test::validates(value, schema, schema)) << schema << ": " << text;
+    }
+    expect_valid(schema, 4 + random.next() % 10, static_cast<std::uint64_t>(i));
   }
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <regex>
 #include <string>
 
 #include "base/json.h"
@@ -15,6 +17,71 @@ inline std::size_t code_points(const std::string& text) {
   std::size_t count = 0;
   for (std::size_t at = 0; at < text.size(); at += utf8_length(std::string_view(text).substr(at))) ++count;
   return count;
+}
+
+// Whether the expression is found in the text: std::regex reads ECMAScript, too.
+inline bool finds(const std::string& expression, const std::string& text) {
+  const auto wide = [](const std::string& narrow) {
+    std::wstring points;
+    for (std::size_t at = 0; at < narrow.size(); at += utf8_length(std::string_view(narrow).substr(at)))
+      points += static_cast<wchar_t>(utf8_code_point(std::string_view(narrow).substr(at)));
+    return points;
+  };
+  return std::regex_search(wide(text), std::wregex(wide(expression), std::regex::ECMAScript));
+}
+
+// Read as numbers, not as a pattern.
+inline bool has_format(const std::string& text, const std::string& format) {
+  const auto count = static_cast<int>(text.size());
+  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, read = 0;
+  const auto is_date = [&](const std::string& date) {
+    if (date.size() != 10 || std::sscanf(date.c_str(), "%4d-%2d-%2d%n", &year, &month, &day, &read) != 3 ||
+        read != 10)
+      return false;
+    const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    const int days[] = {31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return year > 0 && month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1];
+  };
+  const auto is_time = [&](const std::string& time) {
+    if (std::sscanf(time.c_str(), "%2d:%2d:%2d%n", &hour, &minute, &second, &read) != 3 || read != 8)
+      return false;
+    if (hour > 23 || minute > 59 || second > 59) return false;
+    std::size_t at = 8;
+    if (at < time.size() && time[at] == '.') {
+      const std::size_t end = time.find_first_not_of("0123456789", at + 1);
+      if (end == time.npos || end == at + 1) return false;
+      at = end;
+    }
+    const std::string zone = time.substr(at);
+    if (zone == "Z") return true;
+    return zone.size() == 6 && (zone[0] == '+' || zone[0] == '-') &&
+           std::sscanf(zone.c_str() + 1, "%2d:%2d%n", &hour, &minute, &read) == 2 && read == 5 && hour < 24 &&
+           minute < 60;
+  };
+  if (format == "date") return is_date(text);
+  if (format == "time") return is_time(text);
+  if (format == "date-time")
+    return count > 11 && text[10] == 'T' && is_date(text.substr(0, 10)) && is_time(text.substr(11));
+  if (format == "ipv4") {
+    int parts[4];
+    char shortest[16];
+    if (std::sscanf(text.c_str(), "%3d.%3d.%3d.%3d%n", &parts[0], &parts[1], &parts[2], &parts[3], &read) !=
+            4 ||
+        read != count || std::any_of(parts, parts + 4, [](int part) { return part < 0 || part > 255; }))
+      return false;
+    std::snprintf(shortest, sizeof shortest, "%d.%d.%d.%d", parts[0], parts[1], parts[2], parts[3]);
+    return text == shortest;
+  }
+  if (format == "uuid") {
+    if (count != 36) return false;
+    for (int i = 0; i < count; ++i)
+      if (i == 8 || i == 13 || i == 18 || i == 23 ? text[i] != '-' : !std::isxdigit(text[i])) return false;
+    return true;
+  }
+  const std::size_t at = text.find('@');  // email
+  return at != text.npos && at >= 1 && at <= 64 && at + 1 < text.size() && text.size() - at - 1 <= 255 &&
+         text.find('@', at + 1) == text.npos && text.find("..") == text.npos && text[0] != '.' &&
+         text[at - 1] != '.' && text.find(' ') == text.npos;
 }
 
 inline bool has_type(const OrderedJson& value, const std::string& type) {
@@ -51,6 +118,9 @@ inline bool validates(const OrderedJson& value, const OrderedJson& schema, const
     const std::size_t count = code_points(value.get<std::string>());
     if (count < schema.value("minLength", std::size_t{0}) || count > schema.value("maxLength", SIZE_MAX))
       return false;
+    const auto text = value.get<std::string>();
+    if (schema.contains("pattern") && !finds(schema["pattern"].get<std::string>(), text)) return false;
+    if (schema.contains("format") && !has_format(text, schema["format"].get<std::string>())) return false;
   }
   if (value.is_number()) {
     const double number = value.get<double>();
