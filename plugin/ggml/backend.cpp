@@ -50,7 +50,7 @@ bool supports_node(ggml_backend_dev_t, const ggml_tensor* node) {
     case GGML_OP_TRANSPOSE:
       return true;
     default:
-      return handles(node) && (!is_question(node) || takes_type(node->src[0]->type));
+      return handles(node) && (!is_question(node) || takes(*node->src[0]));
   }
 }
 
