@@ -126,4 +126,33 @@ inline GgufWriter tiny_gemma() {
 }
 inline constexpr std::size_t kGemmaLinears = 1 + 7 * kForeignBlocks;
 
+// Of an architecture that we have, but with experts, which stay as they are; a head of its own.
+inline GgufWriter tiny_mixture() {
+  constexpr std::uint32_t kHidden = 160, kFfn = 64, kHeads = 5, kExperts = 4;
+  ForeignModel model("llama");
+  model.set("context_length", 256u), model.set("embedding_length", kHidden);
+  model.set("feed_forward_length", kFfn), model.set("block_count", kForeignBlocks);
+  model.set("attention.head_count", kHeads), model.set("attention.head_count_kv", kHeads);
+  model.set("attention.layer_norm_rms_epsilon", 1e-6f), model.set("rope.dimension_count", 32u);
+  model.set("expert_count", kExperts), model.set("expert_used_count", 2u);
+  model.linear("token_embd", kForeignVocabulary, kHidden, kGgufF16);
+  model.linear("output", kForeignVocabulary, kHidden, kGgufQ8);
+  model.vector("output_norm.weight", kHidden, 1);
+  for (std::uint32_t i = 0; i < kForeignBlocks; ++i) {
+    const std::string block = "blk." + std::to_string(i) + ".";
+    model.vector(block + "attn_norm.weight", kHidden, 1), model.vector(block + "ffn_norm.weight", kHidden, 1);
+    for (const char* name : {"attn_q", "attn_k", "attn_v", "attn_output"})
+      model.linear(block + name, kHidden, kHidden, kGgufF16);
+    model.linear(block + "ffn_gate_inp", kExperts, kHidden, kGgufF32);
+    const auto experts = [&](const char* name, std::uint64_t n, std::uint64_t k) {
+      model.linear(block + name, kExperts * n, k, kGgufQ8);
+      model.gguf.tensors.back().shape = {kExperts, n, k};
+    };
+    experts("ffn_gate_exps", kFfn, kHidden), experts("ffn_up_exps", kFfn, kHidden);
+    experts("ffn_down_exps", kHidden, kFfn);
+  }
+  return model.gguf;
+}
+inline constexpr std::size_t kMixtureLinears = 2 + 4 * kForeignBlocks;
+
 }  // namespace dgq::test

@@ -313,7 +313,7 @@ INSTANTIATE_TEST_SUITE_P(, Families,
 struct ForeignFamily {
   const char* name;
   GgufWriter gguf;
-  std::size_t linears;
+  std::size_t linears, products;
   // Of logits, relative, between the source and what was made of it: four bits for 32 weights change a linear's output by 0.08 at most
   // (tests/quantizer/foreign_gguf_test.cpp), and there are as many of them in a row, whose errors add up as squares.
   double four_bits() const { return 0.08 * std::sqrt(static_cast<double>(linears)); }
@@ -340,7 +340,7 @@ TEST_P(ForeignFamilies, RunInThePlugin) {
   Outcome said;
   const Logits ours = llama_logits(with, thin, tokens, &said);
   EXPECT_EQ(number_behind(said.out, "weights"), family.linears) << said.out;
-  EXPECT_EQ(number_behind(said.out, "products"), family.linears) << said.out;  // the head is the embedding
+  EXPECT_EQ(number_behind(said.out, "products"), family.products) << said.out;
   const double distance = relative_distance(ours, exact);
   std::printf("distance of logits: %.3f\n", distance);
   EXPECT_LT(distance, family.four_bits());
@@ -352,8 +352,11 @@ TEST_P(ForeignFamilies, RunInThePlugin) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, ForeignFamilies,
-                         testing::Values(ForeignFamily{"gpt2", tiny_gpt2(), kGpt2Linears},
-                                         ForeignFamily{"gemma", tiny_gemma(), kGemmaLinears}),
+                         testing::Values(ForeignFamily{"gpt2", tiny_gpt2(), kGpt2Linears, kGpt2Linears},
+                                         ForeignFamily{"gemma", tiny_gemma(), kGemmaLinears, kGemmaLinears},
+                                         // its embedding is only looked up
+                                         ForeignFamily{"mixture", tiny_mixture(), kMixtureLinears,
+                                                       kMixtureLinears - 1}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
