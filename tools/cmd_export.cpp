@@ -40,11 +40,15 @@ Result<int> run_gguf(const Arguments& arguments) {
       "tokenizer and norms, but no\n"
       "weights. These stay in the registry, which the backend maps; the file names them by digest. With "
       "--fat they are in the file\n"
-      "as well, in Q8_0, for hosts without the backend.";
+      "as well, in Q8_0, for hosts without the backend. A version that was made of a GGUF file for llama.cpp "
+      "only keeps "
+      "the file's metadata,\n"
+      "tensor names and other tensors.";
   options.examples =
       "  dgq export gguf demo --output demo.gguf\n"
       "  GGML_BACKEND_PATH=$PWD/libggml-dgq-0.25.1-0ad4a86.so DGQ_REGISTRY=demo.db llama-cli -m demo.gguf\n"
-      "  dgq export gguf demo --output demo-fat.gguf --fat\n";
+      "  dgq export gguf demo --output demo-fat.gguf --fat\n"
+      "  dgq quantize gemma-bf16.gguf --name gemma && dgq export gguf gemma --output gemma-dgq.gguf\n";
   add_registry_options(options);
   options.named.add_options()                                                            //
       ("output,o", po::value<std::string>()->value_name("FILE"), "the file to write")    //

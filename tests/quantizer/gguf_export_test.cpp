@@ -140,6 +140,13 @@ TEST(GgufExport, CarriersAreChecked) {
     EXPECT_FALSE(parse_carrier(bad, "x")) << i;
   }
   EXPECT_FALSE(parse_carrier(std::span(good).first(79), "x"));
+  const auto of_tensor = [](std::size_t index) {
+    return parse_carrier(encode_carrier({role_of_tensor(index), 0, sha256("version"), sha256("blob")}), "x");
+  };
+  EXPECT_EQ(tensor_index(of_tensor(0)->role), 0u);
+  EXPECT_EQ(tensor_index(of_tensor(1023)->role), 1023u);
+  EXPECT_FALSE(of_tensor(1024));  // more than a blob holds
+  EXPECT_FALSE(tensor_index(LinearRole::down));
 }
 
 // What GGUF has no words for is refused by name, not written wrongly.
