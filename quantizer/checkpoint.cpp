@@ -114,18 +114,6 @@ std::vector<float> unpair_rows(const std::vector<float>& from, std::size_t rows,
   return to;
 }
 
-// A hash of a mapped file that leaves none of it in memory.
-Digest sha256_piecewise(std::span<const std::byte> bytes) {
-  constexpr std::size_t kPiece = std::size_t{8} << 20;
-  Sha256 hash;
-  for (std::size_t begin = 0; begin < bytes.size(); begin += kPiece) {
-    const auto piece = bytes.subspan(begin, std::min(kPiece, bytes.size() - begin));
-    hash.update(piece);
-    forget_pages(piece);
-  }
-  return hash.finish();
-}
-
 bool has_rotary_rows(std::string_view name) {
   return name.find(".q_proj.") != std::string_view::npos || name.find(".k_proj.") != std::string_view::npos;
 }
@@ -197,12 +185,7 @@ const std::string& Checkpoint::tokenizer_json() const { return state_->files.tok
 const std::string& Checkpoint::chat_template() const { return state_->files.chat_template; }
 const std::string& Checkpoint::tokenizer_where() const { return state_->files.tokenizer_where; }
 
-std::vector<FileDigest> Checkpoint::file_digests() const {
-  std::vector<FileDigest> digests = state_->files.texts;
-  for (const auto& [path, map] : state_->files.maps)
-    digests.push_back({path.filename().string(), sha256_piecewise(map.bytes())});
-  return digests;
-}
+std::vector<FileDigest> Checkpoint::file_digests() const { return dgq::file_digests(state_->files); }
 
 Result<Digest> Checkpoint::weights_digest() const {
   Sha256 hash;

@@ -4,12 +4,14 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "quantizer/gguf.h"
 #include "quantizer/stored_tensor.h"
 #include "runtime/config.h"
 
@@ -44,5 +46,13 @@ Result<std::string> read_text(Container& out, const std::filesystem::path& file,
 // tokenizer: a tokenizer.json that takes the place of the container's own; empty: none does.
 Result<Container> open_folder(const std::filesystem::path& folder, const std::filesystem::path& tokenizer);
 Result<Container> open_gguf(const std::filesystem::path& file, const std::filesystem::path& tokenizer);
+
+// All parts of a GGUF file as one; maps, tensors and path of `out` are set, and what is returned borrows from it.
+Result<Gguf> open_gguf_parts(const std::filesystem::path& file, Container& out);
+
+// Name (without folder) and SHA-256 of every file read. Reads them whole.
+std::vector<FileDigest> file_digests(const Container& files);
+// A hash of a mapped file that leaves none of it in memory.
+void hash_piecewise(std::span<const std::byte> mapped, Sha256& hash);
 
 }  // namespace dgq

@@ -110,11 +110,11 @@ class Search {
          const SearchOptions& options)
       : gemm_(gemm),
         w_(w),
-        h_(h.data()),
+        h_(h.empty() ? nullptr : h.data()),
         grid_{format, options},
         group_(format.group),
         groups_(format.groups(w.k)) {
-    for (std::size_t g = 0; g < groups_; ++g) {
+    for (std::size_t g = 0; h_ && g < groups_; ++g) {
       const std::size_t width = this->width(g), begin = g * group_;
       std::vector<float> block(width * width);
       for (std::size_t i = 0; i < width; ++i)
@@ -158,10 +158,16 @@ class Search {
  private:
   std::size_t width(std::size_t g) const { return std::min(group_, w_.k - g * group_); }
 
-  // errors of `count` residual rows of `n` floats against h [n][n].
+  // The diagonal block of H; null: the identity.
+  const float* block(std::size_t g) const { return h_ ? blocks_[g].data() : nullptr; }
+
+  // errors of `count` residual rows of `n` floats against h [n][n]; null: the identity.
   template <class Visit>
   void judge(const float* h, std::size_t n, std::size_t count, Scratch& scratch, Visit visit) const {
-    gemm_.run({n, n, h, nullptr}, scratch.d.data(), n, count, 0, n, scratch.dh.data(), n);
+    if (h)
+      gemm_.run({n, n, h, nullptr}, scratch.d.data(), n, count, 0, n, scratch.dh.data(), n);
+    else
+      std::copy_n(scratch.d.data(), count * n, scratch.dh.data());
     for (std::size_t c = 0; c < count; ++c)
       visit(c, dot(scratch.d.data() + c * n, scratch.dh.data() + c * n, n));
   }
@@ -172,7 +178,7 @@ class Search {
       grid_.residual(w, n, grid_.candidate(plain, c), scratch.d.data() + c * n);
     std::size_t best = 0;
     float least = INFINITY;
-    judge(blocks_[g].data(), n, grid_.candidates(), scratch, [&](std::size_t c, float error) {
+    judge(block(g), n, grid_.candidates(), scratch, [&](std::size_t c, float error) {
       if (error < least) least = error, best = c;
     });
     return grid_.candidate(plain, best);
@@ -215,8 +221,7 @@ class Search {
         const IntegerGrid fine = grid_.to_integers((c == 0 ? scratch.plain : scratch.best)[g], s1);
         grid_.residual(w + g * group_, n, {s1 * fine.s2, s1 * fine.o}, scratch.d.data() + c * n);
       }
-      judge(blocks_[g].data(), n, candidates, scratch,
-            [&](std::size_t c, float error) { errors[c] += error; });
+      judge(block(g), n, candidates, scratch, [&](std::size_t c, float error) { errors[c] += error; });
     }
     const auto best =
         static_cast<std::size_t>(std::min_element(errors.begin(), errors.end()) - errors.begin());
@@ -240,21 +245,25 @@ class Search {
     }
     std::size_t best = kNeighbours;
     float least = 0;
-    judge(blocks_[g].data(), n, kNeighbours, scratch, [&](std::size_t c, float error) {
+    judge(block(g), n, kNeighbours, scratch, [&](std::size_t c, float error) {
       const float change = error + 2 * dot(scratch.d.data() + c * n, scratch.row_dh.data() + begin, n);
       if (change < least) least = change, best = c;
     });
     if (best == kNeighbours) return;
     scratch.fine[g] = grid_.neighbour(now, best);
     const float* e = scratch.d.data() + best * n;
-    gemm_.run({1, n, e, nullptr}, h_ + begin, w_.k, w_.k, 0, 1, scratch.add.data(), 1);
     for (std::size_t i = 0; i < n; ++i) scratch.row_d[begin + i] += e[i];
+    if (!h_) {
+      std::copy_n(scratch.row_d.data() + begin, n, scratch.row_dh.data() + begin);
+      return;
+    }
+    gemm_.run({1, n, e, nullptr}, h_ + begin, w_.k, w_.k, 0, 1, scratch.add.data(), 1);
     for (std::size_t k = 0; k < w_.k; ++k) scratch.row_dh[k] += scratch.add[k];
   }
 
   const GemmF32Kernel& gemm_;
   const F32Matrix w_;
-  const float* h_;
+  const float* h_;  // null: the identity
   const Grids grid_;
   std::size_t group_, groups_;
   std::vector<std::vector<float>> blocks_;  // the diagonal blocks of H

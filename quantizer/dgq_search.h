@@ -32,7 +32,8 @@ struct SearchOptions {
   bool all_of_h = true;    // false: phase 2 judges group by group, for passes that come after
 };
 
-// w: [n][k] finite; bias is not looked at. h: [k][k] symmetric, positive semidefinite.
+// w: [n][k] finite; bias is not looked at. h: [k][k] symmetric, positive semidefinite; empty: the identity, which judges the
+// distance of the weights after all, for want of inputs, and costs k times less.
 FineLinear search(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,
                   const FineFormat& format, const SearchOptions& options, int threads);
 

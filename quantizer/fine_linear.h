@@ -52,7 +52,7 @@ struct IntegerGrid {
   float s2, o;
 };
 
-// sum over rows of w H w^T, in double: what there is to lose. h: [k][k]. Of many rows an estimate (quantizer/quadratic_form.h).
+// sum over rows of w H w^T, in double: what there is to lose. h: [k][k], or empty: the identity, so that weights themselves count. Of many rows an estimate (quantizer/quadratic_form.h).
 double output_energy(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h, int threads);
 // sum over rows of d H d^T: what is lost. Both have the same bits for any kernel and number of threads.
 double output_loss(const GemmF32Kernel& gemm, const F32Matrix& w, std::span<const float> h,

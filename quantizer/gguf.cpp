@@ -52,6 +52,7 @@ class Reader {
 
   std::uint64_t position() const { return at_; }
   std::uint64_t left() const { return bytes_.size() - at_; }
+  std::span<const std::byte> since(std::uint64_t begin) const { return bytes_.subspan(begin, at_ - begin); }
 
   Error corrupt(const std::string& what) const { return {Errc::corrupt, where_ + ": " + what}; }
   Error unsupported(const std::string& what) const { return {Errc::unsupported, where_ + ": " + what}; }
@@ -157,16 +158,18 @@ Result<Json> parse_value(Reader& in, std::uint32_t type, const std::string& what
   return values;
 }
 
-Result<Json> parse_metadata(Reader& in, std::uint64_t entries) {
-  Json metadata = Json::object();
+Result<void> parse_metadata(Reader& in, std::uint64_t entries, Gguf& out) {
+  out.metadata = Json::object();
   for (std::uint64_t i = 0; i < entries; ++i) {
+    const std::uint64_t begin = in.position();
     DGQ_TRY(const std::string_view key, in.text("the key of metadata entry " + std::to_string(i), kMaxKey));
     const std::string what = in_quotes(key);
     DGQ_TRY(const auto type, in.number<std::uint32_t>());
     DGQ_TRY(Json value, parse_value(in, type, what));
-    if (!metadata.emplace(key, std::move(value)).second) return in.corrupt(what + " stands there twice");
+    if (!out.metadata.emplace(key, std::move(value)).second) return in.corrupt(what + " stands there twice");
+    out.entries.push_back({std::string(key), in.since(begin)});
   }
-  return metadata;
+  return {};
 }
 
 // What the table of tensors says of one.
@@ -244,7 +247,7 @@ Result<Gguf> parse_gguf(std::span<const std::byte> bytes, std::string_view where
   DGQ_TRY(const std::uint64_t tensors, in.count("tensors", 32));
   DGQ_TRY(const std::uint64_t entries, in.count("metadata entries", 13));
   Gguf gguf;
-  DGQ_TRY(gguf.metadata, parse_metadata(in, entries));
+  DGQ_CHECK(parse_metadata(in, entries, gguf));
   DGQ_TRY(const std::uint64_t alignment, parse_alignment(in, gguf.metadata, where));
   std::vector<Entry> table;
   for (std::uint64_t i = 0; i < tensors; ++i) {

@@ -24,10 +24,16 @@ namespace dgq {
 
 inline constexpr std::uint64_t kMaxGgufArray = 1u << 24;  // elements; vocabularies have 2^18
 
+struct GgufEntry {
+  std::string key;
+  std::span<const std::byte> bytes;  // key, type and value as they stand in the file
+};
+
 struct Gguf {
   // Numbers, booleans, strings and arrays of them under their keys. A float32 is the double that its shortest decimal
   // form means (1e-05 and not 9.999999747378752e-06), as a config.json would spell it.
   Json metadata;
+  std::vector<GgufEntry> entries;  // of the same, in their order; they borrow from the file
   std::map<std::string, StoredTensor, std::less<>> tensors;  // they borrow from the file
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/foreign.h"
 #include "runtime/rope.h"
 #include "runtime/tokenizer_utf8.h"
 
@@ -205,6 +206,19 @@ Result<ModelConfig> config_from_gguf(const Gguf& gguf, const std::string& where)
   DGQ_TRY(ModelConfig config, parse_config(json, where + ": metadata"));
   DGQ_CHECK(check_vocabulary(source, config));
   DGQ_CHECK(read_rope_factors(source, config));
+  return config;
+}
+
+Result<Json> foreign_config(const Gguf& gguf, const std::string& where) {
+  DGQ_TRY(const std::string architecture, json_string(gguf.metadata, "general.architecture", where));
+  const Source source{gguf, where, architecture + "."};
+  Json config = {{"architectures", Json::array({architecture})}, {"runtime", kForeignRuntime}};
+  for (const Key& key : kKeys) {
+    const Json* value = key.config ? source.find(key.gguf) : nullptr;
+    if (value && value->is_number()) config[key.config] = *value;
+  }
+  const auto embedding = gguf.tensors.find("token_embd.weight");
+  if (embedding != gguf.tensors.end()) config["vocab_size"] = embedding->second.shape.front();
   return config;
 }
 

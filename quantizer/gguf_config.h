@@ -15,6 +15,10 @@ namespace dgq {
 // message.
 Result<ModelConfig> config_from_gguf(const Gguf& gguf, const std::string& where);
 
+// Of any architecture, for people: the members of a config.json that the metadata have a plain number for, "architectures" with the
+// GGUF's own name, and "runtime" (runtime/foreign.h). corrupt: no general.architecture.
+Result<Json> foreign_config(const Gguf& gguf, const std::string& where);
+
 // "llama" for LlamaForCausalLM. Precondition: the architecture of a ModelConfig.
 std::string gguf_architecture(const ModelConfig& config);
 

@@ -26,7 +26,7 @@ struct Part {
 };
 
 // Adds the tensors of a part, and hands its metadata over to who asks.
-Result<Part> take_part(GgufFile file, Container& out, Json* metadata) {
+Result<Part> take_part(GgufFile file, Container& out, Gguf* metadata) {
   const std::string where = file.path.string();
   DGQ_TRY(const std::int64_t number, json_int_or(file.content.metadata, "split.no", 0, 0, kMaxParts, where));
   DGQ_TRY(const std::int64_t parts,
@@ -35,13 +35,16 @@ Result<Part> take_part(GgufFile file, Container& out, Json* metadata) {
     if (!out.tensors.emplace(name, LocatedTensor{std::move(tensor), file.path}).second)
       return Error{Errc::corrupt, where + ": tensor " + name + " is in an earlier part already"};
   out.maps.emplace_back(file.path, std::move(file.map));
-  if (metadata) *metadata = std::move(file.content.metadata);
+  if (metadata) {
+    metadata->metadata = std::move(file.content.metadata);
+    metadata->entries = std::move(file.content.entries);
+  }
   return Part{number, std::max<std::int64_t>(parts, 1)};
 }
 
-Result<void> open_parts(const std::filesystem::path& path, Container& out, Json& metadata) {
+Result<void> add_parts(const std::filesystem::path& path, Container& out, Gguf& whole) {
   DGQ_TRY(GgufFile file, GgufFile::open(path));
-  DGQ_TRY(const Part first, take_part(std::move(file), out, &metadata));
+  DGQ_TRY(const Part first, take_part(std::move(file), out, &whole));
   if (first.parts == 1) return {};
   const std::string name = path.string(), suffix = part_suffix(0, first.parts);
   if (first.number != 0 || !name.ends_with(suffix))
@@ -62,14 +65,19 @@ Result<void> open_parts(const std::filesystem::path& path, Container& out, Json&
 
 }  // namespace
 
+Result<Gguf> open_gguf_parts(const std::filesystem::path& file, Container& out) {
+  out.path = file;
+  Gguf whole;
+  DGQ_CHECK(add_parts(file, out, whole));
+  for (const auto& [name, located] : out.tensors) whole.tensors.emplace(name, located.tensor);
+  return whole;
+}
+
 Result<Container> open_gguf(const std::filesystem::path& file, const std::filesystem::path& tokenizer) {
   Container out;
-  out.path = file;
   out.config_name = "the metadata";
   out.name_of = gguf_tensor_name;
-  Gguf whole;
-  DGQ_CHECK(open_parts(file, out, whole.metadata));
-  for (const auto& [name, located] : out.tensors) whole.tensors.emplace(name, located.tensor);
+  DGQ_TRY(Gguf whole, open_gguf_parts(file, out));
   DGQ_TRY(out.config, config_from_gguf(whole, file.string()));
   out.tensors.erase("rope_freqs.weight");  // in the config now
   out.rotary_pairs = whole.metadata["general.architecture"] == "llama";

@@ -2,23 +2,26 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 
 #include "base/result.h"
-#include "quantizer/calibration.h"
+#include "quantizer/carried_tensor.h"
 #include "runtime/model.h"
+#include "runtime/stored_linears.h"
 
 namespace dgq {
 
-enum class GgufWeights {
-  thin,  // none: each linear is a hole that names its layer blob (runtime/gguf_carrier.h)
-  fat    // the same weights in Q8_0, which also name it
-};
-
-// Metadata, tokenizer, norms and biases as llama.cpp wants them, and the linears as said. Linears too small to name
-// a blob, or whose columns are no multiple of 32 (fat), are written in F32 and stay llama.cpp's. `name`: the model's,
-// shown by hosts. unsupported: a tokenizer that GGUF has no words for, or (fat) weights beyond float16.
+// Metadata, tokenizer, chat template, norms and biases as llama.cpp wants them, and the linears as said
+// (quantizer/carried_tensor.h). `name`: the model's, shown by hosts. unsupported: a tokenizer that GGUF has no words for, or (fat)
+// weights beyond float16.
 Result<void> export_gguf(const Model& model, const std::string& name, GgufWeights weights,
                          const std::filesystem::path& path, const Fraction& progress = {});
+
+// The same of a foreign version (runtime/foreign.h). rest: its blob of this name; metadata and tensors in it are kept, but for the
+// model's name (thin), and what concerns the tensors' type.
+Result<void> export_gguf(const StoredLinears& version, std::span<const std::byte> rest,
+                         const std::string& name, GgufWeights weights, const std::filesystem::path& path,
+                         const Fraction& progress = {});
 
 }  // namespace dgq

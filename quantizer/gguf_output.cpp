@@ -82,11 +82,38 @@ void GgufMetadata::add(std::string_view key, const std::vector<float>& values) {
   for (const float value : values) put(bytes_, std::bit_cast<std::uint32_t>(value), 4);
 }
 
+void GgufMetadata::add(const GgufEntry& entry) {
+  bytes_.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
+  ++count_;
+}
+
 std::uint64_t gguf_bytes(const GgufTensor& tensor) {
   const std::uint64_t elements =
       std::accumulate(tensor.shape.begin(), tensor.shape.end(), std::uint64_t{1}, std::multiplies<>());
-  if (tensor.type == GgufType::q8_0) return elements / kQ8Block * kQ8BlockBytes;
-  return tensor.type == GgufType::f32 ? elements * sizeof(float) : elements;
+  switch (tensor.type) {
+    case GgufType::f32:
+      return elements * sizeof(float);
+    case GgufType::f16:
+    case GgufType::bf16:
+      return elements * sizeof(std::uint16_t);
+    case GgufType::q8_0:
+      return elements / kQ8Block * kQ8BlockBytes;
+    case GgufType::i8:
+      break;
+  }
+  return elements;
+}
+
+GgufTensor same_tensor(const std::string& name, const StoredTensor& tensor) {
+  const GgufType type = tensor.dtype == "F32"    ? GgufType::f32
+                        : tensor.dtype == "F16"  ? GgufType::f16
+                        : tensor.dtype == "BF16" ? GgufType::bf16
+                                                 : GgufType::q8_0;
+  return {name, tensor.shape, type, [data = tensor.data](AtomicFile& file) -> Result<void> {
+            DGQ_CHECK(file.append(data));
+            forget_pages(data);
+            return {};
+          }};
 }
 
 Result<void> write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,

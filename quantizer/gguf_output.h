@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/result.h"
 #include "quantizer/calibration.h"
+#include "quantizer/gguf.h"
 
 namespace dgq {
 
@@ -25,6 +26,8 @@ class GgufMetadata {
   void add(std::string_view key, const std::vector<std::string>& values);
   void add(std::string_view key, const std::vector<std::int32_t>& values);
   void add(std::string_view key, const std::vector<float>& values);
+  // An entry of another file.
+  void add(const GgufEntry& entry);
 
   const std::string& bytes() const { return bytes_; }
   std::uint64_t count() const { return count_; }
@@ -36,7 +39,7 @@ class GgufMetadata {
   std::uint64_t count_ = 0;
 };
 
-enum class GgufType : std::uint32_t { f32 = 0, q8_0 = 8, i8 = 24 };
+enum class GgufType : std::uint32_t { f32 = 0, f16 = 1, q8_0 = 8, i8 = 24, bf16 = 30 };
 
 struct GgufTensor {
   std::string name;
@@ -45,6 +48,8 @@ struct GgufTensor {
   std::function<Result<void>(AtomicFile&)> write;  // appends gguf_bytes() bytes
 };
 std::uint64_t gguf_bytes(const GgufTensor& tensor);
+// A tensor of another file as it stands there. It borrows the data. Precondition: a type that parse_gguf() takes.
+GgufTensor same_tensor(const std::string& name, const StoredTensor& tensor);
 
 // The file is there afterwards, whole, or not at all; one that was there is replaced.
 Result<void> write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,

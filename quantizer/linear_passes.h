@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 
 #include "quantizer/input_report.h"
 #include "quantizer/pack_layer.h"
@@ -14,12 +15,15 @@ struct LinearResult {
   TensorReport report;  // what tensor does not say: errors, clipped, input
 };
 
-// For the linears that read the same inputs, one after the other: they share what depends on the inputs only.
+// For the linears that read the same inputs, one after the other: they share what depends on the inputs only. Inputs without H
+// are not known: then errors are those of the weights, and the recipe has no pass but search or round.
 class LinearPasses {
  public:
   // All borrowed.
   LinearPasses(const Recipe& recipe, const GemmF32Kernel& gemm, const LinearInputs& inputs, int threads)
-      : recipe_(recipe), gemm_(gemm), h_(inputs.h), input_report_(report_inputs(inputs)), threads_(threads) {}
+      : recipe_(recipe), gemm_(gemm), h_(inputs.h), threads_(threads) {
+    if (!h_.empty()) input_report_ = report_inputs(inputs);
+  }
 
   // bits 8: coarse only, whatever the passes.
   LinearResult run(const F32Matrix& w, const FineFormat& format);
@@ -32,8 +36,8 @@ class LinearPasses {
 
   const Recipe& recipe_;
   const GemmF32Kernel& gemm_;
-  std::span<const float> h_;  // of the inputs, [k][k]
-  InputReport input_report_;
+  std::span<const float> h_;  // of the inputs, [k][k]; empty: not known
+  std::optional<InputReport> input_report_;
   int threads_;
   std::map<std::pair<std::size_t, double>, ErrorFeedback> feedback_;  // by group and damping
 };

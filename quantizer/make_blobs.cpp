@@ -6,7 +6,6 @@
 #include "quantizer/coarse_layer.h"
 #include "quantizer/pack_layer.h"
 #include "quantizer/quantize_layer.h"
-#include "quantizer/round_w8.h"
 #include "runtime/chat_template.h"
 
 namespace dgq {
@@ -94,14 +93,8 @@ class Maker {
     return folder_.store(packer.blob(), "layer", bytes, tensors, clock.costs());
   }
 
-  // Embedding or head.
   void pack_end(const std::vector<float>& table, const std::string& name, LayerPacker& packer) const {
-    const F32Matrix w = vocabulary(table);
-    if (options_.recipe.ends == Ends::f32) return packer.add(name, PackedTensor::f32(w), {});
-    const CoarseLinear rounded = round_w8(w, options_.threads);
-    TensorReport report;
-    report.error_minmax = report.error = rounded.error;
-    packer.add(name, PackedTensor::w8(w, rounded), std::move(report));
+    quantize_end(vocabulary(table), name, options_.recipe, options_.threads, packer);
   }
 
   Result<void> embedding() const {

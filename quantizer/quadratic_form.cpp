@@ -22,6 +22,10 @@ class Form {
 
   // sums: [m], added to.
   void add(std::size_t m, double* sums) {
+    if (!h_) {
+      for (std::size_t i = 0; i < m * k_; ++i) sums[i / k_] += static_cast<double>(x_[i]) * x_[i];
+      return;
+    }
     for (std::size_t begin = 0; begin < k_; begin += kSlice) {
       const std::size_t end = std::min(begin + kSlice, k_), n = end - begin;
       for (std::size_t i = 0; i < n; ++i) {
@@ -40,7 +44,7 @@ class Form {
  private:
   const GemmF32Kernel& gemm_;
   std::size_t k_;
-  const float* h_;
+  const float* h_;                          // null: the identity
   std::vector<float> x_, slice_, product_;  // [kRows][k]; [n][end of the slice]; [kRows][kSlice]
 };
 
@@ -51,7 +55,7 @@ double quadratic_form(const GemmF32Kernel& gemm, std::size_t rows, std::size_t k
   const std::size_t judged = std::min(rows, kJudgedRows);
   std::vector<double> of_row(judged);
   parallel_ranges(threads, (judged + kRows - 1) / kRows, [&](std::size_t begin, std::size_t end, int) {
-    Form form(gemm, k, h.data());
+    Form form(gemm, k, h.empty() ? nullptr : h.data());
     for (std::size_t first = begin * kRows; first < std::min(end * kRows, judged); first += kRows) {
       const std::size_t m = std::min(kRows, judged - first);
       for (std::size_t r = 0; r < m; ++r) fill((first + r) * rows / judged, form.row(r));

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "quantizer/linear_passes.h"
+#include "quantizer/round_w8.h"
 
 namespace dgq {
 namespace {
@@ -50,6 +51,15 @@ Result<void> quantize_layer(const ModelConfig& config, const LayerWeights& w, co
     packer.add(kNames[i], result.tensor, std::move(result.report));
   }
   return {};
+}
+
+void quantize_end(const F32Matrix& w, const std::string& name, const Recipe& recipe, int threads,
+                  LayerPacker& packer) {
+  if (recipe.ends == Ends::f32) return packer.add(name, PackedTensor::f32(w), {});
+  const CoarseLinear rounded = round_w8(w, threads);
+  TensorReport report;
+  report.error_minmax = report.error = rounded.error;
+  packer.add(name, PackedTensor::w8(w, rounded), std::move(report));
 }
 
 }  // namespace dgq

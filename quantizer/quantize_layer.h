@@ -20,4 +20,8 @@ Result<void> quantize_layer(const ModelConfig& config, const LayerWeights& w, co
                             int threads, LayerPacker& packer,
                             const std::function<void(const char* linear, double done)>& progress);
 
+// Adds embedding or head as the recipe wants them.
+void quantize_end(const F32Matrix& w, const std::string& name, const Recipe& recipe, int threads,
+                  LayerPacker& packer);
+
 }  // namespace dgq

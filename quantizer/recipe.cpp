@@ -212,6 +212,7 @@ Result<Recipe> built_in_recipe(std::string_view name) {
     coarse.coarse_step = 0.07;
     return Recipe{"fast", {64, 4}, Ends::w8, 4096, {coarse, DescendOptions{0, 3}}};
   }
+  if (name == "search") return Recipe{"search", {32, 4}, Ends::w8, 65536, {SearchOptions{}}};
   if (name == "best") bits.bpw = 4.65;
   if (name == "default" || name == "best")
     return Recipe{std::string(name),
@@ -220,7 +221,7 @@ Result<Recipe> built_in_recipe(std::string_view name) {
                   name == "best" ? 131072u : 65536u,
                   {SmoothOptions{}, bits, quick_search(), CompensateOptions{}, DescendOptions{}}};
   return Error{Errc::not_found,
-               "there is no recipe \"" + std::string(name) + "\": fast, default, best, or a file"};
+               "there is no recipe \"" + std::string(name) + "\": fast, default, best, search, or a file"};
 }
 
 Result<Recipe> parse_recipe(const Json& json, std::string_view where) {

@@ -69,7 +69,7 @@ struct Recipe {
 // As in JSON: "search".
 const char* pass_name(const Pass& pass);
 
-// "fast", "default", "best"; not_found lists them.
+// "fast", "default", "best", "search"; not_found lists them.
 Result<Recipe> built_in_recipe(std::string_view name);
 // One line per mistake: `where` and the member.
 Result<Recipe> parse_recipe(const Json& json, std::string_view where);

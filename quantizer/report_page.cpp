@@ -75,7 +75,7 @@ std::string tensors_table(const std::vector<TensorReport>& tensors) {
     rows.push_back(std::move(row));
   }
   return html_table(
-      "Errors are relative output errors on the calibration text; of embedding and head, of the weights",
+      "Errors are relative output errors on the calibration text; where there are no inputs, of the weights",
       titles, rows);
 }
 

@@ -25,7 +25,6 @@ Result<std::vector<LayerStaticScales>> measure_static_scales(
     const Checkpoint& checkpoint, const LayerReader& read_layer, const Kernels& kernels,
     const std::vector<Sequence>& sequences, std::uint64_t seed, int threads, const Fraction& progress);
 
-using InputScales = std::array<float, kInputs>;  // as LayerWeights::input_scale
 // The cheapest ones, as long as the sum of their costs stays within `limit`; 0 for the others.
 std::vector<InputScales> choose_static(const std::vector<LayerStaticScales>& layers, double limit);
 

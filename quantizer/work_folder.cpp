@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "runtime/chat_template.h"
+#include "runtime/foreign.h"
 
 namespace dgq {
 namespace {
@@ -38,7 +39,8 @@ Result<Fd> lock_folder(const fs::path& path, WorkFolder::Use use) {
 
 bool ours(const std::string& file) {
   if (file == "lock") return true;
-  for (const char* piece : {kPlan, "hidden", "embedding", "layers", "head", "tokenizer", kChatTemplateBlob})
+  for (const char* piece :
+       {kPlan, "hidden", "embedding", "layers", "head", "tokenizer", kChatTemplateBlob, kRestBlob})
     if (file.starts_with(std::string(piece) + ".")) return true;
   return false;
 }
@@ -169,6 +171,11 @@ Result<void> WorkFolder::store_plan(const ModelPlan& plan, const std::vector<Fil
   files_ = files;
   plan_provenance_["plan"] = sha256(bytes).hex();
   return {};
+}
+
+void WorkFolder::begin_without_plan(const std::vector<FileDigest>& files) {
+  plan_provenance_ = job_.provenance;
+  files_ = files;
 }
 
 void WorkFolder::remove() const {

@@ -58,6 +58,8 @@ class WorkFolder {
   Result<ModelPlan> plan();
   Result<void> store_plan(const ModelPlan& plan, const std::vector<FileDigest>& files,
                           const std::vector<StageCost>& costs);
+  // Of a job that has none: what pieces it has stands for itself.
+  void begin_without_plan(const std::vector<FileDigest>& files);
   // Of the plan.
   const Json& provenance() const { return plan_provenance_; }  // the job's, `calibration` and `plan`
   const std::vector<FileDigest>& files() const { return files_; }

@@ -5,6 +5,57 @@
 namespace dgq {
 namespace {
 
+constexpr const char* kInputScales = "input_scales";
+
+Error fault(const std::string& where, std::string_view name, const std::string& what) {
+  return {Errc::corrupt, where + ", tensor " + std::string(name) + ": " + what};
+}
+
+Result<void> check_bytes(const Tensor& tensor, std::size_t expected, const std::string& where) {
+  if (tensor.section.size() == expected) return {};
+  return fault(
+      where, tensor.name,
+      "has " + std::to_string(tensor.section.size()) + " bytes instead of " + std::to_string(expected));
+}
+
+Result<F32Matrix> bind_f32(const Tensor& tensor, const std::string& where) {
+  if (tensor.bias) return fault(where, tensor.name, "is of kind f32, which holds no bias");
+  const std::size_t n = tensor.n, k = tensor.k;
+  DGQ_CHECK(check_bytes(tensor, n * k * sizeof(float), where));
+  const auto* floats = reinterpret_cast<const float*>(tensor.section.data());
+  for (std::size_t i = 0; i < n * k; ++i)
+    if (!std::isfinite(floats[i]))
+      return fault(where, tensor.name, "element " + std::to_string(i) + " is not finite");
+  return F32Matrix{n, k, floats, nullptr};
+}
+
+template <class Matrix>
+Result<Matrix> checked(const Tensor& tensor, const Matrix& matrix, const std::string& where) {
+  if (const char* what = find_fault(matrix)) return fault(where, tensor.name, what);
+  return matrix;
+}
+
+template <int kBits>
+Result<FineMatrix<kBits>> bind_packed(const Tensor& tensor, const std::string& where) {
+  const std::uint32_t group = tensor.group;
+  if (group != 32 && group != 64 && group != 128)
+    return fault(where, tensor.name, "has groups of " + std::to_string(group));
+  DGQ_CHECK(check_bytes(tensor, packed_fine_bytes<kBits>(tensor.n, tensor.k, group, tensor.bias), where));
+  return checked(tensor, bind_fine<kBits>(tensor.section.data(), tensor.n, tensor.k, group, tensor.bias),
+                 where);
+}
+
+Result<W8Matrix> bind_coarse(const Tensor& tensor, const std::string& where) {
+  DGQ_CHECK(check_bytes(tensor, packed_w8_bytes(tensor.n, tensor.k, tensor.bias), where));
+  return checked(tensor, bind_w8(tensor.section.data(), tensor.n, tensor.k, tensor.bias), where);
+}
+
+template <class Matrix>
+Result<Linear> as_linear(Result<Matrix> matrix) {
+  if (!matrix) return std::move(matrix.error());
+  return Linear(*matrix);
+}
+
 // The tensors of one blob, taken one by one; finish() says what nobody took.
 class Binder {
  public:
@@ -15,43 +66,22 @@ class Binder {
 
   Result<const float*> norm(std::string_view name, std::size_t width) {
     DGQ_TRY(const Tensor* tensor, take(name, 1, width));
-    if (tensor->kind != TensorKind::f32) return fault(name, "must be of kind f32");
-    DGQ_TRY(const F32Matrix floats, bind_f32(*tensor, false));
+    if (tensor->kind != TensorKind::f32) return fault(where_, name, "must be of kind f32");
+    DGQ_TRY(const F32Matrix floats, bind_f32(*tensor, where_));
     return floats.w;
   }
 
-  // `scales` has its zeros yet: they stay where the blob has no such tensor.
-  Result<void> scales(std::string_view name, std::span<float> scales) {
-    if (!blob_.find(name)) return {};
-    DGQ_TRY(const Tensor* tensor, take(name, 1, scales.size()));
-    if (tensor->kind != TensorKind::scales) return fault(name, "must be of kind scales");
-    DGQ_TRY(const F32Matrix floats, bind_f32(*tensor, false));
-    for (std::size_t i = 0; i < scales.size(); ++i) {
-      scales[i] = floats.w[i];
-      if (scales[i] != 0 && !(scales[i] > 0 && std::isfinite(1 / scales[i])))
-        return fault(name, "element " + std::to_string(i) + " is neither 0 nor a scale");
-    }
-    return {};
+  Result<InputScales> scales() {
+    taken_ += blob_.find(kInputScales) ? 1 : 0;
+    return bind_input_scales(blob_, where_);
   }
 
   Result<Linear> linear(std::string_view name, std::size_t n, std::size_t k, bool bias) {
     DGQ_TRY(const Tensor* tensor, take(name, n, k));
     if (tensor->bias != bias)
-      return fault(name,
+      return fault(where_, name,
                    bias ? "has no bias, but the config says so" : "has a bias, but the config has none");
-    switch (tensor->kind) {
-      case TensorKind::f32:
-        return as_linear(bind_f32(*tensor, bias));
-      case TensorKind::scales:
-        break;
-      case TensorKind::w4_n16k8:
-        return as_linear(bind_packed<4>(*tensor));
-      case TensorKind::w6_n16k8:
-        return as_linear(bind_packed<6>(*tensor));
-      case TensorKind::w8_n16k4:
-        return as_linear(bind_coarse(*tensor));
-    }
-    return fault(name, "is of a kind that no linear has");
+    return bind_linear(*tensor, where_);
   }
 
   Result<void> finish() const {
@@ -63,61 +93,15 @@ class Binder {
  private:
   Binder(LayerBlob blob, std::string where) : blob_(std::move(blob)), where_(std::move(where)) {}
 
-  Error fault(std::string_view name, const std::string& what) const {
-    return {Errc::corrupt, where_ + ", tensor " + std::string(name) + ": " + what};
-  }
-
   Result<const Tensor*> take(std::string_view name, std::size_t n, std::size_t k) {
     const Tensor* tensor = blob_.find(name);
-    if (!tensor) return fault(name, "is missing");
+    if (!tensor) return fault(where_, name, "is missing");
     if (tensor->n != n || tensor->k != k)
-      return fault(name, "is " + std::to_string(tensor->n) + " x " + std::to_string(tensor->k) +
-                             ", the config asks for " + std::to_string(n) + " x " + std::to_string(k));
+      return fault(where_, name,
+                   "is " + std::to_string(tensor->n) + " x " + std::to_string(tensor->k) +
+                       ", the config asks for " + std::to_string(n) + " x " + std::to_string(k));
     ++taken_;
     return tensor;
-  }
-
-  Result<void> check_bytes(const Tensor& tensor, std::size_t expected) const {
-    if (tensor.section.size() == expected) return {};
-    return fault(tensor.name, "has " + std::to_string(tensor.section.size()) + " bytes instead of " +
-                                  std::to_string(expected));
-  }
-
-  template <class Matrix>
-  static Result<Linear> as_linear(Result<Matrix> matrix) {
-    if (!matrix) return std::move(matrix.error());
-    return Linear(*matrix);
-  }
-
-  Result<F32Matrix> bind_f32(const Tensor& tensor, bool bias) const {
-    if (bias) return fault(tensor.name, "is of kind f32, which holds no bias");
-    const std::size_t n = tensor.n, k = tensor.k;
-    DGQ_CHECK(check_bytes(tensor, n * k * sizeof(float)));
-    const auto* floats = reinterpret_cast<const float*>(tensor.section.data());
-    for (std::size_t i = 0; i < n * k; ++i)
-      if (!std::isfinite(floats[i]))
-        return fault(tensor.name, "element " + std::to_string(i) + " is not finite");
-    return F32Matrix{n, k, floats, nullptr};
-  }
-
-  template <int kBits>
-  Result<FineMatrix<kBits>> bind_packed(const Tensor& tensor) const {
-    const std::uint32_t group = tensor.group;
-    if (group != 32 && group != 64 && group != 128)
-      return fault(tensor.name, "has groups of " + std::to_string(group));
-    DGQ_CHECK(check_bytes(tensor, packed_fine_bytes<kBits>(tensor.n, tensor.k, group, tensor.bias)));
-    return checked(tensor, bind_fine<kBits>(tensor.section.data(), tensor.n, tensor.k, group, tensor.bias));
-  }
-
-  Result<W8Matrix> bind_coarse(const Tensor& tensor) const {
-    DGQ_CHECK(check_bytes(tensor, packed_w8_bytes(tensor.n, tensor.k, tensor.bias)));
-    return checked(tensor, bind_w8(tensor.section.data(), tensor.n, tensor.k, tensor.bias));
-  }
-
-  template <class Matrix>
-  Result<Matrix> checked(const Tensor& tensor, const Matrix& matrix) const {
-    if (const char* what = find_fault(matrix)) return fault(tensor.name, what);
-    return matrix;
   }
 
   LayerBlob blob_;
@@ -126,6 +110,40 @@ class Binder {
 };
 
 }  // namespace
+
+Result<Linear> bind_linear(const Tensor& tensor, const std::string& where) {
+  switch (tensor.kind) {
+    case TensorKind::f32:
+      return as_linear(bind_f32(tensor, where));
+    case TensorKind::scales:
+      break;
+    case TensorKind::w4_n16k8:
+      return as_linear(bind_packed<4>(tensor, where));
+    case TensorKind::w6_n16k8:
+      return as_linear(bind_packed<6>(tensor, where));
+    case TensorKind::w8_n16k4:
+      return as_linear(bind_coarse(tensor, where));
+  }
+  return fault(where, tensor.name, "is of a kind that no linear has");
+}
+
+Result<InputScales> bind_input_scales(const LayerBlob& blob, const std::string& where) {
+  InputScales scales{};
+  const Tensor* tensor = blob.find(kInputScales);
+  if (!tensor) return scales;
+  if (tensor->kind != TensorKind::scales) return fault(where, tensor->name, "must be of kind scales");
+  if (tensor->n != 1 || tensor->k != scales.size())
+    return fault(where, tensor->name,
+                 "is " + std::to_string(tensor->n) + " x " + std::to_string(tensor->k) + ", not 1 x " +
+                     std::to_string(scales.size()));
+  DGQ_TRY(const F32Matrix floats, bind_f32(*tensor, where));
+  for (std::size_t i = 0; i < scales.size(); ++i) {
+    scales[i] = floats.w[i];
+    if (scales[i] != 0 && !(scales[i] > 0 && std::isfinite(1 / scales[i])))
+      return fault(where, tensor->name, "element " + std::to_string(i) + " is neither 0 nor a scale");
+  }
+  return scales;
+}
 
 Result<Linear> bind_embedding(std::span<const std::byte> bytes, const ModelConfig& config,
                               const std::string& where) {
@@ -153,7 +171,7 @@ Result<LayerWeights> bind_layer(std::span<const std::byte> bytes, const ModelCon
   DGQ_TRY(w.gate, binder.linear("gate_proj", c.ffn, c.hidden, c.mlp_bias));
   DGQ_TRY(w.up, binder.linear("up_proj", c.ffn, c.hidden, c.mlp_bias));
   DGQ_TRY(w.down, binder.linear("down_proj", c.hidden, c.ffn, c.mlp_bias));
-  DGQ_CHECK(binder.scales("input_scales", w.input_scale));
+  DGQ_TRY(w.input_scale, binder.scales());
   DGQ_CHECK(binder.finish());
   return w;
 }

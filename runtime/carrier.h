@@ -1,7 +1,7 @@
 // runtime/carrier.h - what stands in another program's model file where a weight of ours belongs: which linear of which version.
 //
 //   0   4  "DGQ1"
-//   4   2  u16 role of the linear, below
+//   4   2  u16 role of the linear, or 256 + its index among the tensors of the layer blob, below
 //   6   2  u16 rotary: 0, or the head_dim by which the file's rows are paired (2i, 2i + 1) where ours are halves (i, i + head_dim / 2)
 //   8  32  digest of the version
 //   40 32  digest of the layer blob that holds the tensor
@@ -13,17 +13,22 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "base/digest.h"
 #include "base/result.h"
-#include "runtime/model.h"
 
 namespace dgq {
 
+// Of our own families; others name a tensor of the blob by its index.
 enum class LinearRole : std::uint16_t { embedding, head, q, k, v, o, gate, up, down };
 inline constexpr std::size_t kLinearRoles = 9;
+// index: below kMaxTensors of registry/layer_blob.h.
+LinearRole role_of_tensor(std::size_t index);
+// None: one of the roles above.
+std::optional<std::size_t> tensor_index(LinearRole role);
 
 inline constexpr std::size_t kCarrierBytes = 80;
 using CarrierBytes = std::array<std::byte, kCarrierBytes>;
@@ -38,15 +43,5 @@ struct Carrier {
 CarrierBytes encode_carrier(const Carrier& carrier);
 // corrupt: the bytes are no carrier, or were changed; unsupported: one of a newer format. `where` starts the message.
 Result<Carrier> parse_carrier(std::span<const std::byte> bytes, const std::string& where);
-
-// A linear with what its input needs.
-struct CarriedLinear {
-  Linear linear;
-  float input_scale;  // 0: found for every row and block
-};
-// Of a model that is the carrier's version. corrupt: it has no such blob, or no such linear in it.
-Result<CarriedLinear> find_carried(const Model& model, const Carrier& carrier, const std::string& where);
-// The blob of the version that holds the linear; `layer` counts for those of layers. Precondition: the model has it.
-Digest carrying_blob(const Model& model, LinearRole role, std::size_t layer);
 
 }  // namespace dgq

@@ -5,6 +5,7 @@
 
 #include "kernels/packed.h"
 #include "runtime/config_members.h"
+#include "runtime/foreign.h"
 
 namespace dgq {
 namespace {
@@ -214,6 +215,10 @@ Result<void> parse_special_tokens(const Json& config, std::string_view where, Mo
 
 Result<ModelConfig> parse_config(const Json& config, std::string_view where) {
   if (!config.is_object()) return corrupt(where, "a model's configuration must be a JSON object");
+  if (is_foreign(config))
+    return Error{Errc::unsupported, std::string(where) + ": only llama.cpp runs a model of this family (" +
+                                        member(config, "architectures").dump() +
+                                        "): write a file for it with dgq export gguf"};
   DGQ_TRY(const Family* family, find_family(config, where));
   DGQ_CHECK(check_graph(config, where));
   ModelConfig out{};

@@ -5,38 +5,27 @@
 
 namespace dgq {
 
-Result<void> Model::map(Registry& registry, LayerCache& cache, std::string_view name) {
-  const BlobRef* blob = version_.manifest.find(name);
-  if (!blob)
-    return Error{Errc::corrupt,
-                 "version " + version_.digest.short_hex() + " has no blob \"" + std::string(name) + "\""};
-  DGQ_TRY(LayerCache::Entry entry, cache.materialise(registry, *blob));
-  footprint_.bytes_mapped += entry.file.bytes().size();
-  ++footprint_.files;
-  footprint_.files_reused += entry.reused ? 1 : 0;
-  files_.push_back(std::move(entry.file));
-  return {};
-}
-
 Result<Model> Model::load(Registry& registry, LayerCache& cache, std::string_view reference) {
   DGQ_TRY(const Usable usable, resolve_to_use(registry, reference));
   DGQ_TRY(Model model, load(registry, cache, usable, reference));
-  if (const auto remembered = remember_use(registry, usable); !remembered)
-    model.warnings_.push_back("the counter of its signature was not remembered: " + remembered.error().what);
+  model.mapped_.remember(registry, usable);
   return model;
 }
 
 Result<Model> Model::load(Registry& registry, LayerCache& cache, const Usable& usable,
                           std::string_view reference) {
   Model model;
-  model.version_ = usable.version;
-  model.warnings_ = usable.warnings;
-  const std::string version = std::string(reference) + " (" + model.version_.digest.short_hex() + ")";
+  model.mapped_ = MappedVersion(usable);
+  const Manifest& manifest = model.version().manifest;
+  const std::string version = std::string(reference) + " (" + model.version().digest.short_hex() + ")";
   const auto where = [&](const std::string& blob) { return version + ", blob " + blob; };
-  DGQ_TRY(model.config_, parse_config(model.version_.manifest.config, version));
+  DGQ_TRY(model.config_, parse_config(manifest.config, version));
   const auto map_next = [&](const std::string& name) -> Result<std::span<const std::byte>> {
-    DGQ_CHECK(model.map(registry, cache, name));
-    return model.files_.back().bytes();
+    const BlobRef* blob = manifest.find(name);
+    if (!blob)
+      return Error{Errc::corrupt,
+                   "version " + model.version().digest.short_hex() + " has no blob \"" + name + "\""};
+    return model.mapped_.map(registry, cache, *blob);
   };
 
   DGQ_TRY(const auto embedding, map_next("embedding"));
@@ -54,7 +43,7 @@ Result<Model> Model::load(Registry& registry, LayerCache& cache, const Usable& u
     return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   };
   DGQ_TRY(model.tokenizer_, map_text("tokenizer"));
-  if (model.version_.manifest.find(kChatTemplateBlob)) {
+  if (manifest.find(kChatTemplateBlob)) {
     DGQ_TRY(model.chat_template_, map_text(kChatTemplateBlob));
   }
   return model;

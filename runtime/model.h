@@ -5,15 +5,10 @@
 // (a tokenizer.json), and where the checkpoint had one "chat_template" (runtime/chat_template.h). Norms are f32 with n = 1; every other tensor may be f32, w4, w6 or w8.
 #pragma once
 
-#include <cstdint>
-#include <string>
 #include <string_view>
-#include <vector>
 
-#include "registry/layer_cache.h"
-#include "registry/registry.h"
-#include "registry/trust.h"
 #include "runtime/config.h"
+#include "runtime/mapped_version.h"
 #include "runtime/weights.h"
 
 namespace dgq {
@@ -31,28 +26,18 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
-  std::size_t activation_block() const { return version_.manifest.activation_block; }
-  const VersionInfo& version() const { return version_; }
+  std::size_t activation_block() const { return version().manifest.activation_block; }
+  const VersionInfo& version() const { return mapped_.version(); }
   std::string_view tokenizer_json() const { return tokenizer_; }     // mapped as well
   std::string_view chat_template() const { return chat_template_; }  // the blob; empty: the version has none
-  const std::vector<std::string>& warnings() const { return warnings_; }  // of that policy, to be shown
-
-  struct Footprint {
-    std::uint64_t bytes_mapped = 0;
-    std::size_t files = 0, files_reused = 0;  // the rest was materialised by this load
-  };
-  const Footprint& footprint() const { return footprint_; }
+  const std::vector<std::string>& warnings() const { return mapped_.warnings(); }
+  const MappedVersion::Footprint& footprint() const { return mapped_.footprint(); }
 
  private:
-  Result<void> map(Registry& registry, LayerCache& cache, std::string_view name);
-
-  VersionInfo version_;
+  MappedVersion mapped_;
   ModelConfig config_{};
   ModelWeights weights_{};
-  std::vector<MappedFile> files_;  // in the order of map()
   std::string_view tokenizer_, chat_template_;
-  Footprint footprint_;
-  std::vector<std::string> warnings_;
 };
 
 }  // namespace dgq

@@ -14,6 +14,9 @@ using Linear = std::variant<F32Matrix, W4Matrix, W6Matrix, W8Matrix>;
 
 inline constexpr std::size_t kInputs = 4;  // of a layer's linears: of q, k, v; of o; of gate, up; of down
 
+// Of the inputs of a layer's linears in int8, in the order of TapPoint; 0: found for every row and block.
+using InputScales = std::array<float, kInputs>;
+
 // One decoder layer. Norms are [hidden] floats unless said otherwise.
 struct LayerWeights {
   const float* input_norm;
@@ -24,8 +27,7 @@ struct LayerWeights {
   Linear down;      // [hidden][ffn]
   const float *q_norm = nullptr,
               *k_norm = nullptr;  // [head_dim]: of every head of q and of k; null: there is none
-  // Of the inputs of the linears in int8, in the order of TapPoint; 0: found for every row and block.
-  std::array<float, kInputs> input_scale{};
+  InputScales input_scale{};
 };
 
 struct ModelWeights {

@@ -103,7 +103,7 @@ std::string LoadedModel::footprint() const {
   const std::string kernel =
       "kernel " + kernel_name_ + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread" : " threads");
   if (!model_) return kernel + " | fp32 checkpoint";
-  const Model::Footprint& mapped = model_->footprint();
+  const MappedVersion::Footprint& mapped = model_->footprint();
   return kernel + " | mapped " + human_bytes(static_cast<double>(mapped.bytes_mapped)) + " (" +
          std::to_string(mapped.files) + " files, " + std::to_string(mapped.files_reused) + " reused)";
 }

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "bench/shapes.h"
 #include "quantizer/forecast.h"
+#include "quantizer/foreign_gguf.h"
 #include "quantizer/quantize.h"
 #include "quantizer/work_folder.h"
 #include "runtime/parallel.h"
@@ -29,10 +30,15 @@ Options describe() {
       "or Q8_0. Calibrates on text that the model writes itself, or on --calibration FILE. The same numbers "
       "give "
       "the same\n"
-      "version on every machine and from either container.";
+      "version on every machine and from either container. A GGUF file of any other family that llama.cpp "
+      "knows is "
+      "quantized for it,\n"
+      "by the error of its weights (docs/PLUGIN.md).";
   options.examples =
       "  dgq quantize models/demo --registry demo.db --name demo\n"
       "  dgq quantize model-bf16.gguf --tokenizer tokenizer.json --name qwen\n"
+      "  dgq quantize gemma-bf16.gguf --name gemma && dgq export gguf gemma --output gemma-dgq.gguf    # for "
+      "llama.cpp\n"
       "  dgq quantize ~/llama --name llama:g32 --group 32 --calibration wiki.txt --report llama.json\n"
       "  dgq quantize ~/llama --part 2/4 --work parts --calibration wiki.txt    # and 1/4, 3/4, 4/4, "
       "anywhere\n"
@@ -44,7 +50,8 @@ Options describe() {
        "the tokenizer.json to take instead of its own")                                     //
       ("name", po::value<std::string>()->value_name("NAME[:TAG]"), "name in the registry")  //
       ("recipe", po::value<std::string>()->default_value("default")->value_name("RECIPE"),
-       "fast, default, best, or a file as --print-recipe writes it")    //
+       "fast, default, best, search, or a file as --print-recipe writes it (default for families that only "
+       "llama.cpp runs: search)")                                       //
       ("print-recipe", "print the recipe as JSON and do nothing else")  //
       ("group", po::value<int>(),
        "weights per fine scale of every linear: 32, 64 or 128 (default: the recipe's choice)")  //
@@ -174,6 +181,20 @@ Result<void> write_report(const std::filesystem::path& path, const ModelRef& nam
   return write_file_atomic(path, std::as_bytes(std::span(text)));
 }
 
+// A GGUF file of a family that only llama.cpp runs.
+Result<std::optional<ForeignGguf>> open_foreign(const Options& options) {
+  if (!options.has("model")) return std::optional<ForeignGguf>();
+  DGQ_TRY(std::optional<ForeignGguf> model, ForeignGguf::open(options.get<std::string>("model")));
+  if (!model) return model;
+  for (const char* option : {"calibration", "calibration-tokens", "seed", "bpw", "max-bytes", "max-memory",
+                             "tokenizer", "part", "dry-run"})
+    if (options.has(option))
+      return Error{
+          Errc::invalid,
+          model->why + "; it can be quantized for llama.cpp, by its weights alone, without --" + option};
+  return model;
+}
+
 Result<Checkpoint> open_checkpoint(const Options& options) {
   if (options.has("synthetic")) {
     DGQ_TRY(const bench::Shape shape, bench::load_shape(options.get<std::string>("synthetic")));
@@ -212,6 +233,7 @@ void note(const std::string& line) { std::fprintf(stderr, "%s\n", one_line(line)
 
 Result<int> make_part(const Options& options) {
   DGQ_TRY(const Part part, parse_part(options.get<std::string>("part")));
+  DGQ_CHECK(open_foreign(options));  // refuses --part
   DGQ_TRY(const QuantizeOptions settings, read_options(options));
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
   DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
@@ -232,6 +254,7 @@ Result<int> make_part(const Options& options) {
 Result<int> dry_run(const Options& options) {
   if (options.has("merge") || options.has("part"))
     return Error{Errc::invalid, "--dry-run is for a whole job: leave out --merge and --part"};
+  DGQ_CHECK(open_foreign(options));  // refuses --dry-run
   DGQ_TRY(const QuantizeOptions settings, read_options(options));
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
   DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
@@ -265,14 +288,25 @@ Result<QuantizeResult> make_version(const Options& options, const ModelRef& name
     DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
     return merge_parts({folders.begin(), folders.end()}, registry, name);
   }
-  DGQ_TRY(const QuantizeOptions settings, read_options(options));
+  DGQ_TRY(QuantizeOptions settings, read_options(options));
   DGQ_TRY(const Kernels kernels, select_kernels_from_environment());
+  Progress progress(options.has("json"));
+  const auto show = [&](const std::string& label, double done) { progress.update(label, done); };
+  DGQ_TRY(const std::optional<ForeignGguf> foreign, open_foreign(options));
+  if (foreign) {
+    if (!options.has("recipe")) {
+      DGQ_TRY(Recipe search, built_in_recipe("search"));
+      if (options.has("group")) search.format.group = settings.recipe.format.group;
+      settings.recipe = std::move(search);
+    }
+    DGQ_CHECK(check_foreign_recipe(settings.recipe));
+    note(foreign->why + ": quantized for llama.cpp, by its weights alone (dgq export gguf writes the file)");
+    DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
+    return quantize_foreign(*foreign, registry, name, settings, kernels, show, note);
+  }
   DGQ_TRY(const Checkpoint checkpoint, open_checkpoint(options));
   DGQ_TRY(Registry registry, Registry::open(path, Registry::Mode::read_write, true));
-  Progress progress(options.has("json"));
-  return quantize(
-      checkpoint, registry, name, settings, kernels,
-      [&](const std::string& label, double done) { progress.update(label, done); }, note);
+  return quantize(checkpoint, registry, name, settings, kernels, show, note);
 }
 
 }  // namespace

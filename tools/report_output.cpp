@@ -61,7 +61,8 @@ void print_report(const std::vector<TensorReport>& tensors, bool verbose) {
   if (verbose) print_passes(tensors);
   print_totals(tensors);
   std::cout
-      << "Errors: of the output on the calibration text, relative; of embedding and head: of the weights.\n"
+      << "Errors: of the output on the calibration text, relative; where there are no inputs: of the "
+         "weights.\n"
          "Means are of w4 and w6. Clipped: weights beyond their grid. Range: of inputs, largest over rms.\n"
          "Outliers: input channels whose rms is over "
       << kOutlierRatio << " times the median channel's.\n";

@@ -43,7 +43,7 @@ bool is_question(const ggml_tensor* node) {
 
 bool supports_node(ggml_backend_dev_t, const ggml_tensor* node) {
   if (is_view(node)) return true;
-  if (handles(node)) return !is_question(node) || takes_type(node->src[0]->type);
+  if (handles(node)) return !is_question(node) || takes(*node->src[0]);
   return runs_beside_ours(node);
 }
 

@@ -38,15 +38,18 @@ void say_fallback(const std::string& why) {
   log_line(GGML_LOG_LEVEL_WARN, why + "; the weights in the file are used instead");
 }
 
-bool fat_file_is_open() {
+bool of_open_fat_file(const char* name) {
   std::error_code error;
   for (fs::directory_iterator entry("/proc/self/fd", error), end; !error && entry != end;
        entry.increment(error)) {
     const auto version = fat_version(entry->path());
     if (!version) continue;
-    const auto model = open_version(*version);
-    if (model) return true;
-    say_fallback(model.error().what);
+    const auto linears = open_version(*version);
+    if (!linears) {
+      say_fallback(linears.error().what);
+    } else if ((*linears)->holds(name)) {
+      return true;
+    }
   }
   return false;
 }
@@ -58,8 +61,8 @@ Result<Carrier> read_carrier(ggml_type type, std::span<const std::byte> data, co
   return parse_carrier(read_signs(data), where);
 }
 
-bool takes_type(ggml_type type) {
-  return type == GGML_TYPE_I8 || (type == GGML_TYPE_Q8_0 && fat_file_is_open());
+bool takes(const ggml_tensor& weight) {
+  return weight.type == GGML_TYPE_I8 || (weight.type == GGML_TYPE_Q8_0 && of_open_fat_file(weight.name));
 }
 
 }  // namespace dgq::ggml

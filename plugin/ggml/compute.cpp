@@ -88,7 +88,7 @@ const LinearInput& Computer::prepare(const Weight& weight, const ggml_tensor* x)
     for (std::size_t row = 0; row < m; ++row) std::memcpy(dense + row * k, row_of(x, row), k * sizeof(float));
     data = dense;
   }
-  QuantizedBuffer& buffer = weight.model->activation_block() == kActBlock ? blocks_ : rows_;
+  QuantizedBuffer& buffer = weight.version->activation_block() == kActBlock ? blocks_ : rows_;
   input_ = quantized
                ? quantize_input(data, m, k, *kernels_.quantize_rows, buffer, threads_, weight.input_scale)
                : LinearInput{data, m, k, {}};

@@ -31,15 +31,15 @@ Linear without_bias(Linear linear) {
 Result<Weight> bind(const ggml_tensor& tensor, std::span<const std::byte> data) {
   const std::string where = "tensor " + std::string(tensor.name);
   DGQ_TRY(const Carrier carrier, read_carrier(tensor.type, data, where));
-  DGQ_TRY(std::shared_ptr<const Model> model, open_version(carrier.version));
-  DGQ_TRY(const CarriedLinear found, find_carried(*model, carrier, where));
+  DGQ_TRY(std::shared_ptr<const StoredLinears> version, open_version(carrier.version));
+  DGQ_TRY(const CarriedLinear found, version->find(carrier, where));
   const auto k = static_cast<std::uint64_t>(tensor.ne[0]), n = static_cast<std::uint64_t>(tensor.ne[1]);
   const bool fits = std::visit([&](const auto& w) { return w.k == k && w.n == n; }, found.linear);
   const bool pairs = carrier.rotary == 0 || (carrier.rotary % 2 == 0 && n % carrier.rotary == 0);
   if (!fits || !pairs)
     return Error{Errc::corrupt, where + ": has another shape than the linear of version " +
                                     carrier.version.short_hex() + "; export the file again"};
-  return Weight{std::move(model), without_bias(found.linear), found.input_scale, carrier.rotary};
+  return Weight{std::move(version), without_bias(found.linear), found.input_scale, carrier.rotary};
 }
 
 void free_buffer(ggml_backend_buffer_t buffer) {

@@ -7,13 +7,13 @@
 #include <optional>
 
 #include "plugin/ggml/host.h"
-#include "runtime/carrier.h"
+#include "runtime/stored_linears.h"
 
 namespace dgq::ggml {
 
 // A tensor of a file: the linear that it stands for, without the bias, which llama.cpp adds itself.
 struct Weight {
-  std::shared_ptr<const Model> model;  // keeps it mapped
+  std::shared_ptr<const StoredLinears> version;  // keeps it mapped
   Linear linear;
   float input_scale;   // 0: found for every row and block
   std::size_t rotary;  // see runtime/carrier.h

@@ -1,10 +1,13 @@
 // Bytes as a .gguf file (changed_file.h). Every tensor that is accepted lies inside the file and has the size of its shape;
-// what the metadata says of the model and its tokenizer is something that the runtime takes, or an Error.
+// what the metadata says of the model and its tokenizer is something that the runtime takes, or an Error. Entries that are copied
+// into another file say there what they said here, and a linear's name can be told from its place.
 #include <cstdlib>
 
 #include "quantizer/gguf.h"
 #include "quantizer/gguf_config.h"
+#include "quantizer/gguf_output.h"
 #include "quantizer/gguf_tokenizer.h"
+#include "runtime/foreign.h"
 #include "runtime/tokenizer.h"
 #include "tests/fuzz/changed_file.h"
 #include "tests/support/gguf_writer.h"
@@ -32,6 +35,16 @@ std::string good_file() {
   return gguf.bytes();
 }
 
+void check_entries(const dgq::Gguf& gguf) {
+  dgq::GgufMetadata copied;
+  for (const dgq::GgufEntry& entry : gguf.entries) copied.add(entry);
+  const std::string file = "GGUF" + dgq::test::little_endian(3u) +
+                           dgq::test::little_endian<std::uint64_t>(0) +
+                           dgq::test::little_endian(copied.count()) + copied.bytes();
+  const auto again = dgq::parse_gguf(std::as_bytes(std::span(file)), "copied");
+  if (!again || again->metadata != gguf.metadata) std::abort();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -40,7 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::span<const std::byte> bytes = std::as_bytes(std::span(file));
   const auto gguf = dgq::parse_gguf(bytes, "fuzz");
   if (!gguf) return 0;
+  check_entries(*gguf);
+  static_cast<void>(dgq::foreign_config(*gguf, "fuzz"));
   for (const auto& [name, tensor] : gguf->tensors) {
+    const auto place = dgq::place_of_linear(name);
+    if (place && dgq::name_of_linear(*place) != name) std::abort();
     if (tensor.data.data() < bytes.data() ||
         tensor.data.data() + tensor.data.size() > bytes.data() + bytes.size())
       std::abort();

@@ -170,6 +170,7 @@ void carriers(const Corpus& corpus) {
   const CarrierBytes good = encode_carrier({LinearRole::down, 64, sha256("version"), sha256("blob")});
   const std::string thin = text_of(good);
   put("thin", thin);
+  put("tensor_of_blob", text_of(encode_carrier({role_of_tensor(17), 0, sha256("version"), sha256("blob")})));
   put("cut", thin.substr(0, 79));
   put("damaged", with(thin, 20, std::uint8_t{1}));
   put("newer", with(thin, 3, '2'));

@@ -9,6 +9,7 @@
 
 #include "plugin/dgq.h"
 #include "tests/support/command.h"
+#include "tests/support/foreign_models.h"
 #include "tests/support/tiny_checkpoint.h"
 
 namespace dgq::test {
@@ -327,6 +328,21 @@ TEST_F(CApi, BadArgumentsAreRefused) {
   std::size_t position = 0;
   EXPECT_DGQ_OK(dgq_session_position(session, &position));
   EXPECT_EQ(position, 1u);  // nothing but the one decode changed it
+}
+
+TEST_F(CApi, VersionsForLlamaCppOnlyAreRefused) {
+  write_text(*folder / "gpt2.gguf", tiny_gpt2().bytes());
+  const Outcome made = run_dgq("quantize " + at("gpt2.gguf") + " --name gpt2 --registry " + at("r.db"));
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const auto said = [] { return std::string(dgq_last_error()); };
+  const std::string words = "write a file for it with dgq export gguf";
+  dgq_model_options options{sizeof options, 2, nullptr, nullptr};
+  dgq_model* opened = nullptr;
+  EXPECT_EQ(dgq_model_open(registry, "gpt2", &options, &opened), DGQ_UNSUPPORTED);
+  EXPECT_NE(said().find(words), std::string::npos) << said();
+  auto plan = sized<dgq_memory_plan>();
+  EXPECT_EQ(dgq_plan_memory(registry, "gpt2", 32, 1, &plan), DGQ_UNSUPPORTED);
+  EXPECT_NE(said().find(words), std::string::npos) << said();
 }
 
 TEST_F(CApi, ASessionOutlivesWhatItCameFrom) {

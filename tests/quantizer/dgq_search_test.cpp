@@ -52,6 +52,27 @@ TEST(DgqSearch, BeatsMinMaxForEveryFormat) {
     }
 }
 
+// Without H it is the identity, to the last bit.
+TEST(DgqSearch, WithoutInputsWeightsAreJudged) {
+  for (const bool all_of_h : {true, false}) {
+    FineProblem p(9, 172, 32, 6);
+    p.h.assign(p.k * p.k, 0);
+    for (std::size_t i = 0; i < p.k; ++i) p.h[i * p.k + i] = 1;
+    SearchOptions options;
+    options.all_of_h = all_of_h;
+    const FineLinear with = search(p, options),
+                     without = search(test::best_gemm(), p.matrix(), {}, p.format, options, 2);
+    EXPECT_EQ(without.q, with.q);
+    EXPECT_EQ(without.s2, with.s2);
+    EXPECT_EQ(without.o, with.o);
+    EXPECT_EQ(without.s1, with.s1);
+    EXPECT_NEAR(output_loss(test::best_gemm(), p.matrix(), {}, p.format, without, 1), p.loss(without),
+                1e-6 * p.energy());
+    EXPECT_NEAR(output_energy(test::best_gemm(), p.matrix(), {}, 1), p.energy(), 1e-6 * p.energy());
+    EXPECT_LT(p.loss(without), p.loss(round_min_max(p.matrix(), p.format, 1)));
+  }
+}
+
 TEST(RoundMinMax, IsItsFormula) {
   for (const int bits : {4, 6}) {
     const FineProblem p(3, 64, 32, 5, bits);

@@ -19,8 +19,9 @@ namespace dgq::test {
 namespace {
 
 struct Exported {
-  explicit Exported(const TinyCheckpoint& tiny) {
+  explicit Exported(const TinyCheckpoint& tiny, const std::string& chat = "") {
     tiny.write(scratch / "model");
+    if (!chat.empty()) write_text(scratch / "model" / "chat_template.jinja", chat);
     const std::string registry = (scratch / "r.db").string();
     const Outcome made =
         run_dgq("quantize " + (scratch / "model").string() +
@@ -29,6 +30,7 @@ struct Exported {
     auto opened = Registry::open(registry, Registry::Mode::read_only);
     LayerCache cache(LayerCache::default_folder(registry));
     model.emplace(*Model::load(*opened, cache, "tiny"));
+    linears.emplace(*StoredLinears::load(*opened, cache, "tiny"));
   }
   std::string write(GgufWeights weights) const {
     const auto done = export_gguf(*model, "tiny", weights, scratch / "m.gguf");
@@ -38,6 +40,7 @@ struct Exported {
 
   ScratchFolder scratch;
   std::optional<Model> model;
+  std::optional<StoredLinears> linears;
 };
 
 void expect_same(const Linear& exported, const Linear& ours, const char* name) {
@@ -96,10 +99,20 @@ TEST(GgufExport, ThinTensorsNameTheirBlobs) {
   ASSERT_TRUE(carrier) << carrier.error().what;
   EXPECT_EQ(carrier->version, exported.model->version().digest);
   EXPECT_EQ(carrier->role, LinearRole::embedding);
-  EXPECT_TRUE(find_carried(*exported.model, *carrier, "file"));
+  EXPECT_TRUE(exported.linears->find(*carrier, "file"));
   EXPECT_FALSE(read_fat_mark(std::as_bytes(std::span(text))));
   const std::string fat = file_text(exported.write(GgufWeights::fat));
   EXPECT_EQ(*read_fat_mark(std::as_bytes(std::span(fat))), carrier->version);
+}
+
+TEST(GgufExport, WritesTheChatTemplate) {
+  const std::string chat = "{% for m in messages %}{{ m.content }}{% endfor %}";
+  for (const std::string& text : {chat, std::string()}) {
+    const Exported exported(tiny_checkpoint(), text);
+    const auto file = GgufFile::open(exported.write(GgufWeights::fat));
+    ASSERT_TRUE(file) << file.error().what;
+    EXPECT_EQ(file->content.metadata.value("tokenizer.chat_template", ""), text);
+  }
 }
 
 TEST(GgufExport, SignsChangeNoWeight) {
@@ -127,6 +140,13 @@ TEST(GgufExport, CarriersAreChecked) {
     EXPECT_FALSE(parse_carrier(bad, "x")) << i;
   }
   EXPECT_FALSE(parse_carrier(std::span(good).first(79), "x"));
+  const auto of_tensor = [](std::size_t index) {
+    return parse_carrier(encode_carrier({role_of_tensor(index), 0, sha256("version"), sha256("blob")}), "x");
+  };
+  EXPECT_EQ(tensor_index(of_tensor(0)->role), 0u);
+  EXPECT_EQ(tensor_index(of_tensor(1023)->role), 1023u);
+  EXPECT_FALSE(of_tensor(1024));  // more than a blob holds
+  EXPECT_FALSE(tensor_index(LinearRole::down));
 }
 
 // What GGUF has no words for is refused by name, not written wrongly.
