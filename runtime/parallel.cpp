@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/together.h"
+
 namespace dgq {
 namespace {
 
@@ -96,13 +98,18 @@ class Team {
   }
 
   void run(int threads, std::size_t count, RangeBody body, const void* context) {
+    const auto began = Together::Clock::now();
+    if (together_.is_alone(began)) return body(context, 0, count, 0);
     grow(threads);
     body_ = body, context_ = context, count_ = count, threads_ = static_cast<std::size_t>(threads);
     taken_.store(0, std::memory_order_relaxed);
     cpu_.store(sched_getcpu(), std::memory_order_relaxed);
     const std::uint32_t before = start();
     run_share(0);
+    const auto worked = Together::Clock::now();
     for (const auto& helper : helpers_) wait_while(helper->done, before, patience_);
+    const auto ended = Together::Clock::now();
+    together_.took(worked - began, ended - worked, threads, ended);
   }
 
  private:
@@ -165,6 +172,7 @@ class Team {
   alignas(64) std::atomic<std::size_t> taken_ = 0;  // of what a long loop does not share out beforehand
   alignas(64) std::vector<std::unique_ptr<Helper>> helpers_;
   Patience patience_;
+  Together together_;
 };
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/together.h"
+
 namespace dgq {
 namespace {
 
@@ -41,8 +43,44 @@ TEST(ParallelRanges, ManyShortLoops) {
   for (long sum : sums) EXPECT_EQ(sum, 2000L * 1999 / 2);
 }
 
+// What a caller is told of loops of so long, one after the other; how long it then stays alone.
+std::chrono::milliseconds alone_after(Together& together, std::chrono::microseconds work, std::chrono::microseconds wait,
+                                      int threads, Together::Clock::time_point& now) {
+  for (int loop = 0; loop < 1000 && !together.is_alone(now); ++loop) {
+    now += work + wait;
+    together.took(work, wait, threads, now);
+  }
+  const auto from = now;
+  while (together.is_alone(now)) now += std::chrono::milliseconds(1);
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now - from);
+}
+
+TEST(Together, DoesWithoutThreadsThatAreWaitedForTooLong) {
+  using std::chrono::microseconds;
+  Together together;
+  Together::Clock::time_point now{};
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(45), 2, now).count(), 0);
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(140), 4, now).count(), 0);
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(160), 4, now), Together::kPause);
+  // Longer each time, up to a limit, until it goes well again.
+  for (auto pause = 2 * Together::kPause; pause <= Together::kLongestPause; pause *= 2)
+    EXPECT_EQ(alone_after(together, microseconds(50), microseconds(60), 2, now), pause);
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(60), 2, now), Together::kLongestPause);
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(5), 2, now).count(), 0);
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(60), 2, now), Together::kPause);
+  // One long wait among many short ones changes nothing: a thread that was asleep, a timer.
+  together.took(microseconds(5), microseconds(4000), 2, now);
+  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(2), 2, now).count(), 0);
+}
+
+// With helpers that no loop before has taught to be alone (runtime/together.h).
+template <class Body>
+void with_new_helpers(const Body& body) {
+  std::thread(body).join();
+}
+
 // Two threads that have landed on one CPU do not stay there, however often they sleep between loops.
-TEST(ParallelRanges, ThreadsLeaveTheCpuThatTheyShare) {
+void expect_threads_to_part() {
   cpu_set_t allowed;
   ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
   if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "there is one CPU only";
@@ -68,9 +106,10 @@ TEST(ParallelRanges, ThreadsLeaveTheCpuThatTheyShare) {
   }
   EXPECT_NE(cpu[0], cpu[1]);
 }
+TEST(ParallelRanges, ThreadsLeaveTheCpuThatTheyShare) { with_new_helpers(expect_threads_to_part); }
 
 // Of a long loop the threads that are ready take what one that is kept has not begun.
-TEST(ParallelRanges, OneSlowThreadDoesNotKeepTheOthers) {
+void expect_others_to_go_on() {
   constexpr std::size_t kCount = 1000;
   std::atomic<std::size_t> done = 0;
   std::atomic<bool> first = true;
@@ -88,6 +127,7 @@ TEST(ParallelRanges, OneSlowThreadDoesNotKeepTheOthers) {
   EXPECT_EQ(done, kCount);
   EXPECT_FALSE(in_vain);
 }
+TEST(ParallelRanges, OneSlowThreadDoesNotKeepTheOthers) { with_new_helpers(expect_others_to_go_on); }
 
 TEST(ParallelRanges, AfterAPauseInWhichHelpersFellAsleep) {
   for (int round = 0; round < 5; ++round) {
