@@ -23,10 +23,10 @@ struct Sequence {
   Generation request;
   std::shared_ptr<TokenSink> sink;
   Sampler sampler;
-  std::vector<std::int32_t> tokens;  // the prompt's, then the generated
-  std::size_t position = 0;          // tokens whose keys and values are in the cache
-  bool begun = false;                // its prompt has had a turn
-  KvCache* cache = nullptr;          // its slot, while it has one
+  std::vector<std::int32_t> tokens;    // the prompt's, then the generated
+  std::size_t position = 0;            // tokens whose keys and values are in the cache
+  bool begun = false;                  // its prompt has had a turn
+  KvCache* cache = nullptr;            // its slot, while it has one
   std::optional<GeneratedToken> next;  // what choose() found for the step
   std::string why;                     // or why it found none
 

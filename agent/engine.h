@@ -32,8 +32,8 @@ struct Generation {
   std::size_t max_tokens;  // >= 1
   SamplerOptions sampling;
   bool stop_at_eos = true;
-  std::optional<std::size_t> logprobs;  // report each token's probability, and those of so many likeliest
-  std::vector<std::int32_t> more_eos = {};          // end the text as the config's eos do
+  std::optional<std::size_t> logprobs;      // report each token's probability, and those of so many likeliest
+  std::vector<std::int32_t> more_eos = {};  // end the text as the config's eos do
   std::shared_ptr<JsonConstraint> constraint = {};  // of this answer alone; then eos always end the text
   bool cache_prompt = true;  // false: nothing of it comes from the prefix cache, nor goes there
 };
@@ -78,7 +78,7 @@ struct EngineOptions {
 // Counts since the start.
 struct EngineStats {
   std::uint64_t prompt_tokens = 0, predicted_tokens = 0;  // computed: without those of the prefix cache
-  double prompt_s = 0, predicted_s = 0;     // time of steps, shared out by rows
+  double prompt_s = 0, predicted_s = 0;                   // time of steps, shared out by rows
   std::uint64_t steps = 0, busy_slots = 0;  // busy_slots: sum over the steps of sequences with a row in it
   std::uint64_t most_tokens = 0;            // of one sequence, prompt included
   std::array<std::uint64_t, 5> finished{};  // by Finish

@@ -168,7 +168,7 @@ class Team {
   RangeBody body_ = nullptr;
   const void* context_ = nullptr;
   std::size_t count_ = 0, threads_ = 0;
-  std::atomic<int> cpu_ = -1;  // where the caller is
+  std::atomic<int> cpu_ = -1;                       // where the caller is
   alignas(64) std::atomic<std::size_t> taken_ = 0;  // of what a long loop does not share out beforehand
   alignas(64) std::vector<std::unique_ptr<Helper>> helpers_;
   Patience patience_;

@@ -46,7 +46,8 @@ Function* cpu_function(const char* name) {
 }
 
 void set_threads(ggml_backend_t backend, int threads) {
-  cpu_function<std::remove_pointer_t<ggml_backend_set_n_threads_t>>("ggml_backend_set_n_threads")(backend, threads);
+  cpu_function<std::remove_pointer_t<ggml_backend_set_n_threads_t>>("ggml_backend_set_n_threads")(backend,
+                                                                                                  threads);
 }
 
 // Multiplications or so.

@@ -194,8 +194,8 @@ TEST_F(LoadTest, ALongPromptBesideStreams) {
           prompt = std::thread([&, i] {
             std::string text = std::to_string(i);
             for (int word = 0; word < 380; ++word) text += " the";
-            const auto answer = RawClient(port_).post("/v1/completions",
-                                                      R"({"prompt": ")" + text + R"(", "max_tokens": 1})");
+            const auto answer =
+                RawClient(port_).post("/v1/completions", R"({"prompt": ")" + text + R"(", "max_tokens": 1})");
             EXPECT_EQ(answer.status, 200) << answer.body;
             prompt_is_done = true;
           });
@@ -207,14 +207,16 @@ TEST_F(LoadTest, ALongPromptBesideStreams) {
       ASSERT_GE(running.between_ms.size(), 200u);
       const auto from = running.between_ms.begin();
       quiet.insert(quiet.end(), from + 10, from + 90);
-      beside.insert(beside.end(), from + 99, done_at > 100 ? from + static_cast<std::ptrdiff_t>(done_at) - 1
-                                                           : running.between_ms.end());
+      beside.insert(
+          beside.end(), from + 99,
+          done_at > 100 ? from + static_cast<std::ptrdiff_t>(done_at) - 1 : running.between_ms.end());
     }
     stop = true;
     for (std::thread& thread : beside_it) thread.join();
     const double usual = quantile(beside, 0.5), late = quantile(beside, 0.99);
     std::printf(
-        "one of %d streams, ms between tokens: median %.2f; beside a prompt median %.2f, p99 %.2f, %.2f times "
+        "one of %d streams, ms between tokens: median %.2f; beside a prompt median %.2f, p99 %.2f, %.2f "
+        "times "
         "that median\n",
         others + 1, quantile(quiet, 0.5), usual, late, late / usual);
   }

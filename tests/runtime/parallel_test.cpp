@@ -44,8 +44,9 @@ TEST(ParallelRanges, ManyShortLoops) {
 }
 
 // What a caller is told of loops of so long, one after the other; how long it then stays alone.
-std::chrono::milliseconds alone_after(Together& together, std::chrono::microseconds work, std::chrono::microseconds wait,
-                                      int threads, Together::Clock::time_point& now) {
+std::chrono::milliseconds alone_after(Together& together, std::chrono::microseconds work,
+                                      std::chrono::microseconds wait, int threads,
+                                      Together::Clock::time_point& now) {
   for (int loop = 0; loop < 1000 && !together.is_alone(now); ++loop) {
     now += work + wait;
     together.took(work, wait, threads, now);
@@ -98,7 +99,8 @@ void expect_threads_to_part() {
     });
   };
   cpu[0] = sched_getcpu();
-  for (int i = 0; i < 100 && (i == 0 || cpu[0] != cpu[1]); ++i) loop(true);  // the caller may have moved meanwhile
+  for (int i = 0; i < 100 && (i == 0 || cpu[0] != cpu[1]); ++i)
+    loop(true);  // the caller may have moved meanwhile
   ASSERT_EQ(cpu[0], cpu[1]);
   for (int i = 0; i < 2000 && cpu[0] == cpu[1]; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // so that it sleeps
