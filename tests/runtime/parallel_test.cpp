@@ -87,11 +87,12 @@ void expect_threads_to_part() {
   if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "there is one CPU only";
   std::array<int, 2> cpu{};
   const auto loop = [&](bool together) {
+    const int callers = cpu[0];
     parallel_ranges(2, 2, [&](std::size_t, std::size_t, int thread) {
       if (together && thread == 1) {
         cpu_set_t one;
         CPU_ZERO(&one);
-        CPU_SET(static_cast<std::size_t>(cpu[0]), &one);
+        CPU_SET(static_cast<std::size_t>(callers), &one);
         ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
         ASSERT_EQ(sched_setaffinity(0, sizeof allowed, &allowed), 0);
       }
