@@ -166,7 +166,7 @@ Result<std::int32_t> Sampler::sample(std::span<const float> logits, std::span<co
   if (options_.temperature == 0) return *best;
 
   candidates_.clear();
-  if (options_.top_k > 0)
+  if (options_.top_k > 0 && static_cast<std::size_t>(options_.top_k) < logits_.size())
     take_top_k(allowed);
   else
     take_all(allowed);
