@@ -1,6 +1,7 @@
 #include "agent/stream_chunk.h"
 
 #include "agent/api_error.h"
+#include "base/json_escape.h"
 #include "runtime/tokenizer_utf8.h"
 
 namespace dgq::agent {
@@ -12,17 +13,11 @@ void append_json_string(std::string_view text, std::string& out) {
   }
   out += '"';
   for (const char c : text) {
-    constexpr std::string_view kEscaped = "\"\\\b\f\n\r\t", kLetters = "\"\\bfnrt";
-    if (const std::size_t at = kEscaped.find(c); at != kEscaped.npos) {
-      out += '\\';
-      out += kLetters[at];
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += "\\u00";
-      out += c < 0x10 ? '0' : '1';
-      out += "0123456789abcdef"[c & 15];
-    } else {
+    const std::string escape = json_escape(static_cast<unsigned char>(c));
+    if (escape.empty())
       out += c;
-    }
+    else
+      out += escape;
   }
   out += '"';
 }

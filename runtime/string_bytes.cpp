@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_escape.h"
 #include "runtime/tokenizer_utf8.h"
 
 namespace dgq {
@@ -16,43 +17,20 @@ ByteSequence exactly(std::string_view bytes) {
   return made;
 }
 
-// One that JSON writes as \b, \", ...; empty: none.
-std::string_view short_escape(char32_t point) {
-  switch (point) {
-    case '"':
-      return "\\\"";
-    case '\\':
-      return "\\\\";
-    case '\b':
-      return "\\b";
-    case '\t':
-      return "\\t";
-    case '\n':
-      return "\\n";
-    case '\f':
-      return "\\f";
-    case '\r':
-      return "\\r";
-    default:
-      return {};
-  }
-}
-
 // The characters of an ASCII range as JSON writes them, those that differ in the last byte only at once.
 void write_ascii(char32_t low, char32_t high, std::vector<ByteSequence>& out) {
   bool joins = false;  // the one before may go on
   for (char32_t point = low; point <= high; ++point) {
-    const std::string_view escape = short_escape(point);
-    if (!escape.empty()) {
+    const std::string escape = json_escape(static_cast<unsigned char>(point));
+    const bool is_numbered = escape.starts_with("\\u");
+    if (!escape.empty() && !is_numbered) {
       out.push_back(exactly(escape));
       joins = false;
       continue;
     }
-    std::string text(1, static_cast<char>(point));
-    if (point < 0x20) {
-      const char digit = "0123456789abcdef"[point % 16];
-      text = std::string("\\u00") + (point < 0x10 ? '0' : '1') + digit;
-      if (point % 16 == 0 || digit == 'a') joins = false;
+    const std::string text = is_numbered ? escape : std::string(1, static_cast<char>(point));
+    if (is_numbered) {
+      if (point % 16 == 0 || text.back() == 'a') joins = false;
     } else if (point == 0x20) {
       joins = false;
     }
