@@ -78,18 +78,33 @@ std::string kernel_table(const std::vector<RunEntry>& entries) {
                     rows);
 }
 
-// Rows of any kind: what, median, interval.
-std::string plain_table(const std::vector<RunEntry>& entries, const char* kind, const std::string& caption) {
+std::string agent_table(const std::vector<RunEntry>& entries) {
   Rows rows;
   for (const RunEntry& entry : entries) {
-    if (entry.run->kind != kind) continue;
-    rows.push_back({name_of(*entry.row), label(entry, "model"), machine_name(entry.run->machine),
+    if (entry.run->kind != "agent") continue;
+    rows.push_back({label(entry, "model"), machine_name(entry.run->machine), label(entry, "streams"),
+                    label(entry, "test"), short_number(median(entry.row->counted())),
+                    interval_text(*entry.row), figure(entry, "p99"), entry.row->unit,
+                    std::to_string(entry.row->counted().size()), figure(entry, "joules_per_token")});
+  }
+  if (rows.empty()) return "";
+  return html_table("Load on an agent",
+                    {"Model", "Machine", ">Streams", "What", ">Median", ">95 % interval", ">99th percentile",
+                     "Unit", ">Samples", ">J/token"},
+                    rows);
+}
+
+std::string registry_table(const std::vector<RunEntry>& entries) {
+  Rows rows;
+  for (const RunEntry& entry : entries) {
+    if (entry.run->kind != "registry") continue;
+    rows.push_back({name_of(*entry.row), machine_name(entry.run->machine),
                     short_number(median(entry.row->counted())), interval_text(*entry.row), entry.row->unit,
                     std::to_string(entry.row->counted().size())});
   }
   if (rows.empty()) return "";
-  return html_table(caption, {"What", "Model", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"},
-                    rows);
+  return html_table("Registry operations",
+                    {"What", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"}, rows);
 }
 
 std::string estimates(const std::vector<RunEntry>& entries) {
@@ -159,8 +174,8 @@ std::string html(const std::vector<Run>& runs, const std::vector<Accuracy>& accu
   body += section_of("Tokens per second", speed_plots(entries), model_table(entries));
   body += section_of("Rooflines", roofline_plots(entries), kernel_table(entries));
   body += section_of("Scaling", scaling_plots(entries));
-  body += section_of("Agent", {}, plain_table(entries, "agent", "Load on an agent"));
-  body += section_of("Registry", {}, plain_table(entries, "registry", "Registry operations"));
+  body += section_of("Agent", {}, agent_table(entries));
+  body += section_of("Registry", {}, registry_table(entries));
   body += section_of("Accuracy", accuracy_plots(accuracy), accuracy_table(accuracy));
   body += section_of("Estimates", {}, estimates(entries));
   body += html_section("Set-ups", setups(runs));
