@@ -18,26 +18,10 @@
 namespace dgq {
 namespace {
 
-// How often a waiting thread looks before it sleeps. On an idle machine the next step of a token is there within
-// microseconds, and sleeping and waking costs more than the step; on a busy one a thread that spins takes the time that
-// the one it waits for needs. So: look for long, but after a wait that was longer than that, for the next waits only
-// briefly. Decoding the 14M demo model with 2 threads on 2 cores, tokens/s on an idle machine / beside one busy
-// process: always long 2700 / 700, always brief 330 / 1350, this 2600 / 850, libgomp's
-// threads 2158 / 12, one thread 1950 / 1950.
-class Patience {
- public:
-  int looks() const { return brief_ > 0 ? kBrief : kLong; }
-  void waited(bool slept) {
-    if (brief_ > 0)
-      --brief_;
-    else if (slept)
-      brief_ = kBackOff;
-  }
-
- private:
-  static constexpr int kLong = 10000, kBrief = 50, kBackOff = 256;
-  int brief_ = 0;  // waits left to be brief in
-};
+// How often a waiting thread looks before it sleeps. The next step of a token is there within microseconds, and sleeping and waking
+// costs more than the step; between tokens, while one is sampled, a thread may sleep. (Looking only briefly after a sleep, to leave the CPU to
+// others, cost an agent 8 % of its speed and won nothing that runtime/together.h does not win.)
+constexpr int kLooks = 10000;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -48,15 +32,13 @@ inline void relax() {
 }
 
 // Returns when `value` is no longer `old`; whether it slept. What the writer of the value did before is visible.
-bool wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t old, Patience& patience) {
-  bool sleeps = true;
-  for (int i = patience.looks(); sleeps && i > 0; --i) {
-    sleeps = value.load(std::memory_order_acquire) == old;
-    if (sleeps) relax();
+bool wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+  for (int i = 0; i < kLooks; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return false;
+    relax();
   }
-  if (sleeps) value.wait(old, std::memory_order_acquire);
-  patience.waited(sleeps);
-  return sleeps;
+  value.wait(old, std::memory_order_acquire);
+  return true;
 }
 
 // Threads that wake each other may land on one CPU, and the kernel leaves them there, since they rarely want it at the same time: in a
@@ -88,90 +70,94 @@ class Apartness {
 // tokens/s. In short loops the pieces cost more than that (135M 500 -> 460).
 constexpr std::size_t kLongShare = 64, kPieces = 4;
 
-// The helpers of one calling thread: they sleep between loops and end with it.
-class Team {
- public:
-  ~Team() {
-    body_ = nullptr;
-    start();
-    for (const auto& helper : helpers_) helper->thread.join();
+// One loop and what has begun of it.
+struct Loop {
+  RangeBody body;
+  const void* context;
+  std::size_t count, threads;
+  int cpu;                          // where the caller is
+  std::atomic<std::size_t>* taken;  // of what a long loop does not share out beforehand
+
+  void call(std::size_t thread, std::size_t begin, std::size_t end) const {
+    if (begin < end) body(context, begin, end, static_cast<int>(thread));
   }
 
-  void run(int threads, std::size_t count, RangeBody body, const void* context) {
+  void run_share(std::size_t thread) const {
+    const std::size_t share = count / threads, half = share / 2;
+    if (share < kLongShare) return call(thread, count * thread / threads, count * (thread + 1) / threads);
+    call(thread, half * thread, half * (thread + 1));
+    const std::size_t rest = half * threads, piece = half / kPieces;
+    while (true) {
+      const std::size_t begin = rest + taken->fetch_add(piece, std::memory_order_relaxed);
+      if (begin >= count) return;
+      call(thread, begin, std::min(begin + piece, count));
+    }
+  }
+};
+
+// A thread that sleeps between loops. It and its caller take turns; the loop lies in one cache line with the turn, so that the
+// thread has it when it sees that it starts.
+class alignas(64) Helper {
+ public:
+  explicit Helper(std::size_t index) : thread_([this, index] { run(index); }) {}
+  ~Helper() {
+    loop_.body = nullptr;
+    pass();
+    thread_.join();
+  }
+
+  void start(const Loop& loop) {
+    loop_ = loop;
+    pass();
+  }
+  void wait() { wait_while(turn_, started_); }
+
+ private:
+  void pass() {
+    started_ = turn_.load(std::memory_order_relaxed) + 1;
+    turn_.store(started_, std::memory_order_release);
+    turn_.notify_one();
+  }
+
+  void run(std::size_t index) {
+    Apartness apartness;
+    for (std::uint32_t done = 0;; done += 2) {
+      const bool slept = wait_while(turn_, done);
+      if (!loop_.body) return;
+      if (slept) apartness.keep_from(loop_.cpu);
+      loop_.run_share(index);
+      turn_.store(done + 2, std::memory_order_release);
+      turn_.notify_one();
+    }
+  }
+
+  std::atomic<std::uint32_t> turn_ = 0;  // even: the caller's
+  std::uint32_t started_ = 0;
+  Loop loop_{};
+  std::thread thread_;
+};
+
+// The helpers of one calling thread, which end with it.
+class Team {
+ public:
+  void run(int most, std::size_t count, RangeBody body, const void* context) {
     const auto began = Together::Clock::now();
-    if (together_.is_alone(began)) return body(context, 0, count, 0);
-    grow(threads);
-    body_ = body, context_ = context, count_ = count, threads_ = static_cast<std::size_t>(threads);
+    const auto threads = static_cast<std::size_t>(together_.threads(most));
+    const std::size_t helpers = threads - 1;
+    while (helpers_.size() < helpers) helpers_.push_back(std::make_unique<Helper>(helpers_.size() + 1));
     taken_.store(0, std::memory_order_relaxed);
-    cpu_.store(sched_getcpu(), std::memory_order_relaxed);
-    const std::uint32_t before = start();
-    run_share(0);
+    const Loop loop{body, context, count, threads, sched_getcpu(), &taken_};
+    for (std::size_t i = 0; i < helpers; ++i) helpers_[i]->start(loop);
+    loop.run_share(0);
     const auto worked = Together::Clock::now();
-    for (const auto& helper : helpers_) wait_while(helper->done, before, patience_);
+    for (std::size_t i = 0; i < helpers; ++i) helpers_[i]->wait();
     const auto ended = Together::Clock::now();
-    together_.took(worked - began, ended - worked, threads, ended);
+    together_.took(worked - began, ended - worked, ended);
   }
 
  private:
-  struct Helper {
-    alignas(64) std::atomic<std::uint32_t> done;  // the last round that it has finished
-    std::thread thread;
-  };
-
-  void grow(int threads) {
-    while (helpers_.size() + 1 < static_cast<std::size_t>(threads)) {
-      const std::size_t index = helpers_.size() + 1;
-      Helper& helper = *helpers_.emplace_back(std::make_unique<Helper>());
-      helper.done = round_.load();
-      helper.thread = std::thread([this, index, &helper] {
-        Patience patience;
-        Apartness apartness;
-        while (true) {
-          const bool slept = wait_while(round_, helper.done.load(std::memory_order_relaxed), patience);
-          const std::uint32_t round = round_.load(std::memory_order_acquire);
-          if (!body_) return;
-          if (slept) apartness.keep_from(cpu_.load(std::memory_order_relaxed));
-          run_share(index);
-          helper.done.store(round, std::memory_order_release);
-          helper.done.notify_one();
-        }
-      });
-    }
-  }
-
-  std::uint32_t start() {  // returns the round before
-    const std::uint32_t before = round_.fetch_add(1, std::memory_order_release);
-    round_.notify_all();
-    return before;
-  }
-
-  void call(std::size_t thread, std::size_t begin, std::size_t end) const {
-    if (begin < end) body_(context_, begin, end, static_cast<int>(thread));
-  }
-
-  void run_share(std::size_t thread) {
-    if (thread >= threads_) return;
-    const std::size_t share = count_ / threads_, half = share / 2;
-    if (share < kLongShare) return call(thread, count_ * thread / threads_, count_ * (thread + 1) / threads_);
-    call(thread, half * thread, half * (thread + 1));
-    const std::size_t rest = half * threads_, piece = half / kPieces;
-    while (true) {
-      const std::size_t begin = rest + taken_.fetch_add(piece, std::memory_order_relaxed);
-      if (begin >= count_) return;
-      call(thread, begin, std::min(begin + piece, count_));
-    }
-  }
-
-  // The loop, in one cache line with what the helpers wait for, so that they have it when they see that it starts.
-  // Written while every helper waits for the next round; a null body ends them.
-  alignas(64) std::atomic<std::uint32_t> round_ = 0;
-  RangeBody body_ = nullptr;
-  const void* context_ = nullptr;
-  std::size_t count_ = 0, threads_ = 0;
-  std::atomic<int> cpu_ = -1;                       // where the caller is
-  alignas(64) std::atomic<std::size_t> taken_ = 0;  // of what a long loop does not share out beforehand
+  alignas(64) std::atomic<std::size_t> taken_ = 0;
   alignas(64) std::vector<std::unique_ptr<Helper>> helpers_;
-  Patience patience_;
   Together together_;
 };
 

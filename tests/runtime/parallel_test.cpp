@@ -43,35 +43,50 @@ TEST(ParallelRanges, ManyShortLoops) {
   for (long sum : sums) EXPECT_EQ(sum, 2000L * 1999 / 2);
 }
 
-// What a caller is told of loops of so long, one after the other; how long it then stays alone.
-std::chrono::milliseconds alone_after(Together& together, std::chrono::microseconds work,
-                                      std::chrono::microseconds wait, int threads,
-                                      Together::Clock::time_point& now) {
-  for (int loop = 0; loop < 1000 && !together.is_alone(now); ++loop) {
-    now += work + wait;
-    together.took(work, wait, threads, now);
-  }
+// Loops of so long, one after the other, until the number of threads changes, at most 5 s: how long that took.
+std::chrono::milliseconds until_other_number(Together& together, std::chrono::microseconds work,
+                                             std::chrono::microseconds wait,
+                                             Together::Clock::time_point& now) {
   const auto from = now;
-  while (together.is_alone(now)) now += std::chrono::milliseconds(1);
+  const int before = together.threads(16);
+  while (together.threads(16) == before && now - from < std::chrono::seconds(5)) {
+    now += work + wait;
+    together.took(work, wait, now);
+  }
   return std::chrono::duration_cast<std::chrono::milliseconds>(now - from);
 }
 
-TEST(Together, DoesWithoutThreadsThatAreWaitedForTooLong) {
+TEST(Together, TakesHalfOfThreadsThatAreWaitedForTooLong) {
+  using std::chrono::microseconds, std::chrono::milliseconds;
+  Together together;
+  Together::Clock::time_point now{};
+  EXPECT_EQ(together.threads(2), 2);
+  EXPECT_EQ(until_other_number(together, microseconds(50), microseconds(45), now), milliseconds(5000));
+  for (const int fewer : {8, 4, 2, 1}) {
+    EXPECT_LE(until_other_number(together, microseconds(40), microseconds(60), now), Together::kWindow);
+    EXPECT_EQ(together.threads(16), fewer);
+    EXPECT_EQ(together.threads(1), 1);
+  }
+  for (const int more : {2, 4, 8, 16}) {  // when it goes well, after a pause
+    EXPECT_LE(until_other_number(together, microseconds(95), microseconds(5), now), 16 * Together::kPause);
+    EXPECT_EQ(together.threads(16), more);
+  }
+}
+
+TEST(Together, TriesMoreThreadsMoreAndMoreSeldom) {
   using std::chrono::microseconds;
   Together together;
   Together::Clock::time_point now{};
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(45), 2, now).count(), 0);
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(140), 4, now).count(), 0);
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(160), 4, now), Together::kPause);
-  // Longer each time, up to a limit, until it goes well again.
-  for (auto pause = 2 * Together::kPause; pause <= Together::kLongestPause; pause *= 2)
-    EXPECT_EQ(alone_after(together, microseconds(50), microseconds(60), 2, now), pause);
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(60), 2, now), Together::kLongestPause);
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(5), 2, now).count(), 0);
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(60), 2, now), Together::kPause);
+  for (auto pause = Together::kPause; pause <= 2 * Together::kLongestPause; pause *= 2) {
+    EXPECT_EQ(until_other_number(together, microseconds(40), microseconds(60), now), Together::kWindow);
+    EXPECT_EQ(together.threads(2), 1);
+    EXPECT_EQ(until_other_number(together, microseconds(100), microseconds(0), now),
+              std::min(pause, Together::kLongestPause));
+    EXPECT_EQ(together.threads(2), 2);
+  }
   // One long wait among many short ones changes nothing: a thread that was asleep, a timer.
-  together.took(microseconds(5), microseconds(4000), 2, now);
-  EXPECT_EQ(alone_after(together, microseconds(50), microseconds(2), 2, now).count(), 0);
+  together.took(microseconds(5), microseconds(4000), now);
+  EXPECT_EQ(until_other_number(together, microseconds(50), microseconds(2), now).count(), 5000);
 }
 
 // With helpers that no loop before has taught to be alone (runtime/together.h).
