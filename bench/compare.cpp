@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "bench/run_entries.h"
 #include "bench/statistics.h"
@@ -72,8 +73,8 @@ void add_setups(std::vector<std::string>& list, const Run& a, const Run& b) {
   }
 }
 
-// Why no row of the other side goes with this one.
-std::string why_alone(const Entry& a, const std::vector<Entry>& others) {
+// Why no row of the other side goes with this one; none where that side just did not measure it.
+std::optional<std::string> why_alone(const Entry& a, const std::vector<Entry>& others) {
   for (const Entry& b : others)
     if (b.run->kind == a.run->kind &&
         without(b.row->of, {"n_threads", "model"}) == without(a.row->of, {"n_threads", "model"}) &&
@@ -81,7 +82,7 @@ std::string why_alone(const Entry& a, const std::vector<Entry>& others) {
       return "different threads: not comparable (" + text_of(a.row->of.value("n_threads", Json())) + " and " +
              text_of(b.row->of.value("n_threads", Json())) + ")";
   for (const Entry& b : others)
-    if (b.run->kind == a.run->kind) return "only in one: " + name_of(*a.row);
+    if (b.run->kind == a.run->kind) return std::nullopt;
   return "different benchmarks: not comparable (" + a.run->kind + " has no counterpart)";
 }
 
@@ -149,8 +150,12 @@ Comparison compare(const std::vector<Run>& a, const std::vector<Run>& b) {
                           *std::min_element(entry.row->samples.begin(), entry.row->samples.end()) > 0 &&
                           *std::min_element(other->row->samples.begin(), other->row->samples.end()) > 0;
     if (!other || !positive) {
-      add_once(result.not_comparable,
-               other ? "samples that are not above 0: " + name_of(*entry.row) : why_alone(entry, second));
+      const std::optional<std::string> why =
+          other ? "samples that are not above 0: " + name_of(*entry.row) : why_alone(entry, second);
+      if (why)
+        add_once(result.not_comparable, *why);
+      else
+        add_once(result.only_in_a, name_of(*entry.row));
       continue;
     }
     taken.push_back(other);
@@ -161,7 +166,7 @@ Comparison compare(const std::vector<Run>& a, const std::vector<Run>& b) {
   }
   for (const Entry& entry : second)
     if (std::find(taken.begin(), taken.end(), &entry) == taken.end() && !first.empty())
-      add_once(result.not_comparable, "only in one: " + name_of(*entry.row));
+      add_once(result.only_in_b, name_of(*entry.row));
   return result;
 }
 

@@ -30,8 +30,9 @@ struct ComparedRow {
 };
 
 struct Comparison {
-  std::vector<std::string> differences;     // of the set-ups: "commit: 1a2b and 3c4d"
-  std::vector<std::string> not_comparable;  // "different threads: not comparable (2 and 1)"
+  std::vector<std::string> differences;           // of the set-ups: "commit: 1a2b and 3c4d"
+  std::vector<std::string> not_comparable;        // "different threads: not comparable (2 and 1)"
+  std::vector<std::string> only_in_a, only_in_b;  // rows that the other side has nothing like
   std::vector<ComparedRow> rows;
 };
 

@@ -76,7 +76,7 @@ Frame::Frame(const std::string& title, const Axis& y, const Scale& y_scale, cons
   plot_.width = kChartWidth - kRight - plot_.left;
   text(0, kTitle - 4, "title", shortened(title, 0.8 * kChartWidth));
   plot_.top = kTitle + 4;
-  if (legend.size() > 1) add_legend(legend, lines);
+  if (legend.size() > 1 || (legend.size() == 1 && !legend[0].empty())) add_legend(legend, lines);
   text(0, plot_.top + 11, "label", y.label);
   plot_.top += 20;
   plot_.height = kChartHeight - kBottom - plot_.top;

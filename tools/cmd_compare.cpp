@@ -49,9 +49,21 @@ std::string verdict(const ComparedRow& row) {
   return row.speed < 1 ? "slower" : "faster";
 }
 
+void print_only_in(const char* side, const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 3;
+  if (names.empty()) return;
+  std::cout << "! only in " << side << ": ";
+  for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i)
+    std::cout << (i > 0 ? "; " : "") << one_line(names[i]);
+  if (names.size() > kShown) std::cout << "; and " << names.size() - kShown << " more (--json names them)";
+  std::cout << '\n';
+}
+
 void print_comparison(const Side& a, const Side& b, const Comparison& comparison) {
   std::cout << "A  " << one_line(a.name) << "\nB  " << one_line(b.name) << '\n';
   for (const std::string& why : comparison.not_comparable) std::cout << "! " << one_line(why) << '\n';
+  print_only_in("A", comparison.only_in_a);
+  print_only_in("B", comparison.only_in_b);
   for (const std::string& difference : comparison.differences)
     std::cout << "set-up differs: " << one_line(difference) << '\n';
   Table table({"WHAT", "UNIT", ">A", ">B", ">SPEED B:A", ">p", "B IS", "TEST"});
@@ -85,6 +97,8 @@ Json as_json(const Side& a, const Side& b, const Comparison& comparison) {
           {"b", b.name},
           {"differences", comparison.differences},
           {"not_comparable", comparison.not_comparable},
+          {"only_in_a", comparison.only_in_a},
+          {"only_in_b", comparison.only_in_b},
           {"rows", std::move(rows)}};
 }
 
@@ -214,7 +228,10 @@ Result<int> run_compare(const Arguments& arguments) {
       compared = true;
       failed |= slower && row.significant && row.speed < 1 - *slower;
     }
-    if (!comparison.not_comparable.empty()) why = comparison.not_comparable.front();
+    if (!comparison.not_comparable.empty())
+      why = comparison.not_comparable.front();
+    else if (!comparison.only_in_a.empty())
+      why = "only in A: " + comparison.only_in_a.front();
     if (options.get<bool>("json")) {
       all.push_back(as_json(sides[0], sides[i], comparison));
     } else if (!comparison.rows.empty()) {

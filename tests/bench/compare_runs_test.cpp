@@ -58,6 +58,16 @@ TEST(Compare, DifferentThreadsAreNotComparable) {
   EXPECT_TRUE(mentions(comparison.not_comparable, "different threads: not comparable (2 and 1)"));
 }
 
+TEST(Compare, RowsThatOneSideLacks) {
+  bench::Run a = run_of({1, 2, 3}), b = run_of({1, 2, 3});
+  a.rows[0].of["test"] = "pp16";
+  b.rows[0].of["test"] = "tg4";
+  const Comparison comparison = compare({a}, {b});
+  EXPECT_TRUE(comparison.rows.empty() && comparison.not_comparable.empty());
+  EXPECT_TRUE(mentions(comparison.only_in_a, "pp16"));
+  EXPECT_TRUE(mentions(comparison.only_in_b, "tg4"));
+}
+
 TEST(Compare, DifferencesOfTheSetUpAreCalledOut) {
   bench::Run a = run_of({1, 2, 3}), b = run_of({1, 2, 3});
   b.settings["isa"] = "avx2";
