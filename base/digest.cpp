@@ -2,7 +2,6 @@
 
 #include <openssl/evp.h>
 
-#include <future>
 #include <new>
 
 namespace dgq {
@@ -20,9 +19,14 @@ std::string Digest::hex() const {
 
 Result<Digest> Digest::parse(std::string_view hex) {
   Digest digest;
-  auto bad = [&] { return Error{Errc::invalid, "not a SHA-256 digest (64 hex digits): '" + std::string(hex.substr(0, 80)) + "'"}; };
+  auto bad = [&] {
+    return Error{Errc::invalid,
+                 "not a SHA-256 digest (64 hex digits): '" + std::string(hex.substr(0, 80)) + "'"};
+  };
   if (hex.size() != 2 * digest.bytes.size()) return bad();
-  auto value = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  auto value = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
   for (std::size_t i = 0; i < digest.bytes.size(); ++i) {
     const int high = value(hex[2 * i]), low = value(hex[2 * i + 1]);
     if (high < 0 || low < 0) return bad();
@@ -52,17 +56,6 @@ Digest Sha256::finish() {
   Digest digest;
   EVP_DigestFinal_ex(state_->context, digest.bytes.data(), nullptr);
   return digest;
-}
-
-void update_beside(Sha256& hash, std::span<const std::byte> bytes, const std::function<void()>& meanwhile) {
-  constexpr std::size_t kWorthAThread = 1 << 20;  // hashing it takes 1 ms, making a thread 0.03
-  if (bytes.size() < kWorthAThread) {
-    hash.update(bytes);
-    return meanwhile();
-  }
-  const auto hashed = std::async([&] { hash.update(bytes); });  // deferred to wait() where no thread can be made
-  meanwhile();
-  hashed.wait();
 }
 
 Digest sha256(std::span<const std::byte> bytes) {

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,10 +42,6 @@ class Sha256 {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// hash.update(bytes) on a second thread, where that can be had, while the caller does something else with the same bytes;
-// both are over when it returns.
-void update_beside(Sha256& hash, std::span<const std::byte> bytes, const std::function<void()>& meanwhile);
 
 Digest sha256(std::span<const std::byte> bytes);
 Digest sha256(std::string_view text);

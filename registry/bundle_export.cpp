@@ -122,14 +122,11 @@ Result<BundleSummary> Registry::export_bundle(const std::vector<std::string>& re
   ChunkEncoder encoder;
   DGQ_CHECK(writer.begin(contents));
   for (const BundleBlob& blob : contents.blobs)
-    DGQ_CHECK(state_->read_blob(
-        blob.digest,
-        [&](const StoredChunk& chunk, auto raw) -> Result<void> {
-          done += raw.size();
-          if (progress) progress(done, summary.bytes);
-          return write_chunk(chunk, raw, !blob.base, encoder, writer);
-        },
-        State::Work::slow));
+    DGQ_CHECK(state_->read_blob(blob.digest, [&](const StoredChunk& chunk, auto raw) -> Result<void> {
+      done += raw.size();
+      if (progress) progress(done, summary.bytes);
+      return write_chunk(chunk, raw, !blob.base, encoder, writer);
+    }));
   DGQ_CHECK(writer.finish());
   return summary;
 }

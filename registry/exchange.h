@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "base/sha256_beside.h"
 #include "registry/bundle.h"
 #include "registry/state.h"
 
@@ -57,7 +58,7 @@ class Receiver {
   Result<std::span<const std::byte>> store_chunk(BundleChunkDecoder& decoder, std::int64_t blob,
                                                  std::int64_t position, const BundleChunk& chunk,
                                                  std::optional<std::int64_t> base, bool plainly,
-                                                 Sha256& hash);
+                                                 Sha256Beside& hash);
   void advance(std::uint64_t bytes);
 
   Ingest::State& ingest_;

@@ -123,7 +123,7 @@ Result<void> Receiver::store(const BundleBlob& blob, const ChunkSource& source,
     DGQ_TRY(base, ingest_.registry->find_blob(*blob.base));
   }
   BundleChunkDecoder decoder(*ingest_.registry->db);
-  Sha256 hash;
+  Sha256Beside hash;
   std::uint64_t left = blob.bytes;
   for (std::int64_t position = 0; left > 0; ++position) {
     DGQ_TRY(const BundleChunk chunk, source(left));
@@ -144,18 +144,15 @@ Result<void> Receiver::store(const BundleBlob& blob, const ChunkSource& source,
 Result<std::span<const std::byte>> Receiver::store_chunk(BundleChunkDecoder& decoder, std::int64_t blob,
                                                          std::int64_t position, const BundleChunk& chunk,
                                                          std::optional<std::int64_t> base, bool plainly,
-                                                         Sha256& hash) {
+                                                         Sha256Beside& hash) {
   DGQ_TRY(const auto decoded, decoder.decode(chunk, position, base));
   const bool based = chunk.codec == BundleCodec::zstd_with_base;
   // Raw bytes come from bundles where zstd gained too little, and from OCI layouts, where it was not tried.
   const bool encode = chunk.codec == BundleCodec::raw || (based && (plainly || decoded.base_is_based));
   const StoredChunk stored{position, static_cast<std::int64_t>(ChunkCodec::zstd), chunk.raw_bytes,
                            based ? base : std::nullopt, chunk.data};
-  Result<void> put;
-  update_beside(hash, decoded.raw, [&] {
-    put = encode ? ingest_.encode_chunk(blob, position, decoded.raw) : ingest_.insert_chunk(blob, stored);
-  });
-  DGQ_CHECK(put);
+  hash.update(decoded.raw);
+  DGQ_CHECK(encode ? ingest_.encode_chunk(blob, position, decoded.raw) : ingest_.insert_chunk(blob, stored));
   return decoded.raw;
 }
 

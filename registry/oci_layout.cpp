@@ -171,14 +171,11 @@ Result<BundleSummary> Registry::export_oci(const std::vector<std::string>& refer
   std::uint64_t done = 0;
   for (const BundleBlob& blob : contents.blobs) {
     DGQ_TRY(AtomicFile file, AtomicFile::create(folder / blob_path(blob.digest)));
-    DGQ_CHECK(state_->read_blob(
-        blob.digest,
-        [&](const StoredChunk&, auto raw) -> Result<void> {
-          done += raw.size();
-          if (progress) progress(done, summary.bytes);
-          return file.append(raw);
-        },
-        State::Work::slow));
+    DGQ_CHECK(state_->read_blob(blob.digest, [&](const StoredChunk&, auto raw) -> Result<void> {
+      done += raw.size();
+      if (progress) progress(done, summary.bytes);
+      return file.append(raw);
+    }));
     DGQ_CHECK(file.commit());
   }
   std::vector<OciDescriptor> images;

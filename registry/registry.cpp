@@ -1,5 +1,6 @@
 #include "registry/registry.h"
 
+#include "base/sha256_beside.h"
 #include "registry/audit.h"
 #include "registry/schema.h"
 #include "registry/state.h"
@@ -69,7 +70,7 @@ Result<void> Registry::State::read_chunks(std::int64_t blob, const ChunkSink& si
   });
 }
 
-Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& sink, Work work) {
+Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& sink) {
   const auto fault = [&](Errc code, const std::string& what) {
     return Error{code, "registry " + path.string() + ": blob " + digest.short_hex() + ": " + what};
   };
@@ -78,18 +79,14 @@ Result<void> Registry::State::read_blob(const Digest& digest, const ChunkSink& s
   if (!found) return fault(Errc::not_found, "is not there");
   const auto bytes = static_cast<std::uint64_t>(row.integer(1));
 
-  Sha256 hash;
+  Sha256Beside hash;
   std::uint64_t done = 0;
   bool sink_failed = false;
   const auto read = read_chunks(row.integer(0), [&](const StoredChunk& chunk, auto raw) -> Result<void> {
     done += raw.size();
     if (done > bytes) return Error{Errc::corrupt, "holds more than its " + std::to_string(bytes) + " bytes"};
-    Result<void> taken;
-    const auto give = [&] { taken = sink(chunk, raw); };
-    if (work == Work::slow)
-      update_beside(hash, raw, give);
-    else
-      hash.update(raw), give();
+    hash.update(raw);
+    const Result<void> taken = sink(chunk, raw);
     sink_failed = !taken;
     return taken;
   });
@@ -276,8 +273,7 @@ Result<void> Registry::add_measurement(const Digest& version, std::string_view m
 
 Result<void> Registry::read_blob(const Digest& digest, const ByteSink& sink) {
   DGQ_TRY(Transaction snapshot, Transaction::begin(*state_->db, Transaction::Kind::read));
-  return state_->read_blob(
-      digest, [&](const StoredChunk&, auto raw) { return sink(raw); }, State::Work::slow);
+  return state_->read_blob(digest, [&](const StoredChunk&, auto raw) { return sink(raw); });
 }
 
 }  // namespace dgq

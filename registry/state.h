@@ -33,12 +33,11 @@ struct Registry::State {
   // Of a reference that means nothing: it names what there is.
   Error unknown_model(std::string_view reference);
   Result<std::optional<std::int64_t>> find_blob(const Digest& digest);
-  // The chunks of a blob, each decoded and checked, in order; read_blob() checks the digest as well. Call inside a
-  // transaction. Work::slow: what the sink does takes about as long as hashing, which then runs beside it.
+  // The chunks of a blob, each decoded and checked, in order; read_blob() checks the digest as well, on a second thread. Call inside a
+  // transaction.
   using ChunkSink = std::function<Result<void>(const StoredChunk&, std::span<const std::byte> raw)>;
   Result<void> read_chunks(std::int64_t blob, const ChunkSink& sink);
-  enum class Work { quick, slow };
-  Result<void> read_blob(const Digest& digest, const ChunkSink& sink, Work work = Work::quick);
+  Result<void> read_blob(const Digest& digest, const ChunkSink& sink);
   // Frees blobs that no version and no running add needs.
   Result<GcReport> sweep_blobs();
   // Gives free pages back to the disk.
