@@ -27,6 +27,8 @@ struct SchemaPlace {
   }
 };
 
+inline std::string schema_text(const OrderedJson& value) { return value.dump(-1, ' ', false); }
+
 inline GrammarNode json_node(GrammarNode::Kind kind) {
   GrammarNode made;
   made.kind = kind;
