@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,14 @@ Result<JsonGrammar> compile_json_schema(const OrderedJson& schema);
 
 // Any object, its values of any kind.
 JsonGrammar any_json_object();
+
+// Calls of functions: {"name":NAME,"arguments":{...}}, of one of these, whose arguments its schema allows. Errors name the
+// function.
+struct CallSchema {
+  std::string name;
+  const OrderedJson* arguments;
+};
+Result<JsonGrammar> compile_calls(std::span<const CallSchema> calls);
 
 // Sets least_bytes, height and rest of all nodes. For compile_json_schema and tests.
 void measure(JsonGrammar& grammar);

@@ -33,6 +33,13 @@ bool has_type(const OrderedJson& value, const std::string& type) {
   return type == value.type_name();
 }
 
+Result<JsonGrammar> compile_one(const OrderedJson& schema, StringPattern::Budget& patterns) {
+  if (schema.dump(-1, ' ', false, OrderedJson::error_handler_t::replace).size() > kMaxSchemaBytes)
+    return Error{Errc::invalid,
+                 "the schema is longer than " + std::to_string(kMaxSchemaBytes >> 10) + " KiB"};
+  return SchemaCompiler(schema, patterns).compile();
+}
+
 }  // namespace
 
 Result<JsonGrammar> SchemaCompiler::compile() {
@@ -198,12 +205,52 @@ Result<std::vector<SchemaCompiler::Id>> SchemaCompiler::literals(SchemaPlace& pl
 }
 
 Result<JsonGrammar> compile_json_schema(const OrderedJson& schema) {
-  if (schema.dump(-1, ' ', false, OrderedJson::error_handler_t::replace).size() > kMaxSchemaBytes)
-    return Error{Errc::invalid,
-                 "the schema is longer than " + std::to_string(kMaxSchemaBytes >> 10) + " KiB"};
-  return SchemaCompiler(schema).compile();
+  StringPattern::Budget patterns;
+  return compile_one(schema, patterns);
 }
 
-JsonGrammar any_json_object() { return SchemaCompiler(OrderedJson()).any_object(); }
+JsonGrammar any_json_object() {
+  StringPattern::Budget patterns;
+  return SchemaCompiler(OrderedJson(), patterns).any_object();
+}
+
+Result<JsonGrammar> compile_calls(std::span<const CallSchema> calls) {
+  StringPattern::Budget patterns;
+  JsonGrammar all;
+  all.nodes.push_back(json_node(GrammarNode::Kind::any_of));
+  const auto add = [&all](GrammarNode made) {
+    all.nodes.push_back(std::move(made));
+    return static_cast<GrammarNodeId>(all.nodes.size() - 1);
+  };
+  for (const auto& [name, arguments] : calls) {
+    const auto fail = [&name = name](Errc code, const std::string& what) {
+      return Error{code, "\"" + name + "\": " + what};
+    };
+    auto made = compile_one(*arguments, patterns);
+    if (!made) return fail(made.error().code, made.error().what);
+    for (const GrammarNodeId part : (*made)[made->root].parts)
+      if (const auto kind = (*made)[part].kind;
+          kind != GrammarNode::Kind::object && kind != GrammarNode::Kind::map)
+        return fail(Errc::invalid, "arguments must be of type object");
+    if (all.nodes.size() + made->nodes.size() > kMaxNodes)
+      return fail(Errc::unsupported,
+                  "the schemas together are too large: over " + std::to_string(kMaxNodes) + " nodes");
+    const auto offset = static_cast<GrammarNodeId>(all.nodes.size());
+    for (GrammarNode& node : made->nodes) {
+      for (auto* ids : {&node.parts, &node.keys})
+        for (GrammarNodeId& id : *ids) id += offset;
+      for (GrammarProperty& property : node.properties) property.value += offset;
+      all.nodes.push_back(std::move(node));
+    }
+    GrammarNode call = json_node(GrammarNode::Kind::object);
+    call.properties = {{"\"name\":", add(literal(schema_text(name))), true},
+                       {"\"arguments\":", made->root + offset, true}};
+    const GrammarNodeId id = add(std::move(call));
+    all.nodes[all.root].parts.push_back(id);
+  }
+  measure(all);
+  if (all[all.root].height <= kMaxJsonDepth) return all;
+  return Error{Errc::invalid, "calls would nest deeper than " + std::to_string(kMaxJsonDepth) + " levels"};
+}
 
 }  // namespace dgq

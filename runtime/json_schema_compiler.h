@@ -10,7 +10,9 @@ namespace dgq {
 
 class SchemaCompiler {
  public:
-  explicit SchemaCompiler(const OrderedJson& document) : document_(document) {
+  // patterns: what the schema's may still take.
+  SchemaCompiler(const OrderedJson& document, StringPattern::Budget& patterns)
+      : document_(document), patterns_(patterns) {
     any_string_ = add(json_node(Kind::string));
   }
   Result<JsonGrammar> compile();
@@ -54,7 +56,7 @@ class SchemaCompiler {
   std::optional<Id> any_;
   std::set<Id> open_;  // schemas without a type: they allow more than the grammar writes
   std::vector<OneOf> exclusive_;
-  StringPattern::Budget patterns_;
+  StringPattern::Budget& patterns_;
 };
 
 }  // namespace dgq
