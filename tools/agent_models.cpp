@@ -115,6 +115,7 @@ agent::DeployApi::Tcp who_over_tcp(const Options& options, const Log& log) {
 }
 
 Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, const agent::LoadOptions& load,
+                                                      const std::filesystem::path& unix_socket,
                                                       const Log& log) {
   agent::DeployerOptions wanted;
   wanted.registry = registry_path(options);
@@ -124,7 +125,7 @@ Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, co
   wanted.prefix_cache_file = options.get<std::string>("prefix-cache-file");
   const auto& budget = options.get<std::string>("memory-budget");
   if (budget == "auto") {
-    DGQ_TRY(wanted.memory_budget_bytes, agent::default_memory_budget());
+    wanted.memory_budget_bytes = agent::default_memory_budget(agent::machine_memory());
   } else {
     DGQ_TRY(wanted.memory_budget_bytes, parse_bytes(budget, "memory-budget"));
   }
@@ -132,11 +133,9 @@ Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, co
     return Error{Errc::invalid, "--idle-unload must be from 0 to " + std::to_string(kLongestIdle)};
   wanted.idle_unload = std::chrono::seconds(options.get<std::uint32_t>("idle-unload"));
   wanted.drain_time = std::chrono::seconds(options.get<std::uint32_t>("drain-time"));
-  const auto& socket = options.get<std::string>("unix");
   // Looked at first, so that a registry that is not there is not answered with a lock file beside it.
   DGQ_CHECK(Registry::open(wanted.registry, Registry::Mode::read_write));
-  DGQ_TRY(auto lock,
-          agent::AgentLock::take(wanted.registry, socket.empty() ? "" : std::filesystem::absolute(socket)));
+  DGQ_TRY(auto lock, agent::AgentLock::take(wanted.registry, unix_socket));
   log.write(Log::Level::info, "deployments",
             {{"registry", wanted.registry.string()}, {"memory_budget_bytes", wanted.memory_budget_bytes}});
   auto deployed = std::make_unique<DeployedByRegistry>(
@@ -185,8 +184,10 @@ bool AgentModels::drain(std::chrono::seconds patience, const std::function<bool(
 }
 
 Result<std::unique_ptr<AgentModels>> AgentModels::open(const Options& options, const agent::LoadOptions& load,
+                                                       const std::filesystem::path& unix_socket,
                                                        const Log& log) {
-  return options.has("model") ? load_named(options, load, log) : open_deployments(options, load, log);
+  return options.has("model") ? load_named(options, load, log)
+                              : open_deployments(options, load, unix_socket, log);
 }
 
 Result<int> check_version_here(const Options& options, int threads) {

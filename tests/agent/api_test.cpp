@@ -166,6 +166,14 @@ TEST(Log, LinesStayLinesInBothForms) {
   EXPECT_EQ(line["level"], "warning");
   EXPECT_EQ(line["event"], "event");
   EXPECT_EQ(line["n"], 5);
+  std::FILE* journal_file = std::tmpfile();
+  const Log journal(Log::Level::info, false, journal_file, true);
+  journal.write(Log::Level::warning, "event", {{"n", 5}});
+  std::rewind(journal_file);
+  written.resize(4096);
+  written.resize(std::fread(written.data(), 1, written.size(), journal_file));
+  std::fclose(journal_file);
+  EXPECT_EQ(written, "<4>event n=5\n");
   EXPECT_TRUE(Log::parse_level("debug"));
   EXPECT_FALSE(Log::parse_level("loud"));
 }
