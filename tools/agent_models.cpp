@@ -37,6 +37,12 @@ class NamedModel : public AgentModels {
   const agent::PrefixFiles prefixes_;
 };
 
+Result<std::uint64_t> memory_budget(const Options& options) {
+  const auto& text = options.get<std::string>("memory-budget");
+  return text == "auto" ? agent::default_memory_budget(agent::machine_memory())
+                        : parse_bytes(text, "memory-budget");
+}
+
 // The registry is closed again when the model is there: nothing of it is needed to serve.
 Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const agent::LoadOptions& load,
                                                 const Log& log) {
@@ -44,7 +50,8 @@ Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const ag
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
   LayerCache cache(cache_folder(options));
   agent::LoadReport report;
-  DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
+  DGQ_TRY(const std::uint64_t budget, memory_budget(options));
+  DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, budget, report));
   for (const std::string& warning : report.warnings)
     log.write(Log::Level::warning, "signature", {{"why", warning}});
   if (!report.no_chat.empty()) log.write(Log::Level::info, "no_chat", {{"why", report.no_chat}});
@@ -123,12 +130,7 @@ Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, co
   wanted.load = load;
   wanted.device_id = device_id(options);
   wanted.prefix_cache_file = options.get<std::string>("prefix-cache-file");
-  const auto& budget = options.get<std::string>("memory-budget");
-  if (budget == "auto") {
-    wanted.memory_budget_bytes = agent::default_memory_budget(agent::machine_memory());
-  } else {
-    DGQ_TRY(wanted.memory_budget_bytes, parse_bytes(budget, "memory-budget"));
-  }
+  DGQ_TRY(wanted.memory_budget_bytes, memory_budget(options));
   if (options.get<std::uint32_t>("idle-unload") > kLongestIdle)
     return Error{Errc::invalid, "--idle-unload must be from 0 to " + std::to_string(kLongestIdle)};
   wanted.idle_unload = std::chrono::seconds(options.get<std::uint32_t>("idle-unload"));
@@ -165,7 +167,7 @@ void add_deployment_options(Options& options) {
   const auto text = [](const char* value) { return po::value<std::string>()->default_value(value); };
   options.named.add_options()  //
       ("memory-budget", text("auto")->value_name("BYTES"),
-       "of all models of deployments together (auto: the cgroup's limit, else 70 % of the machine)")  //
+       "of all models together (auto: the cgroup's limit, else 70 % of the machine)")  //
       ("idle-unload", po::value<std::uint32_t>()->default_value(300)->value_name("SECONDS"),
        "a model without requests for so long makes room for another (0: never)")  //
       ("device-id", po::value<std::string>()->value_name("TEXT"),
