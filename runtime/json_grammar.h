@@ -4,7 +4,7 @@
 // schema. So the texts are a part of what the schema allows, and every one of them validates.
 //
 // Read of JSON Schema (draft 2020-12): type (also a list), enum, const, anyOf, oneOf whose choices exclude each other,
-// allOf of one, $ref to "#" and to places in the same document (recursion included), and
+// allOf of one, or of objects that have properties, required and a boolean additionalProperties only, $ref to "#" and to places in the same document (recursion included), and
 //   object    properties, required, additionalProperties, patternProperties (patterns of which none matches a name of another,
 //             nor of `properties`), maxProperties, minProperties up to 1 or the number of `required`, or all of `properties`;
 //             what is not in `properties` is written only where there are none, or where `required` names it

@@ -8,11 +8,17 @@
 namespace dgq {
 namespace {
 
-constexpr std::size_t kMaxNodes = 20'000, kMaxDepth = 64;
+constexpr std::size_t kMaxNodes = 20'000;
 
 const std::set<std::string_view> kAnnotations = {
     "title",    "description", "default",     "examples",   "example",  "$schema",  "$id",
     "$comment", "$defs",       "definitions", "deprecated", "readOnly", "writeOnly"};
+
+// Beside its "allOf".
+bool is_object_schema(const SchemaPlace& place) {
+  const auto keys = {"type", "properties", "required", "additionalProperties"};
+  return std::any_of(keys.begin(), keys.end(), [&](const char* key) { return place.json.contains(key); });
+}
 
 GrammarNode literal(std::string text) {
   GrammarNode made = json_node(GrammarNode::Kind::literal);
@@ -41,6 +47,13 @@ Result<JsonGrammar> compile_one(const OrderedJson& schema, StringPattern::Budget
 }
 
 }  // namespace
+
+Result<void> SchemaPlace::check_all_read() const {
+  for (const auto& [key, value] : json.items())
+    if (!read.contains(key) && !kAnnotations.contains(key))
+      return error(Errc::unsupported, "\"" + key + "\" is not supported here");
+  return {};
+}
 
 Result<JsonGrammar> SchemaCompiler::compile() {
   DGQ_TRY(const Id root, schema(document_, "#", 0));
@@ -80,17 +93,15 @@ Result<SchemaCompiler::Id> SchemaCompiler::schema(const OrderedJson& json, const
                                                   std::size_t depth) {
   // References name places by their addresses, so that each is compiled once and recursion closes.
   if (const auto known = known_.find(&json); known != known_.end()) return known->second;
-  if (depth > kMaxDepth || grammar_.nodes.size() > kMaxNodes)
+  if (depth > kMaxSchemaDepth || grammar_.nodes.size() > kMaxNodes)
     return Error{Errc::unsupported, "the schema is too large: over " + std::to_string(kMaxNodes) +
-                                        " nodes, or nested deeper than " + std::to_string(kMaxDepth)};
+                                        " nodes, or nested deeper than " + std::to_string(kMaxSchemaDepth)};
   if (json == OrderedJson(true)) return any();
   if (!json.is_object()) return Error{Errc::invalid, "the schema at " + path + " must be an object, or true"};
   const Id id = known_[&json] = add({});
   SchemaPlace place{json, path};
   DGQ_TRY(std::vector<Id> parts, choices(place, depth));
-  for (const auto& [key, value] : json.items())
-    if (!place.read.contains(key) && !kAnnotations.contains(key))
-      return place.error(Errc::unsupported, "\"" + key + "\" is not supported here");
+  DGQ_CHECK(place.check_all_read());
   grammar_.nodes[id].parts = std::move(parts);
   return id;
 }
@@ -104,7 +115,11 @@ Result<std::vector<SchemaCompiler::Id>> SchemaCompiler::choices(SchemaPlace& pla
   if (const OrderedJson* value = place.find("const")) return literals(place, OrderedJson::array({*value}));
   if (const OrderedJson* values = place.find("enum")) return literals(place, *values);
   for (const char* key : {"anyOf", "oneOf", "allOf"})
-    if (const OrderedJson* list = place.find(key)) return several(place, key, *list, depth);
+    if (const OrderedJson* list = place.find(key)) {
+      if (!list->is_array() || list->empty()) return place.wrong(key, "a list of schemas");
+      const bool of_one = key != std::string_view("allOf") || (list->size() == 1 && !is_object_schema(place));
+      return of_one ? several(place, key, *list, depth) : all_of(place, depth);
+    }
   DGQ_TRY(const std::vector<std::string> types, type_list(place));
   if (types.empty()) return std::vector{any()};
   std::vector<Id> parts;
@@ -117,10 +132,7 @@ Result<std::vector<SchemaCompiler::Id>> SchemaCompiler::choices(SchemaPlace& pla
 
 Result<std::vector<SchemaCompiler::Id>> SchemaCompiler::several(SchemaPlace& place, const char* key,
                                                                 const OrderedJson& list, std::size_t depth) {
-  if (!list.is_array() || list.empty()) return place.wrong(key, "a list of schemas");
   const std::string name = key;
-  if (name == "allOf" && list.size() > 1)
-    return place.error(Errc::unsupported, "\"allOf\" of more than one schema is not supported");
   std::vector<Id> parts;
   for (std::size_t i = 0; i < list.size(); ++i) {
     DGQ_TRY(const Id part, schema(list[i], place.path + "/" + name + "/" + std::to_string(i), depth + 1));
@@ -130,18 +142,21 @@ Result<std::vector<SchemaCompiler::Id>> SchemaCompiler::several(SchemaPlace& pla
   return parts;
 }
 
-Result<SchemaCompiler::Id> SchemaCompiler::reference(SchemaPlace& place, const OrderedJson& ref,
-                                                     std::size_t depth) {
+Result<const OrderedJson*> SchemaCompiler::target(const SchemaPlace& place, const OrderedJson& ref) const {
   const auto* text = ref.get_ptr<const std::string*>();
   if (!text || !(*text == "#" || text->starts_with("#/")))
     return place.error(Errc::unsupported, "\"$ref\" must point into the same schema: \"#/$defs/name\"");
-  const OrderedJson* target = nullptr;
   try {
-    target = &document_.at(OrderedJson::json_pointer(text->substr(1)));
+    return &document_.at(OrderedJson::json_pointer(text->substr(1)));
   } catch (const OrderedJson::exception&) {
     return place.error(Errc::invalid, "\"$ref\" names " + *text + ", which is not there");
   }
-  return schema(*target, *text, depth + 1);
+}
+
+Result<SchemaCompiler::Id> SchemaCompiler::reference(SchemaPlace& place, const OrderedJson& ref,
+                                                     std::size_t depth) {
+  DGQ_TRY(const OrderedJson* to, target(place, ref));
+  return schema(*to, ref.get<std::string>(), depth + 1);
 }
 
 // The list of types; without "type" what the keywords are about. Texts of that type satisfy the schema all the same.

@@ -8,6 +8,8 @@
 
 namespace dgq {
 
+inline constexpr std::size_t kMaxSchemaDepth = 64;
+
 class SchemaCompiler {
  public:
   // patterns: what the schema's may still take.
@@ -32,6 +34,7 @@ class SchemaCompiler {
   Result<std::vector<Id>> choices(SchemaPlace& place, std::size_t depth);
   Result<std::vector<Id>> several(SchemaPlace& place, const char* key, const OrderedJson& list,
                                   std::size_t depth);
+  Result<const OrderedJson*> target(const SchemaPlace& place, const OrderedJson& ref) const;
   Result<Id> reference(SchemaPlace& place, const OrderedJson& ref, std::size_t depth);
   Result<std::vector<std::string>> type_list(SchemaPlace& place);
   Result<GrammarNode> typed(SchemaPlace& place, const std::string& type, std::size_t depth);
@@ -47,7 +50,17 @@ class SchemaCompiler {
   Result<GrammarNode> array(SchemaPlace& place, std::size_t depth);
   Result<void> make_set(const SchemaPlace& place, GrammarNode& made);
   Result<GrammarNode> object(SchemaPlace& place, std::size_t depth);
+  Result<GrammarNode> map(const SchemaPlace& place, GrammarNode made,
+                          const std::vector<NamePattern>& patterns);
   Result<std::vector<NamePattern>> name_patterns(SchemaPlace& place, std::size_t depth);
+
+  // json_schema_all_of.cpp
+  struct Part {
+    const OrderedJson* json;
+    std::string path;
+  };
+  Result<std::vector<Id>> all_of(SchemaPlace& place, std::size_t depth);
+  Result<void> collect(const Part& part, std::size_t depth, std::vector<Part>& parts) const;
 
   const OrderedJson& document_;
   JsonGrammar grammar_;

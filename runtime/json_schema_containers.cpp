@@ -132,6 +132,15 @@ Result<GrammarNode> SchemaCompiler::object(SchemaPlace& place, std::size_t depth
     DGQ_CHECK(limit_members(place, made));
     return made;
   }
+  if (!patterns.empty()) return map(place, std::move(made), patterns);
+  DGQ_TRY(const Id value, others());
+  made.keys = {any_string_}, made.parts = {value};
+  return map(place, std::move(made), {});
+}
+
+// Of an object whose names the schema does not say.
+Result<GrammarNode> SchemaCompiler::map(const SchemaPlace& place, GrammarNode made,
+                                        const std::vector<NamePattern>& patterns) {
   if (made.low > 1)
     return place.error(Errc::unsupported,
                        "\"minProperties\" above 1 is not supported where the schema names no "
@@ -142,10 +151,6 @@ Result<GrammarNode> SchemaCompiler::object(SchemaPlace& place, std::size_t depth
     name.pattern = std::make_shared<const StringPattern>(pattern.matches);
     made.keys.push_back(add(std::move(name)));
     made.parts.push_back(pattern.value);
-  }
-  if (patterns.empty()) {
-    DGQ_TRY(const Id value, others());
-    made.keys = {any_string_}, made.parts = {value};
   }
   return made;
 }

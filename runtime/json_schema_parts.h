@@ -22,6 +22,7 @@ struct SchemaPlace {
   Error error(Errc code, const std::string& what) const {
     return {code, "the schema at " + path + ": " + what};
   }
+  Result<void> check_all_read() const;  // but annotations
   Error wrong(const char* key, const std::string& what) const {
     return error(Errc::invalid, "\"" + std::string(key) + "\" must be " + what);
   }

@@ -357,6 +357,19 @@ TEST(JsonAutomaton, TakesWhatTheGrammarSays) {
        R"({"x":1,"y":2})", true},
       {R"({"additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2})",
        R"({"x":1,"y":2,"z":3})", false},
+      {R"({"allOf": [{"$ref": "#/$defs/a"}, {"type": "object", "properties": {"y": {"type": "null"}}, "required": ["y"]}],
+           "properties": {"z": {}}, "$defs": {"a": {"allOf": [{"properties": {"x": {"type": "integer"}}}]}}})",
+       R"({"z":1,"x":2,"y":null})", true},
+      {R"({"allOf": [{"properties": {"x": {"type": "integer"}}}, {"required": ["x"]}]})", "{}", false},
+      {R"({"allOf": [{"properties": {"x": {"type": "integer"}}}, {"required": ["x"]}]})", R"({"x":null})",
+       false},
+      {R"({"allOf": [{"properties": {"x": {"type": "integer"}}}, {"required": ["x", "w"]}]})",
+       R"({"x":1,"w":[]})", true},
+      {R"({"allOf": [{"properties": {"x": {}}}, {"properties": {"x": {}}, "additionalProperties": false}]})",
+       R"({"x":1})", true},
+      {R"({"allOf": [{"type": "object"}, {}]})", R"({"any":1})", true},
+      {R"({"allOf": [{"properties": {"kids": {"type": "array", "items": {"$ref": "#"}}}}, {}]})",
+       R"({"kids":[{"kids":[]}]})", true},
       {R"({"type": "object", "maxProperties": 0})", "{}", true},
       {R"({"type": "object", "maxProperties": 0})", R"({"a":1})", false},
       {R"({"patternProperties": {"^a": {"type": "integer"}, "^b+$": {"type": "null"}}})",
@@ -479,7 +492,18 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
        "\"ab\" of \"properties\" matches \"^a\""},
       {R"({"patternProperties": {"(": {}}})", "\"patternProperties\", \"(\": a ( without its )"},
       {R"({"patternProperties": []})", "\"patternProperties\" must be an object"},
-      {R"({"allOf": [{}, {}]})", "\"allOf\" of more than one"},
+      {R"({"allOf": [{"type": "string"}, {"minLength": 2}]})",
+       "\"allOf\" of more than one schema is supported for"},
+      {R"({"allOf": [{"properties": {"a": {}}, "maxProperties": 1}, {}]})",
+       "#/allOf/0: \"maxProperties\" is not supported here"},
+      {R"({"properties": {"a": {}}, "allOf": [{"properties": {"a": {"type": "null"}}}]})",
+       "#/allOf/0: \"a\" has another schema"},
+      {R"({"allOf": [{"properties": {"a": {}}, "additionalProperties": false}, {"properties": {"b": {}}}]})",
+       "#/allOf/0: \"additionalProperties\": false forbids \"b\""},
+      {R"({"allOf": [{"$ref": "#"}, {}]})", "or of itself"},
+      {R"({"allOf": [{"$ref": "#/x", "not": {}}, {}], "x": {}})", "\"not\" is not supported here"},
+      {R"({"allOf": [{"required": [1]}, {}]})", "\"required\" must be a list of names"},
+      {R"({"allOf": [1, {}]})", "#/allOf/0 must be an object"},
       {R"({"not": {}})", "\"not\" is not supported"},
       {R"({"$ref": "https://example.com/s"})", "must point into the same schema"},
       {R"({"$ref": "#/$defs/x"})", "names #/$defs/x, which is not there"},
@@ -585,6 +609,17 @@ TEST(JsonSchema, ChoicesOfOneOfThatExcludeEachOtherAreTaken) {
         R"({"oneOf": [{"type": "object", "required": ["k"], "properties": {"k": {"const": "x"}, "v": {}}},
                       {"type": "object", "required": ["k"], "properties": {"k": {"const": "y"}}}]})"})
     for (std::uint64_t seed = 0; seed < 10; ++seed) expect_valid(json(schema), 60, seed);
+}
+
+TEST(JsonSchema, ObjectsOfAllOfHaveThePropertiesOfAll) {
+  for (
+      const char* schema :
+      {R"({"allOf": [{"$ref": "#/$defs/named"}, {"$ref": "#/$defs/aged"}], "required": ["kids"], "type": "object",
+            "properties": {"kids": {"type": "array", "items": {"$ref": "#"}, "maxItems": 2}},
+            "$defs": {"named": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+                      "aged": {"allOf": [{"properties": {"age": {"type": "integer", "minimum": 0}}}]}}})",
+       R"({"anyOf": [{"allOf": [{"required": ["a", "b"]}, {"properties": {"a": {"enum": [1, 2]}}}]}, {"type": "null"}]})"})
+    for (std::uint64_t seed = 0; seed < 20; ++seed) expect_valid(json(schema), 20 + 4 * seed, seed);
 }
 
 TEST(JsonSchema, LargeAndTangledOnesEndSoon) {
