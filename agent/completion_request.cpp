@@ -119,7 +119,7 @@ std::optional<ApiError> read_the_rest(Members& members, std::string_view text, c
   read_stream(members, request);
   refuse_the_rest(members);
   if (auto format = read_format(members, text, model, request.generation.more_eos)) {
-    if (request.calls != CallForm::none)
+    if (!request.functions.empty())
       members.fail("response_format", "cannot stand beside \"tools\", whose calls have a form of their own");
     request.generation.constraint = std::move(format);
   }

@@ -148,6 +148,9 @@ TEST(Tools, AutoIsATextAndNeedsATemplateThatShowsThem) {
     ASSERT_EQ(got.status, 200) << got.json;
     EXPECT_FALSE(got.json["choices"][0]["message"].contains("tool_calls"));
   }
+  Json formed = ask("auto");
+  formed["response_format"] = {{"type", "json_object"}};
+  EXPECT_NE(served.error(formed).find("\"response_format\" cannot stand beside"), std::string::npos);
   ServedTools blind(kMessages);
   EXPECT_NE(blind.error(ask("auto")).find("\"tools\" would change nothing"), std::string::npos);
   EXPECT_EQ(blind.chat(ask("required")).status, 200);
