@@ -48,8 +48,13 @@ Json chat_logprobs(const Tokenizer& tokenizer, std::span<const Logprob> logprobs
 }
 
 Json completion_choice(const std::string& text) { return {{"text", text}}; }
-Json chat_choice(const std::string& text) {
-  return {{"message", {{"role", "assistant"}, {"content", text}, {"refusal", nullptr}}}};
+Json chat_choice(const std::string& text, Json tool_calls) {
+  Json message = {{"role", "assistant"}, {"content", text}, {"refusal", nullptr}};
+  if (!tool_calls.empty()) {
+    if (text.empty()) message["content"] = nullptr;
+    message["tool_calls"] = std::move(tool_calls);
+  }
+  return {{"message", std::move(message)}};
 }
 
 }  // namespace dgq::agent

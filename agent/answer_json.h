@@ -21,6 +21,6 @@ Json chat_logprobs(const Tokenizer& tokenizer, std::span<const Logprob> logprobs
 
 // The members of "choices[0]" that hold the text: of a completion, and of a whole chat answer.
 Json completion_choice(const std::string& text);
-Json chat_choice(const std::string& text);
+Json chat_choice(const std::string& text, Json tool_calls);  // tool_calls: OpenAI's list
 
 }  // namespace dgq::agent

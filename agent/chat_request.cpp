@@ -4,6 +4,8 @@
 #include <ctime>
 
 #include "agent/completion_request.h"
+#include "agent/request_format.h"
+#include "agent/tool_request.h"
 
 namespace dgq::agent {
 namespace {
@@ -34,8 +36,10 @@ std::optional<OrderedJson> read_message(const Json& message, std::string& why) {
   const auto role = members.text("role");
   const Json* content = members.value("content");
   members.only("refusal", {""}, "the models here refuse nothing on their own");
-  members.only("tool_calls", {Json::array()}, "the models here call no tools");
-  members.only("function_call", {}, "the models here call no functions");
+  std::string wrong_calls;
+  const Json* calls = members.value("tool_calls");
+  const auto past_calls = calls ? read_past_calls(*calls, wrong_calls) : OrderedJson::array();
+  members.only("function_call", {}, "use \"tool_calls\"");
   members.only("audio", {}, "messages are texts");
   const auto text = content               ? content_text(*content)
                     : role == "assistant" ? std::optional(std::string())
@@ -43,6 +47,11 @@ std::optional<OrderedJson> read_message(const Json& message, std::string& why) {
   OrderedJson made = {{"role", role.value_or("")}, {"content", text.value_or("")}};
   for (const char* name : {"name", "tool_call_id"})
     if (const auto value = members.text(name)) made[name] = *value;
+  if (!past_calls) members.fail("tool_calls", wrong_calls);
+  if (past_calls && !past_calls->empty()) {
+    if (role != "assistant") members.fail("tool_calls", "are the assistant's");
+    made["tool_calls"] = *past_calls;
+  }
   if (!role || role->empty() || role->size() > kLongestName)
     members.fail("role", "must be a name such as user");
   if (!text) members.fail("content", R"(must be a text, or a list of {"type": "text", "text": ...})");
@@ -75,7 +84,7 @@ OrderedJson read_messages(Members& members) {
 
 // As Hugging Face gives them, with the request's own.
 OrderedJson read_variables(Members& members) {
-  OrderedJson variables = {{"tools", nullptr}, {"documents", nullptr}};
+  OrderedJson variables = {{"documents", nullptr}};
   variables["messages"] = read_messages(members);
   variables["add_generation_prompt"] = members.flag("add_generation_prompt").value_or(true);
   const Json* more = members.value("chat_template_kwargs");
@@ -99,16 +108,29 @@ std::optional<std::size_t> read_logprobs(Members& members) {
   return wanted ? std::optional(static_cast<std::size_t>(count.value_or(0))) : std::nullopt;
 }
 
-void refuse_tools(Members& members) {
-  members.only("tools", {Json::array()}, "the models here call no tools");
-  members.only("tool_choice", {"none", "auto"}, "the models here call no tools");
-  members.only("parallel_tool_calls", {true, false}, "the models here call no tools");
-  members.only("functions", {Json::array()}, "the models here call no functions");
-  members.only("function_call", {"none", "auto"}, "the models here call no functions");
+void refuse_the_rest(Members& members) {
+  members.only("functions", {Json::array()}, "use \"tools\"");
+  members.only("function_call", {"none", "auto"}, "use \"tool_choice\"");
   members.only("modalities", {Json::array({"text"})}, "answers are texts");
   members.only("audio", {}, "answers are texts");
   members.only("prediction", {}, "answers are not predicted");
   members.only("web_search_options", {}, "the models here search nothing");
+}
+
+void encode(Members& members, const ServedModel& model, const Tools& tools, OrderedJson& variables,
+            std::vector<std::int32_t>& prompt) {
+  const std::time_t now = std::time(nullptr);
+  const auto rendered = [&](const OrderedJson& shown) {
+    variables["tools"] = shown;
+    return model.chat->encode(variables, model.tokenizer, now);
+  };
+  auto tokens = rendered(tools.shown);
+  if (!tokens) return members.fail("messages", "do not fit: " + tokens.error().what);
+  // A call that is required can be made all the same. Any other answer would leave the question's half out.
+  if (!tools.shown.is_null() && !tools.needed)
+    if (const auto without = rendered(nullptr); without && *without == *tokens)
+      return members.fail("tools", "would change nothing: the chat template of this model shows it none");
+  prompt = std::move(*tokens);
 }
 
 }  // namespace
@@ -120,17 +142,15 @@ std::optional<ApiError> read_chat(const Json& body, std::string_view text, const
   Members members(body);
   Generation& generation = request.generation;
   generation.logprobs = read_logprobs(members);
-  refuse_tools(members);
-  const OrderedJson variables = read_variables(members);
+  const Tools tools = read_tools(members, text, model, request);
+  refuse_the_rest(members);
+  OrderedJson variables = read_variables(members);
   if (const auto end = model.tokenizer.find(model.chat->source().eos)) generation.more_eos.push_back(*end);
-  if (!members.failed()) {
-    auto prompt = model.chat->encode(variables, model.tokenizer, std::time(nullptr));
-    if (prompt) {
-      generation.prompt = std::move(*prompt);
-    } else {
-      members.fail("messages", "do not fit: " + prompt.error().what);
-    }
-  }
+  if (!tools.shown.is_null() && generation.logprobs)
+    members.fail("logprobs", "cannot stand beside \"tools\"");
+  if (tools.grammar)
+    generation.constraint = constrain(members, "tools", tools.grammar, model, generation.more_eos);
+  if (!members.failed()) encode(members, model, tools, variables, generation.prompt);
   return read_the_rest(members, text, model,
                        {-1, {"max_completion_tokens", "max_tokens", "n_predict"}, "messages"}, request);
 }

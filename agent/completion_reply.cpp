@@ -8,12 +8,12 @@
 namespace dgq::agent {
 namespace {
 
-std::string new_id(bool chat) {
+std::string new_id(const char* prefix) {
   static const std::uint64_t process = std::random_device()();
   static std::atomic<std::uint64_t> count = 0;
   char text[40];
-  std::snprintf(text, sizeof text, "%s-%08llx%08llx", chat ? "chatcmpl" : "cmpl",
-                static_cast<unsigned long long>(process), static_cast<unsigned long long>(++count));
+  std::snprintf(text, sizeof text, "%s%08llx%08llx", prefix, static_cast<unsigned long long>(process),
+                static_cast<unsigned long long>(++count));
   return text;
 }
 
@@ -40,14 +40,15 @@ CompletionReply::CompletionReply(const ServedModel& model, const CompletionReque
       include_usage_(request.include_usage),
       wants_logprobs_(request.generation.logprobs.has_value()),
       prompt_tokens_(request.generation.prompt.size()),
-      head_({{"id", new_id(request.chat)},
+      head_({{"id", new_id(request.chat ? "chatcmpl-" : "cmpl-")},
              {"object", object_name(request)},
              {"created", static_cast<std::int64_t>(std::time(nullptr))},
              {"model", model.name},
              {"system_fingerprint", "dgq-" + model.version.substr(0, 12)}}),
       chunk_(head_, chat_),
       detokenizer_(model.tokenizer),
-      scanner_(request.stop) {
+      scanner_(request.stop),
+      calls_reader_(request.calls, request.functions) {
   for (const std::int32_t token : request.generation.prompt)
     detokenizer_.push(token);  // text depends on what stood before it
 }
@@ -78,7 +79,27 @@ void CompletionReply::add(const std::string& text) {
   seen_ += characters(text);
   const std::string ready = scanner_.push(text);
   ready_ += characters(ready);
-  text_ += ready;
+  add(calls_reader_.push(ready));
+}
+
+void CompletionReply::add(ToolCallReader::Pieces pieces) {
+  text_ += pieces.text;
+  if (stream_ && !pieces.calls.empty()) {
+    begin_stream();
+    if (!text_.empty()) send_piece(ready_, nullptr);
+  }
+  for (CallPiece& piece : pieces.calls) {
+    const std::string id = piece.name.empty() ? "" : new_id("call_");
+    if (stream_) {
+      reply_->event(chunk_.call(piece, id));
+    } else if (id.empty()) {
+      calls_.back()["function"]["arguments"].get_ref<std::string&>() += piece.arguments;
+    } else {
+      calls_.push_back({{"id", id},
+                        {"type", "function"},
+                        {"function", {{"name", piece.name}, {"arguments", piece.arguments}}}});
+    }
+  }
 }
 
 // Of the tokens that begin before character `before`.
@@ -114,12 +135,15 @@ void CompletionReply::end(Finish finish, const std::string& why) {
                        finish == Finish::failed ? "server_error" : "unavailable_error"});
   if (!scanner_.found()) {
     add(detokenizer_.finish());
-    if (!scanner_.found()) text_ += scanner_.finish();
+    if (!scanner_.found()) add(calls_reader_.push(scanner_.finish()));
   }
-  const char* reason = finish == Finish::length && !scanner_.found() ? "length" : "stop";
+  add(calls_reader_.finish());
+  const char* reason = finish == Finish::length && !scanner_.found() ? "length"
+                       : calls_reader_.calls() > 0                   ? "tool_calls"
+                                                                     : "stop";
   const std::size_t last = scanner_.found() ? ready_ : SIZE_MAX;
   if (!stream_) {
-    Json choice = chat_ ? chat_choice(text_) : completion_choice(text_);
+    Json choice = chat_ ? chat_choice(text_, std::move(calls_)) : completion_choice(text_);
     choice.update({{"index", 0}, {"logprobs", take_logprobs(last)}, {"finish_reason", reason}});
     Json whole = head_;
     whole.update({{"choices", Json::array({std::move(choice)})}, {"usage", usage()}});

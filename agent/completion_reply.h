@@ -34,6 +34,7 @@ class CompletionReply : public TokenSink {
 
  private:
   void add(const std::string& text);
+  void add(ToolCallReader::Pieces pieces);
   Json take_logprobs(std::size_t before);
   void begin_stream();
   void send_piece(std::size_t logprobs_before, const char* finish);
@@ -50,6 +51,8 @@ class CompletionReply : public TokenSink {
 
   Detokenizer detokenizer_;
   StopScanner scanner_;
+  ToolCallReader calls_reader_;
+  Json calls_ = Json::array();        // of an answer that is no stream
   std::string text_;                  // not sent yet
   std::size_t seen_ = 0, ready_ = 0;  // characters: from the detokenizer, and past the scanner
   std::vector<Logprob> logprobs_;     // not sent yet

@@ -118,7 +118,11 @@ std::optional<ApiError> read_the_rest(Members& members, std::string_view text, c
   request.generation.cache_prompt = members.flag("cache_prompt").value_or(true);
   read_stream(members, request);
   refuse_the_rest(members);
-  request.generation.constraint = read_format(members, text, model, request.generation.more_eos);
+  if (auto format = read_format(members, text, model, request.generation.more_eos)) {
+    if (!request.functions.empty())
+      members.fail("response_format", "cannot stand beside \"tools\", whose calls have a form of their own");
+    request.generation.constraint = std::move(format);
+  }
   if (request.generation.constraint && !request.stop.empty())
     members.fail("stop", "cannot stand beside a form of the answer, which it would cut");
   if (request.generation.constraint && !request.generation.stop_at_eos)

@@ -4,6 +4,7 @@
 
 #include "agent/members.h"
 #include "agent/models.h"
+#include "agent/tool_calls.h"
 
 namespace dgq::agent {
 
@@ -12,6 +13,8 @@ struct CompletionRequest {
   std::vector<std::string> stop;
   bool stream = false, include_usage = false;  // include_usage: of a stream
   bool chat = false;                           // decides the form of the answer
+  CallForm calls = CallForm::none;             // of a chat: what an answer may be beside a text
+  std::vector<std::string> functions = {};     // that it may call
 };
 
 // Every member that would change the answer is read or refused by name (docs/AGENT.md has the table). Encodes the

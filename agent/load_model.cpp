@@ -47,9 +47,13 @@ Result<std::shared_ptr<ServedModel>> load_version(Registry& registry, LayerCache
 
 Result<std::shared_ptr<ServedModel>> load_model(Registry& registry, LayerCache& cache,
                                                 const std::string& reference, const LoadOptions& options,
-                                                LoadReport& report) {
+                                                std::uint64_t memory_budget_bytes, LoadReport& report) {
   DGQ_TRY(const Usable usable, resolve_to_use(registry, reference));
   DGQ_TRY(const VersionPlan plan, plan_version(usable.version, reference, options));
+  if (plan.need.total() > memory_budget_bytes)
+    return Error{Errc::invalid, reference + " does not fit: it needs " + to_text(plan.need) +
+                                    ", the memory budget is " + megabytes(memory_budget_bytes) +
+                                    " (less: --slots, --context, --prefix-cache; more: --memory-budget)"};
   DGQ_TRY(auto model, load_version(registry, cache, usable, reference, plan.kv, options, report));
   if (const auto remembered = remember_use(registry, usable); !remembered)
     report.warnings.push_back("the counter of its signature was not remembered: " + remembered.error().what);

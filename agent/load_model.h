@@ -37,10 +37,11 @@ struct LoadReport {
   std::string no_chat = {};           // why /v1/chat/completions cannot be answered; empty: it can
 };
 
-// Errors: of Model::load, Tokenizer::parse, check_context and plan_kv.
+// The only model of a process, which may take so many bytes of memory. Errors: of Model::load, Tokenizer::parse, check_context
+// and plan_kv; invalid: it does not fit.
 Result<std::shared_ptr<ServedModel>> load_model(Registry& registry, LayerCache& cache,
                                                 const std::string& reference, const LoadOptions& options,
-                                                LoadReport& report);
+                                                std::uint64_t memory_budget_bytes, LoadReport& report);
 // The same of a version that resolve_to_use() has let pass, as it was planned; served as `name`. Nothing is remembered
 // (remember_use).
 Result<std::shared_ptr<ServedModel>> load_version(Registry& registry, LayerCache& cache, const Usable& usable,

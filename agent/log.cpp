@@ -9,6 +9,7 @@ namespace dgq::agent {
 namespace {
 
 constexpr const char* kLevels[] = {"debug", "info", "warning", "error"};
+constexpr const char* kPriorities[] = {"<7>", "<6>", "<4>", "<3>"};  // syslog's numbers
 
 // As it is where that is one word, else as JSON: a line stays a line, and a field a field.
 std::string text_of(const OrderedJson& value) {
@@ -30,13 +31,13 @@ Result<Log::Level> Log::parse_level(std::string_view text) {
 void Log::write(Level level, std::string_view event, const OrderedJson& fields) const {
   if (level < least_) return;
   const std::string time = utc_time(std::time(nullptr)), name = kLevels[static_cast<int>(level)];
-  std::string line;
+  std::string line = journal_ ? kPriorities[static_cast<int>(level)] : "";
   if (json_) {
     OrderedJson all = {{"time", time}, {"level", name}, {"event", event}};
     all.update(fields);
-    line = all.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+    line += all.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   } else {
-    line = time + " " + name + " " + std::string(event);
+    line += journal_ ? std::string(event) : time + " " + name + " " + std::string(event);
     for (const auto& [key, value] : fields.items()) line += " " + key + "=" + text_of(value);
   }
   line += '\n';

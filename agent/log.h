@@ -2,6 +2,9 @@
 //
 //   2026-11-23T02:00:00Z info request path=/v1/completions status=200 tokens=16
 //   {"time":"2026-11-23T02:00:00Z","level":"info","event":"request","path":"/v1/completions","status":200,"tokens":16}
+//   <6>request path=/v1/completions status=200 tokens=16
+//
+// The last for systemd's journal (sd-daemon(3)), which keeps time and priority itself.
 #pragma once
 
 #include <atomic>
@@ -19,7 +22,8 @@ class Log {
   enum class Level { debug, info, warning, error };
   static Result<Level> parse_level(std::string_view text);
 
-  Log(Level least, bool json, std::FILE* to = stderr) : least_(least), json_(json), to_(to) {}
+  Log(Level least, bool json, std::FILE* to = stderr, bool journal = false)
+      : least_(least), json_(json), journal_(journal), to_(to) {}
 
   // Thread-safe.
   void set_level(Level least) { least_ = least; }
@@ -29,7 +33,7 @@ class Log {
 
  private:
   std::atomic<Level> least_;
-  const bool json_;
+  const bool json_, journal_;
   std::FILE* const to_;
 };
 

@@ -1,5 +1,7 @@
 #include "agent/memory_plan.h"
 
+#include <sys/sysinfo.h>
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
@@ -63,14 +65,6 @@ std::optional<std::uint64_t> cgroup_limit(const fs::path& root) {
   return least;
 }
 
-Result<std::uint64_t> machine_memory(const fs::path& root) {
-  std::istringstream words(kernel_text(root / "proc/meminfo"));
-  std::string name;
-  std::uint64_t kilobytes = 0;
-  if (words >> name >> kilobytes && name == "MemTotal:" && kilobytes > 0) return kilobytes * 1024;
-  return Error{Errc::io, (root / "proc/meminfo").string() + " does not begin with MemTotal"};
-}
-
 }  // namespace
 
 std::string megabytes(std::uint64_t bytes) {
@@ -99,10 +93,15 @@ std::uint64_t scratch_bytes(const ModelConfig& config, const KvPlan& kv, int thr
          static_cast<std::uint64_t>(threads) * (attention + kPerThread) + rope + logits;
 }
 
-Result<std::uint64_t> default_memory_budget(const fs::path& root) {
-  DGQ_TRY(const std::uint64_t machine, machine_memory(root));
+std::uint64_t default_memory_budget(std::uint64_t machine_bytes, const fs::path& root) {
   const auto limit = cgroup_limit(root);
-  return limit && *limit < machine ? *limit : machine / 10 * 7;
+  return limit && *limit < machine_bytes ? *limit : machine_bytes / 10 * 7;
+}
+
+std::uint64_t machine_memory() {
+  struct sysinfo info {};
+  ::sysinfo(&info);  // fails for a bad address only
+  return static_cast<std::uint64_t>(info.totalram) * info.mem_unit;
 }
 
 }  // namespace dgq::agent

@@ -24,7 +24,10 @@ std::string to_text(const MemoryNeed& need);  // "12.3 MB (weights 8.0 MB, KV ca
 std::uint64_t scratch_bytes(const ModelConfig& config, const KvPlan& kv, int threads);
 
 // What models may take when nobody says so: the limit of this process's cgroup (v2 or v1), if there is one below the memory of
-// the machine, else 70 % of that. root: "/", or another file system in tests. io: /proc cannot be read.
-Result<std::uint64_t> default_memory_budget(const std::filesystem::path& root = "/");
+// the machine, else 70 % of that. root: "/", or another file system in tests.
+std::uint64_t default_memory_budget(std::uint64_t machine_bytes, const std::filesystem::path& root = "/");
+
+// By sysinfo(2): a service may not see /proc/meminfo (ProcSubset=pid).
+std::uint64_t machine_memory();
 
 }  // namespace dgq::agent

@@ -57,7 +57,13 @@ std::shared_ptr<JsonConstraint> read_format(Members& members, std::string_view t
   }
   const auto grammar =
       format ? read_response_format(members, *format, *ordered) : compile(members, name, (*ordered)[name]);
-  if (!grammar) return nullptr;
+  return grammar ? constrain(members, name, grammar, model, more_eos) : nullptr;
+}
+
+std::shared_ptr<JsonConstraint> constrain(Members& members, const char* name,
+                                          const std::shared_ptr<const JsonGrammar>& grammar,
+                                          const ServedModel& model,
+                                          const std::vector<std::int32_t>& more_eos) {
   if (!model.trie) {
     members.fail(name, "is not supported by this model: " + model.no_trie);
     return nullptr;

@@ -14,4 +14,10 @@ namespace dgq::agent {
 std::shared_ptr<JsonConstraint> read_format(Members& members, std::string_view text, const ServedModel& model,
                                             const std::vector<std::int32_t>& more_eos);
 
+// What holds an answer to the grammar that member `name` asks for.
+std::shared_ptr<JsonConstraint> constrain(Members& members, const char* name,
+                                          const std::shared_ptr<const JsonGrammar>& grammar,
+                                          const ServedModel& model,
+                                          const std::vector<std::int32_t>& more_eos);
+
 }  // namespace dgq::agent

@@ -37,6 +37,20 @@ std::string_view StreamChunk::role() {
   return write(R"({"content":"","role":"assistant"})", {}, "null", nullptr);
 }
 
+std::string_view StreamChunk::call(const CallPiece& piece, std::string_view id) {
+  quoted_ = R"({"tool_calls":[{"function":{"arguments":)";
+  append_json_string(piece.arguments, quoted_);
+  if (!id.empty()) {
+    quoted_.append(R"(,"name":)");
+    append_json_string(piece.name, quoted_);
+  }
+  quoted_.append("}");
+  if (!id.empty()) quoted_.append(R"(,"id":")").append(id).append("\"");
+  quoted_.append(R"(,"index":)").append(std::to_string(piece.index));
+  quoted_.append(id.empty() ? "}]}" : R"(,"type":"function"}]})");
+  return write(quoted_, {}, "null", nullptr);
+}
+
 std::string_view StreamChunk::usage(const Json& usage) {
   event_ = R"({"choices":[])" + rest_;
   event_.pop_back();

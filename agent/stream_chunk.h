@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "agent/tool_calls.h"
 #include "base/json.h"
 
 namespace dgq::agent {
@@ -20,7 +21,8 @@ class StreamChunk {
 
   // Events; each holds until the next is made. logprobs: JSON text. finish: null: there is more to come.
   std::string_view piece(std::string_view text, std::string_view logprobs, const char* finish);
-  std::string_view role();  // the first of a chat
+  std::string_view role();                                             // the first of a chat
+  std::string_view call(const CallPiece& piece, std::string_view id);  // id: of a call that begins
   std::string_view usage(const Json& usage);
 
  private:

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -37,6 +38,13 @@ bool is_ours(std::uint64_t pid) { return pid == static_cast<std::uint64_t>(::get
 
 }  // namespace
 
+bool is_journal(int fd) {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat file {};
+  return stream && ::fstat(fd, &file) == 0 &&
+         stream == std::to_string(file.st_dev) + ":" + std::to_string(file.st_ino);
+}
+
 Result<std::vector<Fd>> inherited_sockets() {
   const auto pid_text = take("LISTEN_PID"), count_text = take("LISTEN_FDS");
   take("LISTEN_FDNAMES");
@@ -55,6 +63,17 @@ Result<std::vector<Fd>> inherited_sockets() {
     sockets.emplace_back(fd);
   }
   return sockets;
+}
+
+std::string unix_socket_path(std::span<const Fd> sockets) {
+  for (const Fd& socket : sockets) {
+    sockaddr_un address{};
+    socklen_t size = sizeof address;
+    const int got = ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    if (got == 0 && address.sun_family == AF_UNIX && address.sun_path[0] == '/')
+      return {address.sun_path, ::strnlen(address.sun_path, sizeof address.sun_path)};
+  }
+  return {};
 }
 
 Result<ServiceManager> ServiceManager::from_environment() {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,9 +14,15 @@
 
 namespace dgq::agent {
 
+// Whether what is written to the descriptor goes straight to the journal: JOURNAL_STREAM (systemd.exec(5)) names its file.
+bool is_journal(int fd);
+
 // The sockets of LISTEN_FDS, if LISTEN_PID is this process. Call once, before threads: the variables are
 // taken away, so that no child believes them. invalid: the variables contradict each other or what is open.
 Result<std::vector<Fd>> inherited_sockets();
+
+// The path of the first Unix socket among them; empty: there is none.
+std::string unix_socket_path(std::span<const Fd> sockets);
 
 // Datagrams to the socket that NOTIFY_SOCKET names.
 class ServiceManager {

@@ -1,7 +1,8 @@
 # cmake --install: the dgq command, the static libraries with their CMake package, and the headers under
-# include/dgq. A host says find_package(dgq) and links dgq::runtime.
+# include/dgq. A host says find_package(dgq) and links dgq::runtime. --component agent: what a device needs, the command and the
+# service, for which the target dgq is enough.
 include(CMakePackageConfigHelpers)
-install(TARGETS dgq RUNTIME)
+install(TARGETS dgq RUNTIME COMPONENT agent)
 install(TARGETS dgq_c EXPORT dgq LIBRARY PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 file(RELATIVE_PATH dgq_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)  # so that the prefix can be moved
 configure_file(cmake/dgq.pc.in ${PROJECT_BINARY_DIR}/dgq.pc @ONLY)
@@ -22,6 +23,7 @@ install(FILES ${PROJECT_BINARY_DIR}/dgq-config.cmake ${PROJECT_BINARY_DIR}/dgq-c
 # The agent as a service (docs/AGENT.md). systemd looks below /usr/local as well.
 if(CMAKE_SYSTEM_NAME STREQUAL Linux)
   configure_file(packaging/systemd/dgq-agent.service.in ${PROJECT_BINARY_DIR}/dgq-agent.service @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/dgq-agent.service packaging/systemd/dgq-agent.socket DESTINATION lib/systemd/system)
-  install(FILES packaging/systemd/dgq.sysusers DESTINATION lib/sysusers.d RENAME dgq.conf)
+  install(FILES ${PROJECT_BINARY_DIR}/dgq-agent.service packaging/systemd/dgq-agent.socket DESTINATION lib/systemd/system
+          COMPONENT agent)
+  install(FILES packaging/systemd/dgq.sysusers DESTINATION lib/sysusers.d RENAME dgq.conf COMPONENT agent)
 endif()

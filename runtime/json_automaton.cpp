@@ -1,6 +1,7 @@
 #include "runtime/json_automaton.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "runtime/json_frames.h"
 
@@ -101,9 +102,9 @@ JsonAutomaton::FrameId JsonAutomaton::after(FrameId parent) {
     case Phase::in_value:
       return in(frame, Phase::after_value, frame.value);
     case Phase::in_key:
-      return in(frame, Phase::after_key, 0);
+      return in(frame, Phase::after_key, frame.value);
     case Phase::in_map_value:
-      return in(frame, Phase::map_after_value, 0);
+      return in(frame, Phase::map_after_value, frame.value);
     case Phase::in_item:
       return in(frame, Phase::after_item, frame.value);
     default:
@@ -126,7 +127,15 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
                                 GrammarNode::kEndless - 1));
   };
   const auto to_end = [&](const Digits& digits, bool negative) {
-    return static_cast<std::uint32_t>(bytes_to_end(digits, places_of(node), magnitudes(node, negative)));
+    return static_cast<std::uint32_t>(bytes_to_end(digits, node, negative));
+  };
+  const auto bits = static_cast<std::uint64_t>(frame.value);
+  const auto others = [&](std::int64_t wanted) {  // of a set: to so many items, each after its ',', and ']'
+    std::uint32_t bytes = 1;
+    std::int64_t count = std::popcount(bits);
+    for (std::size_t i = 0; i < node.parts.size() && count < wanted; ++i)
+      if (!has_item(frame.value, i)) bytes += 1 + bytes_of(node.parts[i]), ++count;
+    return bytes;
   };
   const std::size_t index = index_of(frame.value);
   switch (frame.phase) {
@@ -162,7 +171,7 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
     case Phase::negative_minus:
       return static_cast<std::uint32_t>(shortest_magnitude(node, true));
     case Phase::object_open:
-      return node.rest[0] > 1 ? node.rest[0] - 1 : 1;
+      return node.rest[0] > 1 || node.low > 0 ? bytes_of_next_key(frame, 0) : 1;
     case Phase::key:
       return static_cast<std::uint32_t>(node.properties[index].key.size() - at_of(frame.value)) +
              bytes_of(node.properties[index].value) + node.rest[index + 1];
@@ -175,23 +184,26 @@ std::uint32_t JsonAutomaton::own_bytes(const Frame& frame) const {
     case Phase::comma_space:
       return bytes_of_next_key(frame, index + 1);
     case Phase::after_key:
-      return 2 + bytes_of(node.parts[0]);
+      return 2 + bytes_of(node.parts[index]);
     case Phase::map_before_value:
     case Phase::map_at_value:
-      return 1 + bytes_of(node.parts[0]);
+      return 1 + bytes_of(node.parts[index]);
     case Phase::map_open:
+      return node.low > 0 ? bytes_of_next_member(frame) : 1;
     case Phase::map_after_value:
       return 1;
     case Phase::map_comma:
     case Phase::map_comma_space:
-      return 4 + bytes_of(node.parts[0]);
+      return bytes_of_next_member(frame);
     case Phase::array_open:
-      return node.low > 0 ? items(0) - 1 : 1;
+      return node.low == 0 ? 1 : node.kind == GrammarNode::Kind::set ? others(node.low) - 1 : items(0) - 1;
     case Phase::after_item:
-      return items(frame.value);
+      return node.kind == GrammarNode::Kind::set ? others(node.low) : items(frame.value);
     case Phase::array_comma:
     case Phase::array_comma_space:
-      return bytes_of(node.parts[0]) + items(frame.value + 1);
+      return node.kind == GrammarNode::Kind::set
+                 ? others(std::max<std::int64_t>(node.low, std::popcount(bits) + 1)) - 1
+                 : bytes_of(node.parts[0]) + items(frame.value + 1);
     default:
       return 0;  // numbers that may end here; frames that wait for their part
   }

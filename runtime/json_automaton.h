@@ -73,9 +73,11 @@ class JsonAutomaton {
   void step_object(const Frame& frame, unsigned char byte, Frames& out);
   void step_map(const Frame& frame, unsigned char byte, Frames& out);
   void step_array(const Frame& frame, unsigned char byte, Frames& out);
+  void step_set(const Frame& frame, unsigned char byte, Frames& out);
   void start_keys(const Frame& frame, std::size_t first, Frames& out);
   bool has_key(const Frame& frame, std::size_t first);
   std::uint32_t bytes_of_next_key(const Frame& frame, std::size_t first) const;
+  std::uint32_t bytes_of_next_member(const Frame& frame) const;  // of a map
 
   const JsonGrammar* grammar_;
   std::vector<Frame> frames_;

@@ -35,7 +35,7 @@ enum class JsonAutomaton::Phase : std::uint8_t {
   negative,
   positive_fraction,
   negative_fraction,
-  // object. value: index of the property, with key_value
+  // object. value: key_value
   object_open,
   key,
   before_value,  // after the ':'; the space may follow
@@ -44,7 +44,7 @@ enum class JsonAutomaton::Phase : std::uint8_t {
   after_value,
   comma,
   comma_space,
-  // map
+  // map. value: key_value, of the pair of keys and values
   map_open,
   in_key,
   after_key,
@@ -54,7 +54,7 @@ enum class JsonAutomaton::Phase : std::uint8_t {
   map_after_value,
   map_comma,
   map_comma_space,
-  // array. value: items that are there or begun, up to where more make no difference
+  // array, set. value: items that are there or begun: their number, or of a set item_value of each
   array_open,
   in_item,
   after_item,
@@ -73,12 +73,28 @@ inline std::int64_t text_value(std::int64_t count, std::int64_t left) { return c
 inline std::int64_t count_of(std::int64_t value) { return value >> 8; }
 inline std::int64_t left_of(std::int64_t value) { return value & 255; }
 
-// Keys: the property, and bytes of its key so far.
-inline std::int64_t key_value(std::size_t index, std::size_t at) {
-  return static_cast<std::int64_t>(index << 32 | at);
+// Keys: the property, bytes of its key so far, and members that are there or begun. A schema has bytes for fewer than 2^20 of
+// any (kMaxSchemaBytes), and limits are no higher (json_schema_scalars.cpp).
+static_assert(kMaxSchemaBytes < 1 << 20);
+inline std::int64_t key_value(std::size_t index, std::size_t at, std::int64_t members) {
+  return static_cast<std::int64_t>(index << 20 | at) | members << 40;
 }
-inline std::size_t index_of(std::int64_t value) { return static_cast<std::size_t>(value) >> 32; }
-inline std::size_t at_of(std::int64_t value) { return static_cast<std::size_t>(value) & 0xFFFFFFFF; }
+inline std::size_t index_of(std::int64_t value) { return static_cast<std::size_t>(value) >> 20 & 0xFFFFF; }
+inline std::size_t at_of(std::int64_t value) { return static_cast<std::size_t>(value) & 0xFFFFF; }
+inline std::int64_t members_of(std::int64_t value) { return value >> 40; }
+
+// One more; beyond what the node's limits ask numbers make no difference.
+inline std::int64_t counted(const GrammarNode& node, std::int64_t count) {
+  return count + (node.high != GrammarNode::kMany || count < node.low ? 1 : 0);
+}
+// Of an object with so many members: property `index` may come, and then all that are required.
+inline bool has_room(const GrammarNode& node, std::int64_t members, std::size_t index) {
+  return members + 1 + node.required_from[index + 1] <= node.high;
+}
+
+// Sets: a bit of every literal.
+inline std::int64_t item_value(std::size_t index) { return std::int64_t{1} << index; }
+inline bool has_item(std::int64_t value, std::size_t index) { return (value & item_value(index)) != 0; }
 
 }  // namespace json_frames
 }  // namespace dgq

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "runtime/json_grammar.h"
@@ -25,17 +26,26 @@ struct Digits {
   int places = kWhole;     // how many of them stand after it; kWhole: there is no point yet
 };
 
+// The first step that is a multiple of both; beyond kLargest they have only 0 in common.
+inline std::int64_t common_step(std::int64_t a, std::int64_t b) {
+  const std::int64_t part = a / std::gcd(a, b);
+  return part > GrammarNode::kLargest / b ? GrammarNode::kLargest + 1 : part * b;
+}
+
 // Whether one of low..high is a whole number of steps.
 inline bool has_multiple(std::int64_t low, std::int64_t high, std::int64_t step) {
   return low <= high && high / step * step >= low;
 }
 
-// Bytes of the shortest way from these digits to the end of a number within `within`, which has at most `places` digits after
-// its point; 0: it may end here; -1: none leads there.
-inline int bytes_to_end(const Digits& digits, int places, const Magnitudes& within) {
+// Bytes of the shortest way from these digits to the end of one of the node's numbers; 0: it may end here; -1: none leads
+// there.
+inline int bytes_to_end(const Digits& digits, const GrammarNode& node, bool negative) {
+  const int places = places_of(node);
+  const Magnitudes within = magnitudes(node, negative);
   // What begins with these: from `least` to `most`, of which those with p places are the whole numbers of 10^(places - p).
   const auto ends_with = [&](std::int64_t least, std::int64_t most, int p) {
-    return has_multiple(std::max(within.low, least), std::min(within.high, most), power_of_ten(places - p));
+    return has_multiple(std::max(within.low, least), std::min(within.high, most),
+                        common_step(node.step, power_of_ten(places - p)));
   };
   if (digits.places != Digits::kWhole) {
     const std::int64_t step = power_of_ten(places - digits.places), least = digits.value * step;
@@ -59,10 +69,9 @@ inline int bytes_to_end(const Digits& digits, int places, const Magnitudes& with
 
 // The shortest number with this sign, without the sign; -1: there is none.
 inline int shortest_magnitude(const GrammarNode& node, bool negative) {
-  const Magnitudes within = magnitudes(node, negative);
   int best = -1;
   for (std::int64_t digit = 0; digit <= 9; ++digit) {
-    const int rest = bytes_to_end({digit}, places_of(node), within);
+    const int rest = bytes_to_end({digit}, node, negative);
     if (rest >= 0 && (best < 0 || 1 + rest < best)) best = 1 + rest;
   }
   return best;

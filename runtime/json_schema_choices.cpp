@@ -18,6 +18,7 @@ char first_byte(const GrammarNode& node) {
     case Kind::map:
       return '{';
     case Kind::array:
+    case Kind::set:
       return '[';
     case Kind::literal:
       return node.text[0] == '-' || (node.text[0] >= '0' && node.text[0] <= '9') ? '0' : node.text[0];

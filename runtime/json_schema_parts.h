@@ -22,10 +22,13 @@ struct SchemaPlace {
   Error error(Errc code, const std::string& what) const {
     return {code, "the schema at " + path + ": " + what};
   }
+  Result<void> check_all_read() const;  // but annotations
   Error wrong(const char* key, const std::string& what) const {
     return error(Errc::invalid, "\"" + std::string(key) + "\" must be " + what);
   }
 };
+
+inline std::string schema_text(const OrderedJson& value) { return value.dump(-1, ' ', false); }
 
 inline GrammarNode json_node(GrammarNode::Kind kind) {
   GrammarNode made;

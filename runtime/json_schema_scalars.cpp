@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/json_numbers.h"
 #include "runtime/json_schema_parts.h"
 
 namespace dgq {
@@ -95,6 +96,23 @@ std::int64_t first_within(const Limit& limit, double value, std::int64_t unit) {
   return number;
 }
 
+// multipleOf in parts of 1 / `unit`, of those numbers that are whole parts: a multiple of p / q in lowest terms that is a
+// whole number is one of p. 0: it is no number of 64ths, or too large.
+std::int64_t step_of(double value, std::int64_t unit) {
+  constexpr std::int64_t kParts = 64;  // 1 / 64 has six places
+  const double parts = value * static_cast<double>(kParts);
+  if (parts != std::floor(parts) ||
+      value > static_cast<double>(GrammarNode::kLargest) / static_cast<double>(unit))
+    return 0;
+  const auto whole = static_cast<std::int64_t>(parts);
+  return unit % kParts == 0 ? whole * (unit / kParts) : whole / std::gcd(whole, kParts) * unit;
+}
+
+bool magnitudes_have_multiple(const GrammarNode& node, bool negative) {
+  const Magnitudes within = magnitudes(node, negative);
+  return has_multiple(within.low, within.high, node.step);
+}
+
 }  // namespace
 
 Result<GrammarNode> read_counts(SchemaPlace& place, Kind kind, const char* low, const char* high) {
@@ -138,7 +156,20 @@ Result<GrammarNode> read_number(SchemaPlace& place, Kind kind) {
         limit.lower ? std::max(made.low, bound) : std::min(made.high, bound);
     made.limited = true;
   }
-  if (made.low <= made.high) return made;
+  if (const OrderedJson* value = place.find("multipleOf")) {
+    if (!value->is_number() || !(value->get<double>() > 0))
+      return place.wrong("multipleOf", "a number above 0");
+    made.step = step_of(value->get<double>(), unit_of(made));
+    if (made.step == 0)
+      return place.error(
+          Errc::unsupported,
+          "\"multipleOf\" is supported for whole numbers, halves, quarters and so on to 64ths, of at "
+          "most 15 digits: of others, such as 0.01, programs do not agree what their multiples are");
+    made.limited = true;
+  }
+  if (made.low <= made.high &&
+      (magnitudes_have_multiple(made, false) || magnitudes_have_multiple(made, true)))
+    return made;
   return place.error(Errc::invalid,
                      kind == Kind::integer
                          ? "no integer of at most 15 digits is within the limits"

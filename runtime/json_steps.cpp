@@ -1,5 +1,6 @@
 // One byte further: JsonAutomaton::step, by kind of value.
 #include <algorithm>
+#include <bit>
 #include <string_view>
 
 #include "runtime/json_automaton.h"
@@ -18,7 +19,7 @@ bool is_hex(unsigned char byte) {
 }
 
 bool may_go_on(const GrammarNode& node, const Digits& digits, bool negative) {
-  return bytes_to_end(digits, places_of(node), magnitudes(node, negative)) >= 0;
+  return bytes_to_end(digits, node, negative) >= 0;
 }
 
 }  // namespace
@@ -59,6 +60,7 @@ void JsonAutomaton::start(GrammarNodeId id, FrameId parent, unsigned char byte, 
       if (byte == '{') begin(Phase::map_open, 0);
       return;
     case Kind::array:
+    case Kind::set:
       if (byte == '[') begin(Phase::array_open, 0);
       return;
   }
@@ -92,6 +94,8 @@ void JsonAutomaton::step(FrameId id, unsigned char byte, Frames& out) {
       return step_map(frame, byte, out);
     case Kind::array:
       return step_array(frame, byte, out);
+    case Kind::set:
+      return step_set(frame, byte, out);
   }
 }
 
@@ -101,11 +105,7 @@ void JsonAutomaton::step_string(const Frame& frame, unsigned char byte, Frames& 
   const auto go = [&](Phase phase, std::int64_t missing) {
     out.push_back(in(frame, phase, text_value(count, missing)));
   };
-  // Counts beyond what limits ask make no difference.
-  const auto character = [&] {
-    const bool counts = node.high != GrammarNode::kMany || count < node.low;
-    out.push_back(in(frame, Phase::chars, text_value(count + (counts ? 1 : 0), 0)));
-  };
+  const auto character = [&] { out.push_back(in(frame, Phase::chars, text_value(counted(node, count), 0))); };
   const auto continuation = [&](unsigned char low, unsigned char high) {
     if (byte < low || byte > high) return;
     return left == 1 ? character() : go(Phase::character, left - 1);
@@ -217,12 +217,14 @@ void JsonAutomaton::step_number(const Frame& frame, unsigned char byte, Frames& 
   }
 }
 
-// Properties come in order. Those that may be the next: up to the first that is required.
+// Properties come in order. Those that may be the next: up to the first that is required, and with room for all that are.
 void JsonAutomaton::start_keys(const Frame& frame, std::size_t first, Frames& out) {
   const GrammarNode& node = (*grammar_)[frame.node];
   const FrameId self = in(frame, Phase::in_value, 0);
+  const std::int64_t count = counted(node, members_of(frame.value));
   for (std::size_t i = first; i < node.properties.size(); ++i) {
-    if (can_start(node.properties[i].value, self)) out.push_back(in(frame, Phase::key, key_value(i, 1)));
+    if (has_room(node, members_of(frame.value), i) && can_start(node.properties[i].value, self))
+      out.push_back(in(frame, Phase::key, key_value(i, 1, count)));
     if (node.properties[i].required) return;
   }
 }
@@ -239,9 +241,22 @@ std::uint32_t JsonAutomaton::bytes_of_next_key(const Frame& frame, std::size_t f
   std::uint32_t least = GrammarNode::kEndless - 1;
   for (std::size_t i = first; i < node.properties.size(); ++i) {
     const GrammarNode& value = (*grammar_)[node.properties[i].value];
-    if (depth_[frame.parent] + 1 + value.height > kMaxJsonDepth) continue;
+    if (depth_[frame.parent] + 1 + value.height > kMaxJsonDepth ||
+        !has_room(node, members_of(frame.value), i))
+      continue;
     least =
         std::min(least, static_cast<std::uint32_t>(node.properties[i].key.size()) + value.least_bytes + 1);
+  }
+  return least;
+}
+
+std::uint32_t JsonAutomaton::bytes_of_next_member(const Frame& frame) const {
+  const GrammarNode& node = (*grammar_)[frame.node];
+  std::uint32_t least = GrammarNode::kEndless - 1;
+  for (std::size_t i = 0; i < node.keys.size(); ++i) {
+    const GrammarNode& value = (*grammar_)[node.parts[i]];
+    if (depth_[frame.parent] + 1 + value.height > kMaxJsonDepth) continue;
+    least = std::min(least, (*grammar_)[node.keys[i]].least_bytes + 1 + value.least_bytes + 1);
   }
   return least;
 }
@@ -249,17 +264,18 @@ std::uint32_t JsonAutomaton::bytes_of_next_key(const Frame& frame, std::size_t f
 void JsonAutomaton::step_object(const Frame& frame, unsigned char byte, Frames& out) {
   const GrammarNode& node = (*grammar_)[frame.node];
   const std::size_t index = index_of(frame.value), at = at_of(frame.value);
+  const std::int64_t count = members_of(frame.value);
   switch (frame.phase) {
     case Phase::object_open:
-      if (byte == '}' && node.rest[0] == 1) out.push_back(after(frame.parent));
+      if (byte == '}' && node.rest[0] == 1 && node.low == 0) out.push_back(after(frame.parent));
       if (byte == '"') start_keys(frame, 0, out);
       return;
     case Phase::key: {
       const std::string& key = node.properties[index].key;
       if (static_cast<unsigned char>(key[at]) != byte) return;
       const bool whole = at + 1 == key.size();
-      return out.push_back(whole ? in(frame, Phase::before_value, key_value(index, 0))
-                                 : in(frame, Phase::key, key_value(index, at + 1)));
+      return out.push_back(whole ? in(frame, Phase::before_value, key_value(index, 0, count))
+                                 : in(frame, Phase::key, key_value(index, at + 1, count)));
     }
     case Phase::before_value:
       if (byte == ' ') return out.push_back(in(frame, Phase::at_value, frame.value));
@@ -279,17 +295,23 @@ void JsonAutomaton::step_object(const Frame& frame, unsigned char byte, Frames& 
 }
 
 void JsonAutomaton::step_map(const Frame& frame, unsigned char byte, Frames& out) {
-  const GrammarNodeId value = (*grammar_)[frame.node].parts[0];
-  const auto go = [&](Phase phase) { out.push_back(in(frame, phase, 0)); };
-  // Keys are strings of any length: those of a node of their own would say no more.
-  const auto key = [&] {
-    if (can_start(value, in(frame, Phase::in_map_value, 0)))
-      start(grammar_->any_string, in(frame, Phase::in_key, 0), byte, out);
+  const GrammarNode& node = (*grammar_)[frame.node];
+  const std::size_t entry = index_of(frame.value);
+  const std::int64_t count = members_of(frame.value);
+  const auto go = [&](Phase phase) { out.push_back(in(frame, phase, frame.value)); };
+  const auto value_of = [&](std::size_t i) {
+    return in(frame, Phase::in_map_value, key_value(i, 0, counted(node, count)));
+  };
+  const auto keys = [&] {
+    for (std::size_t i = 0; i < node.keys.size(); ++i)
+      if (can_start(node.parts[i], value_of(i)))
+        start(node.keys[i], in(frame, Phase::in_key, key_value(i, 0, counted(node, count))), byte, out);
   };
   switch (frame.phase) {
     case Phase::map_open:
-      if (byte == '}') return out.push_back(after(frame.parent));
-      return key();
+      if (byte == '}' && node.low == 0) return out.push_back(after(frame.parent));
+      if (node.high > 0) keys();
+      return;
     case Phase::after_key:
       if (byte == ':') go(Phase::map_before_value);
       return;
@@ -297,25 +319,26 @@ void JsonAutomaton::step_map(const Frame& frame, unsigned char byte, Frames& out
       if (byte == ' ') return go(Phase::map_at_value);
       [[fallthrough]];
     case Phase::map_at_value:
-      return start(value, in(frame, Phase::in_map_value, 0), byte, out);
-    case Phase::map_after_value:
+      return start(node.parts[entry], in(frame, Phase::in_map_value, frame.value), byte, out);
+    case Phase::map_after_value: {
       if (byte == '}') return out.push_back(after(frame.parent));
-      if (byte == ',' && can_start(value, in(frame, Phase::in_map_value, 0))) go(Phase::map_comma);
+      bool more = false;
+      for (std::size_t i = 0; i < node.keys.size(); ++i) more = more || can_start(node.parts[i], value_of(i));
+      if (byte == ',' && count < node.high && more) go(Phase::map_comma);
       return;
+    }
     case Phase::map_comma:
       if (byte == ' ') return go(Phase::map_comma_space);
       [[fallthrough]];
     default:
-      return key();  // map_comma_space
+      return keys();  // map_comma_space
   }
 }
 
 void JsonAutomaton::step_array(const Frame& frame, unsigned char byte, Frames& out) {
   const GrammarNode& node = (*grammar_)[frame.node];
   const std::int64_t count = frame.value;
-  // Counts beyond what limits ask make no difference.
-  const bool counts = node.high != GrammarNode::kMany || count < node.low;
-  const FrameId item = in(frame, Phase::in_item, count + (counts ? 1 : 0));
+  const FrameId item = in(frame, Phase::in_item, counted(node, count));
   switch (frame.phase) {
     case Phase::array_open:
       if (byte == ']' && node.low == 0) out.push_back(after(frame.parent));
@@ -331,6 +354,31 @@ void JsonAutomaton::step_array(const Frame& frame, unsigned char byte, Frames& o
       [[fallthrough]];
     default:
       return start(node.parts[0], item, byte, out);  // array_comma_space
+  }
+}
+
+void JsonAutomaton::step_set(const Frame& frame, unsigned char byte, Frames& out) {
+  const GrammarNode& node = (*grammar_)[frame.node];
+  const auto count = std::popcount(static_cast<std::uint64_t>(frame.value));
+  const auto items = [&] {
+    for (std::size_t i = 0; i < node.parts.size(); ++i)
+      if (!has_item(frame.value, i))
+        start(node.parts[i], in(frame, Phase::in_item, frame.value | item_value(i)), byte, out);
+  };
+  switch (frame.phase) {
+    case Phase::array_open:
+      if (byte == ']' && node.low == 0) out.push_back(after(frame.parent));
+      if (node.high > 0) items();
+      return;
+    case Phase::after_item:
+      if (byte == ']' && count >= node.low) out.push_back(after(frame.parent));
+      if (byte == ',' && count < node.high) out.push_back(in(frame, Phase::array_comma, frame.value));
+      return;
+    case Phase::array_comma:
+      if (byte == ' ') return out.push_back(in(frame, Phase::array_comma_space, frame.value));
+      [[fallthrough]];
+    default:
+      return items();  // array_comma_space
   }
 }
 

@@ -37,6 +37,12 @@ class NamedModel : public AgentModels {
   const agent::PrefixFiles prefixes_;
 };
 
+Result<std::uint64_t> memory_budget(const Options& options) {
+  const auto& text = options.get<std::string>("memory-budget");
+  return text == "auto" ? agent::default_memory_budget(agent::machine_memory())
+                        : parse_bytes(text, "memory-budget");
+}
+
 // The registry is closed again when the model is there: nothing of it is needed to serve.
 Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const agent::LoadOptions& load,
                                                 const Log& log) {
@@ -44,7 +50,8 @@ Result<std::unique_ptr<AgentModels>> load_named(const Options& options, const ag
   DGQ_TRY(Registry registry, Registry::open(registry_path(options), Registry::Mode::read_only));
   LayerCache cache(cache_folder(options));
   agent::LoadReport report;
-  DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, report));
+  DGQ_TRY(const std::uint64_t budget, memory_budget(options));
+  DGQ_TRY(auto model, agent::load_model(registry, cache, reference, load, budget, report));
   for (const std::string& warning : report.warnings)
     log.write(Log::Level::warning, "signature", {{"why", warning}});
   if (!report.no_chat.empty()) log.write(Log::Level::info, "no_chat", {{"why", report.no_chat}});
@@ -115,6 +122,7 @@ agent::DeployApi::Tcp who_over_tcp(const Options& options, const Log& log) {
 }
 
 Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, const agent::LoadOptions& load,
+                                                      const std::filesystem::path& unix_socket,
                                                       const Log& log) {
   agent::DeployerOptions wanted;
   wanted.registry = registry_path(options);
@@ -122,21 +130,14 @@ Result<std::unique_ptr<AgentModels>> open_deployments(const Options& options, co
   wanted.load = load;
   wanted.device_id = device_id(options);
   wanted.prefix_cache_file = options.get<std::string>("prefix-cache-file");
-  const auto& budget = options.get<std::string>("memory-budget");
-  if (budget == "auto") {
-    DGQ_TRY(wanted.memory_budget_bytes, agent::default_memory_budget());
-  } else {
-    DGQ_TRY(wanted.memory_budget_bytes, parse_bytes(budget, "memory-budget"));
-  }
+  DGQ_TRY(wanted.memory_budget_bytes, memory_budget(options));
   if (options.get<std::uint32_t>("idle-unload") > kLongestIdle)
     return Error{Errc::invalid, "--idle-unload must be from 0 to " + std::to_string(kLongestIdle)};
   wanted.idle_unload = std::chrono::seconds(options.get<std::uint32_t>("idle-unload"));
   wanted.drain_time = std::chrono::seconds(options.get<std::uint32_t>("drain-time"));
-  const auto& socket = options.get<std::string>("unix");
   // Looked at first, so that a registry that is not there is not answered with a lock file beside it.
   DGQ_CHECK(Registry::open(wanted.registry, Registry::Mode::read_write));
-  DGQ_TRY(auto lock,
-          agent::AgentLock::take(wanted.registry, socket.empty() ? "" : std::filesystem::absolute(socket)));
+  DGQ_TRY(auto lock, agent::AgentLock::take(wanted.registry, unix_socket));
   log.write(Log::Level::info, "deployments",
             {{"registry", wanted.registry.string()}, {"memory_budget_bytes", wanted.memory_budget_bytes}});
   auto deployed = std::make_unique<DeployedByRegistry>(
@@ -166,7 +167,7 @@ void add_deployment_options(Options& options) {
   const auto text = [](const char* value) { return po::value<std::string>()->default_value(value); };
   options.named.add_options()  //
       ("memory-budget", text("auto")->value_name("BYTES"),
-       "of all models of deployments together (auto: the cgroup's limit, else 70 % of the machine)")  //
+       "of all models together (auto: the cgroup's limit, else 70 % of the machine)")  //
       ("idle-unload", po::value<std::uint32_t>()->default_value(300)->value_name("SECONDS"),
        "a model without requests for so long makes room for another (0: never)")  //
       ("device-id", po::value<std::string>()->value_name("TEXT"),
@@ -185,8 +186,10 @@ bool AgentModels::drain(std::chrono::seconds patience, const std::function<bool(
 }
 
 Result<std::unique_ptr<AgentModels>> AgentModels::open(const Options& options, const agent::LoadOptions& load,
+                                                       const std::filesystem::path& unix_socket,
                                                        const Log& log) {
-  return options.has("model") ? load_named(options, load, log) : open_deployments(options, load, log);
+  return options.has("model") ? load_named(options, load, log)
+                              : open_deployments(options, load, unix_socket, log);
 }
 
 Result<int> check_version_here(const Options& options, int threads) {

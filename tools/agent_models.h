@@ -15,8 +15,10 @@ void add_deployment_options(Options& options);
 class AgentModels {
  public:
   virtual ~AgentModels() = default;
-  // Loads what there is to load. Borrows the options and the log.
+  // Loads what there is to load. Borrows the options and the log. unix_socket: where `dgq deploy` finds the agent; absolute, or
+  // empty.
   static Result<std::unique_ptr<AgentModels>> open(const Options& options, const agent::LoadOptions& load,
+                                                   const std::filesystem::path& unix_socket,
                                                    const agent::Log& log);
 
   virtual agent::Models& models() = 0;

@@ -123,9 +123,16 @@ class Signals {
   sigset_t stop_, all_;
 };
 
+// Where the agent is reached on this machine; empty: it is not.
+std::filesystem::path unix_socket(const Options& options, std::span<const Fd> handed_over) {
+  const std::string path =
+      handed_over.empty() ? options.get<std::string>("unix") : agent::unix_socket_path(handed_over);
+  return path.empty() ? std::filesystem::path() : std::filesystem::absolute(path);
+}
+
 Result<void> serve(const Options& options, const std::function<Result<Options>()>& read_again) {
   DGQ_TRY(const Log::Level level, Log::parse_level(options.get<std::string>("log-level")));
-  Log log(level, options.get<bool>("log-json"));
+  Log log(level, options.get<bool>("log-json"), stderr, agent::is_journal(STDERR_FILENO));
   DGQ_TRY(std::vector<Fd> handed_over, agent::inherited_sockets());
   DGQ_TRY(const agent::ServiceManager manager, agent::ServiceManager::from_environment());
   DGQ_TRY(auto tokens, read_tokens(options));
@@ -133,7 +140,7 @@ Result<void> serve(const Options& options, const std::function<Result<Options>()
   const Signals signals;
   manager.status(options.has("model") ? "loading " + options.get<std::string>("model") : "loading");
   DGQ_TRY(const agent::LoadOptions load, load_options(options));
-  DGQ_TRY(const auto models, AgentModels::open(options, load, log));
+  DGQ_TRY(const auto models, AgentModels::open(options, load, unix_socket(options, handed_over), log));
   agent::Api api(models->models(), log, std::move(tokens));
   models->attach(api);
   agent::HttpServer server(http_limits(options), [&](const agent::HttpRequest& request,

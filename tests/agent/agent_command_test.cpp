@@ -234,6 +234,7 @@ TEST_F(AgentCommandTest, OneClearLineForWhatCannotBeServed) {
       {"demo --config " + file("none.conf"), "none.conf"},
       {"nobody", "nobody"},
       {"--memory-budget little", "--memory-budget"},
+      {"demo --memory-budget 10k", "demo does not fit: it needs"},
       {"--idle-unload 9999999", "--idle-unload"},
   };
   for (const auto& [arguments, expected] : cases) {

@@ -14,6 +14,18 @@ namespace dgq::agent::test {
 
 inline constexpr auto kLong = std::chrono::minutes(10);  // on any machine
 
+// A completion, as the engine and as the API take it.
+inline const std::vector<std::int32_t> kPrompt = {84, 258, 32, 110, 257};
+inline Generation generation(std::size_t tokens, std::uint64_t seed = 3) {
+  Generation request{kPrompt, tokens, {}, false, {}};
+  request.sampling.temperature = 1;
+  request.sampling.seed = seed;
+  return request;
+}
+inline Json body(std::size_t tokens, std::uint64_t seed = 3) {
+  return {{"prompt", kPrompt}, {"max_tokens", tokens}, {"seed", seed}};
+}
+
 struct ServedApi {
   explicit ServedApi(std::size_t slots = 2, std::size_t queue = 8, std::size_t context = 128,
                      std::optional<BearerTokens> tokens = {}, ModelConfig config = dgq::test::small_config(),

@@ -63,7 +63,7 @@ class DeployCrashTest : public testing::Test {
     LayerCache cache(scratch_ / "elsewhere");
     for (const Digest& version : {a, b}) {
       LoadReport report;
-      const auto model = load_model(opened, cache, version.hex(), agent.options.load, report);
+      const auto model = load_model(opened, cache, version.hex(), agent.options.load, UINT64_MAX, report);
       if (!model) throw std::runtime_error(model.error().what);
       const auto ids = say(*model);
       if (!ids) throw std::runtime_error("no answer");

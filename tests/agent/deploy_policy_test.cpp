@@ -75,22 +75,22 @@ TEST(MemoryBudget, TheLowestLimitOfTheCgroupsElseAShareOfTheMachine) {
     std::filesystem::create_directories((root / path).parent_path());
     std::ofstream(root / path) << text;
   };
-  EXPECT_FALSE(default_memory_budget(root.path()));
-  put("proc/meminfo", "MemTotal:       1000000 kB\nMemFree: 5 kB\n");
-  EXPECT_EQ(*default_memory_budget(root.path()), 1024000000u / 10 * 7);
+  constexpr std::uint64_t kMachine = 1024000000;
+  EXPECT_EQ(default_memory_budget(kMachine, root.path()), kMachine / 10 * 7);
   put("proc/self/cgroup", "0::/system.slice/dgq.service\n");
   put("sys/fs/cgroup/system.slice/dgq.service/memory.max", "max\n");
-  EXPECT_EQ(*default_memory_budget(root.path()), 1024000000u / 10 * 7);
+  EXPECT_EQ(default_memory_budget(kMachine, root.path()), kMachine / 10 * 7);
   put("sys/fs/cgroup/system.slice/memory.max", "300000000\n");
-  EXPECT_EQ(*default_memory_budget(root.path()), 300000000u);
+  EXPECT_EQ(default_memory_budget(kMachine, root.path()), 300000000u);
   put("sys/fs/cgroup/system.slice/dgq.service/memory.max", "200000000\n");
-  EXPECT_EQ(*default_memory_budget(root.path()), 200000000u);
+  EXPECT_EQ(default_memory_budget(kMachine, root.path()), 200000000u);
   // Version 1, in a container that sees the path of its host.
   put("proc/self/cgroup", "5:cpu:/docker/abc\n4:memory:/docker/abc\n");
   put("sys/fs/cgroup/memory/memory.limit_in_bytes", "100000000\n");
-  EXPECT_EQ(*default_memory_budget(root.path()), 100000000u);
+  EXPECT_EQ(default_memory_budget(kMachine, root.path()), 100000000u);
   put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-  EXPECT_EQ(*default_memory_budget(root.path()), 1024000000u / 10 * 7);
+  EXPECT_EQ(default_memory_budget(kMachine, root.path()), kMachine / 10 * 7);
+  EXPECT_GT(machine_memory(), 1u << 20);
 }
 
 ChildEnd run(

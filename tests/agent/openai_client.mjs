@@ -57,8 +57,33 @@ for (const max_completion_tokens of [45, 60, 200]) {
 const completion = await client.completions.create({ model: 'demo', prompt: 'The old king', max_tokens: 10, stop: ['.'] });
 assert.ok(!completion.choices[0].text.includes('.'));
 
-const error = await client.chat.completions.create({ ...ask, tools: [{ type: 'function', function: { name: 'f' } }] }).catch((e) => e);
+// Functions that have to be called: all at once, as a stream, and in the client's own loop of calls and results.
+const weather = { name: 'weather', description: 'Of a place', strict: true, parameters: {
+  type: 'object', additionalProperties: false, required: ['place', 'days'],
+  properties: { place: { enum: ['sea', 'hill'] }, days: { type: 'integer', minimum: 1, maximum: 7 } } } };
+const calling = { ...ask, max_completion_tokens: 60, tool_choice: 'required',
+                  tools: [{ type: 'function', function: weather }, { type: 'function', function: { name: 'stop' } }] };
+function check(call) {
+  const { place, days } = JSON.parse(call.arguments);
+  assert.ok(call.name === 'stop' || (weather.parameters.properties.place.enum.includes(place) && days >= 1 && days <= 7));
+}
+const called = (await client.chat.completions.create(calling)).choices[0];
+assert.equal(called.finish_reason, 'tool_calls');
+assert.equal(called.message.content, null);
+check(called.message.tool_calls[0].function);
+const pieces = await client.chat.completions.stream(calling).finalChatCompletion();
+assert.deepEqual(pieces.choices[0].message.tool_calls[0].function.arguments, called.message.tool_calls[0].function.arguments);
+const asked = [];
+const loop = client.chat.completions.runTools({ ...ask, max_completion_tokens: 60, tools: [{ type: 'function', function: {
+  ...weather, parse: JSON.parse, function: (given) => (asked.push(given), 'rain') } }],
+  tool_choice: { type: 'function', function: { name: 'weather' } } });
+await loop.finalFunctionToolCallResult();
+assert.equal(asked.length, 1);
+check({ name: 'weather', arguments: JSON.stringify(asked[0]) });
+
+// The demo's template shows the model no functions, so that it could not know of them unless it has to call one.
+const error = await client.chat.completions.create({ ...calling, tool_choice: 'auto' }).catch((e) => e);
 assert.ok(error instanceof OpenAI.BadRequestError && error.param === 'tools', String(error));
 const unknown = await client.chat.completions.create({ ...ask, model: 'gpt-4' }).catch((e) => e);
 assert.ok(unknown instanceof OpenAI.NotFoundError && unknown.code === 'model_not_found');
-console.log("openai's client: models, chat, stream, logprobs, json_schema, completions, errors");
+console.log("openai's client: models, chat, stream, logprobs, json_schema, tools, completions, errors");

@@ -9,6 +9,7 @@ not_covered() { echo "not covered: OpenAI's client ($1)" | tee -a "${DGQ_NOT_COV
 
 work=$(mktemp -d)
 trap 'kill -TERM ${agent:-} 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
+: > "$work/log" # the shell may look before the agent has begun
 "$@" agent demo --registry "$registry" --listen 127.0.0.1:0 --log-json 2> "$work/log" &
 agent=$!
 for _ in $(seq 600); do

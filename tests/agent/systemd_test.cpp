@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 
@@ -69,6 +70,20 @@ TEST(ServiceManager, BrokenVariablesAreRefused) {
   }
 }
 
+TEST(Journal, IsTheFileThatTheEnvironmentNames) {
+  std::FILE* file = std::tmpfile();
+  struct stat status {};
+  ASSERT_EQ(::fstat(::fileno(file), &status), 0);
+  ::unsetenv("JOURNAL_STREAM");
+  EXPECT_FALSE(is_journal(::fileno(file)));
+  set("JOURNAL_STREAM", std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino));
+  EXPECT_TRUE(is_journal(::fileno(file)));
+  EXPECT_FALSE(is_journal(STDERR_FILENO));
+  set("JOURNAL_STREAM", "x");
+  EXPECT_FALSE(is_journal(::fileno(file)));
+  std::fclose(file);
+}
+
 TEST(InheritedSockets, AreThoseOfThisProcessOnly) {
   EXPECT_TRUE(inherited_sockets()->empty());
   set("LISTEN_PID", "1");
@@ -99,7 +114,12 @@ TEST(InheritedSockets, OnlyThoseThatListenAreServed) {
   std::strncpy(address.sun_path, (folder / "s").c_str(), sizeof address.sun_path - 1);
   ASSERT_EQ(::bind(local.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   ASSERT_EQ(::listen(local.get(), 5), 0);
-  const auto taken = server.listen_inherited(std::move(local));
+  std::vector<Fd> sockets;
+  sockets.emplace_back(::socket(AF_INET, SOCK_STREAM, 0));
+  EXPECT_EQ(unix_socket_path(sockets), "");
+  sockets.push_back(std::move(local));
+  EXPECT_EQ(unix_socket_path(sockets), (folder / "s").string());
+  const auto taken = server.listen_inherited(std::move(sockets[1]));
   ASSERT_TRUE(taken) << taken.error().what;
   EXPECT_EQ(*taken, (folder / "s").string());
   EXPECT_EQ(test::RawClient(folder / "s").get("/").body, "here");

@@ -24,7 +24,9 @@ struct Fixture {
           dgq::agent::EngineOptions{
               *dgq::agent::plan_kv(weights.config, dgq::KvType::int8, 64, 1, UINT64_MAX), 1, 1})};
   Fixture() {
-    add_formats(model, {}, "{% for m in messages %}{{ m.role }}:{{ m.content }}<|end|>{% endfor %}");
+    add_formats(model, {},
+                "{{ tools }}{% for m in messages %}{{ m.role }}:{{ m.content }}{{ m.tool_calls }}<|end|>{% endfor %}"
+                "{# <tool_call></tool_call> #}");
   }
 };
 
@@ -43,6 +45,8 @@ void read(const dgq::Json& body, std::string_view text, const dgq::agent::Served
   if (!dgq::check(generation.sampling) || !check_tokens(*model.config, generation.prompt) ||
       generation.max_tokens < 1 || tokens < 1 || tokens > 64)
     std::abort();
+  if (request.calls == dgq::agent::CallForm::whole && !generation.constraint) std::abort();
+  if (request.calls != dgq::agent::CallForm::none && request.functions.empty()) std::abort();
   for (const std::string& stop : request.stop)
     if (stop.empty()) std::abort();
 }

@@ -115,12 +115,14 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
       schema["type"] = "integer";
       if (maybe()) schema["minimum"] = static_cast<std::int64_t>(below(300)) - 200;
       if (maybe()) schema["exclusiveMaximum"] = 101 + below(5000);
+      if (below(3) == 0) schema["multipleOf"] = below(2) == 0 ? 1 + below(40) : 2.5;
       return schema;
     case 2:
       schema["type"] = "number";
       if (maybe()) schema["minimum"] = static_cast<double>(below(2000)) / 7 - 200;
       if (maybe()) schema["maximum"] = 90 + static_cast<double>(below(1000)) / 3;
       if (maybe()) schema["exclusiveMinimum"] = -0.5 - static_cast<double>(below(3)) / 8;
+      if (below(3) == 0) schema["multipleOf"] = static_cast<double>(1 + below(200)) / 64;
       return schema;
     case 3:
       return {{"type", OrderedJson::array({"boolean", "null", "string"})}};
@@ -130,7 +132,12 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
       if (maybe()) return {{"type", "string"}, {"format", kFormats[below(std::size(kFormats))]}};
       return maybe() ? OrderedJson{{"const", "x\"y"}} : OrderedJson::object();
     case 6: {
-      schema = {{"type", "array"}, {"items", random_schema(random, depth - 1)}};
+      if (below(3) == 0) {
+        schema = {{"type", "array"}, {"items", {{"enum", {"a", "ab", 1, 1.0, {{"k", 1}}, 12, -1, "é"}}}}};
+        schema["uniqueItems"] = true;
+      } else {
+        schema = {{"type", "array"}, {"items", random_schema(random, depth - 1)}};
+      }
       if (maybe()) schema["minItems"] = below(3);
       if (maybe()) schema["maxItems"] = 2 + below(3);
       return schema;
@@ -149,7 +156,16 @@ OrderedJson random_schema(SplitMix64& random, int depth) {
         schema["properties"][name] = random_schema(random, depth - 1);
         if (maybe()) schema["required"].push_back(name);
       }
-      if (maybe()) schema["additionalProperties"] = false;
+      if (below(3) == 0)
+        schema["maxProperties"] = std::max<std::size_t>(1, schema["required"].size() + below(2));
+      if (below(3) == 0 && (schema["properties"].empty() || schema["required"].empty()))
+        schema["minProperties"] = 1u;
+      if (below(3) == 0) {
+        schema["patternProperties"] = {{"^[a-f]{1,3}$", random_schema(random, depth - 1)},
+                                       {"[0-9]\"$", random_schema(random, depth - 1)}};
+      } else if (maybe() && !schema.contains("minProperties")) {
+        schema["additionalProperties"] = false;
+      }
       return schema;
     }
   }
@@ -299,6 +315,73 @@ TEST(JsonAutomaton, TakesWhatTheGrammarSays) {
       {R"({"type": "number", "exclusiveMinimum": 0.1, "maximum": 0.3})", "0.3", true},
       {R"({"type": "number", "exclusiveMinimum": 0.1, "maximum": 0.3})", "0.300001", false},
       {R"({"minimum": 3})", "3.5", true},
+      {R"({"type": "integer", "multipleOf": 7})", "0", true},
+      {R"({"type": "integer", "multipleOf": 7})", "-21", true},
+      {R"({"type": "integer", "multipleOf": 7})", "22", false},
+      {R"({"type": "integer", "multipleOf": 2.5})", "15", true},
+      {R"({"type": "integer", "multipleOf": 2.5})", "12", false},
+      {R"({"type": "integer", "multipleOf": 1000, "minimum": 1, "maximum": 2500})", "2000", true},
+      {R"({"type": "integer", "multipleOf": 1000, "minimum": 1, "maximum": 2500})", "0", false},
+      {R"({"type": "integer", "multipleOf": 1000, "minimum": 1, "maximum": 2500})", "3", false},
+      {R"({"type": "number", "multipleOf": 0.25})", "-3.75", true},
+      {R"({"type": "number", "multipleOf": 0.25})", "3.7", false},
+      {R"({"type": "number", "multipleOf": 0.25})", "3.750", true},
+      {R"({"type": "number", "multipleOf": 3})", "6.0", true},
+      {R"({"type": "number", "multipleOf": 3})", "6.3", false},
+      {R"({"multipleOf": 0.015625, "maximum": 1})", "0.984375", true},
+      {R"({"uniqueItems": true, "items": {"enum": ["a", "b"]}})", "[\"b\", \"a\"]", true},
+      {R"({"uniqueItems": true, "items": {"enum": ["a", "b"]}})", "[\"b\",\"b\"]", false},
+      {R"({"uniqueItems": true, "items": {"enum": ["a", "b"]}})", "[]", true},
+      {R"({"uniqueItems": true, "items": {"enum": ["a", "b"]}, "minItems": 2})", "[\"a\"]", false},
+      {R"({"uniqueItems": true, "items": {"enum": [1, 12, 2]}, "maxItems": 2})", "[12,1]", true},
+      {R"({"uniqueItems": true, "items": {"enum": [1, 12, 2]}, "maxItems": 2})", "[12,1,2]", false},
+      {R"({"uniqueItems": true, "items": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}})",
+       "[null,false,true]", true},
+      {R"({"uniqueItems": true, "maxItems": 1})", "[5]", true},
+      {R"({"uniqueItems": false, "items": {"type": "integer"}})", "[5,5]", true},
+      {R"({"properties": {"a": {}, "b": {}, "c": {}}, "maxProperties": 2})", R"({"a":1,"c":2})", true},
+      {R"({"properties": {"a": {}, "b": {}, "c": {}}, "maxProperties": 2})", R"({"a":1,"b":2,"c":3})", false},
+      {R"({"properties": {"a": {}, "b": {}, "c": {}}, "required": ["c"], "maxProperties": 2})",
+       R"({"a":1,"b":2})", false},
+      {R"({"properties": {"a": {}, "b": {}, "c": {}}, "required": ["c"], "maxProperties": 1})", R"({"c":2})",
+       true},
+      {R"({"properties": {"a": {}, "b": {}, "c": {}}, "required": ["c"], "maxProperties": 1})",
+       R"({"a":1,"c":2})", false},
+      {R"({"properties": {"a": {}, "b": {}}, "minProperties": 1})", "{}", false},
+      {R"({"properties": {"a": {}, "b": {}}, "minProperties": 1})", R"({"b":0})", true},
+      {R"({"properties": {"a": {}, "b": {}}, "minProperties": 2})", R"({"b":0})", false},
+      {R"({"properties": {"a": {}, "b": {}}, "minProperties": 2})", R"({"a":0,"b":0})", true},
+      {R"({"additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2})", "{}",
+       false},
+      {R"({"additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2})",
+       R"({"x":1,"y":2})", true},
+      {R"({"additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2})",
+       R"({"x":1,"y":2,"z":3})", false},
+      {R"({"allOf": [{"$ref": "#/$defs/a"}, {"type": "object", "properties": {"y": {"type": "null"}}, "required": ["y"]}],
+           "properties": {"z": {}}, "$defs": {"a": {"allOf": [{"properties": {"x": {"type": "integer"}}}]}}})",
+       R"({"z":1,"x":2,"y":null})", true},
+      {R"({"allOf": [{"properties": {"x": {"type": "integer"}}}, {"required": ["x"]}]})", "{}", false},
+      {R"({"allOf": [{"properties": {"x": {"type": "integer"}}}, {"required": ["x"]}]})", R"({"x":null})",
+       false},
+      {R"({"allOf": [{"properties": {"x": {"type": "integer"}}}, {"required": ["x", "w"]}]})",
+       R"({"x":1,"w":[]})", true},
+      {R"({"allOf": [{"properties": {"x": {}}}, {"properties": {"x": {}}, "additionalProperties": false}]})",
+       R"({"x":1})", true},
+      {R"({"allOf": [{"type": "object"}, {}]})", R"({"any":1})", true},
+      {R"({"allOf": [{"properties": {"kids": {"type": "array", "items": {"$ref": "#"}}}}, {}]})",
+       R"({"kids":[{"kids":[]}]})", true},
+      {R"({"type": "object", "maxProperties": 0})", "{}", true},
+      {R"({"type": "object", "maxProperties": 0})", R"({"a":1})", false},
+      {R"({"patternProperties": {"^a": {"type": "integer"}, "^b+$": {"type": "null"}}})",
+       R"({"ax": 1,"bb":null,"a":2})", true},
+      {R"({"patternProperties": {"^a": {"type": "integer"}, "^b+$": {"type": "null"}}})", R"({"ax":null})",
+       false},
+      {R"({"patternProperties": {"^a": {"type": "integer"}, "^b+$": {"type": "null"}}})", R"({"c":null})",
+       false},
+      {R"({"patternProperties": {"^a": {"type": "integer"}}, "required": ["ab"], "additionalProperties": false})",
+       R"({"ab":1})", true},
+      {R"({"patternProperties": {"^a": {"type": "integer"}}, "required": ["ab"]})", R"({"ab":null})", false},
+      {R"({"patternProperties": {"^\"$": {"type": "integer"}}})", R"({"\"":1})", true},
       {R"({"type": "string", "pattern": "^a{2,3}$"})", "\"aa\"", true},
       {R"({"type": "string", "pattern": "^a{2,3}$"})", "\"aaaa\"", false},
       {R"({"type": "string", "pattern": "^a{2,3}$", "minLength": 3})", "\"aa\"", false},
@@ -357,7 +440,12 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
       {R"({"type": "integer", "pattern": "a*"})", "the schema at #: \"pattern\" is not supported here"},
       {R"({"properties": {"a": {"type": "string", "format": "uri"}}})",
        "at #/properties/a: \"format\" is none of date, time,"},
-      {R"({"type": "number", "multipleOf": 1})", "\"multipleOf\" is not supported here"},
+      {R"({"type": "string", "multipleOf": 1})", "\"multipleOf\" is not supported here"},
+      {R"({"type": "number", "multipleOf": 0.01})", "halves, quarters and so on to 64ths"},
+      {R"({"type": "integer", "multipleOf": 1e16})", "of at most 15 digits"},
+      {R"({"type": "integer", "multipleOf": 0})", "\"multipleOf\" must be a number above 0"},
+      {R"({"type": "integer", "multipleOf": "7"})", "\"multipleOf\" must be a number above 0"},
+      {R"({"type": "integer", "multipleOf": 7, "minimum": 1, "maximum": 6})", "no integer"},
       {R"({"type": "number", "minimum": 2, "exclusiveMaximum": 2})", "no number of at most 9 digits"},
       {R"({"type": "number", "exclusiveMinimum": 0, "maximum": 1e-7})", "no number of at most 9 digits"},
       {R"({"type": "number", "minimum": 1e9})", "no number of at most 9 digits"},
@@ -389,8 +477,33 @@ TEST(JsonSchema, RefusesByNameAndPlace) {
       {R"({"type": "string", "pattern": "^a$", "minLength": 2})", "no string matches"},
       {R"({"type": "string", "pattern": "^[]$"})", "no string matches"},
       {R"({"type": "array", "prefixItems": []})", "\"prefixItems\" is not"},
-      {R"({"type": "array", "uniqueItems": true})", "\"uniqueItems\" is not"},
-      {R"({"allOf": [{}, {}]})", "\"allOf\" of more than one"},
+      {R"({"type": "array", "uniqueItems": true})",
+       "\"uniqueItems\" is supported for \"items\" of at most 48"},
+      {R"({"uniqueItems": true, "items": {"type": "array", "items": {"enum": [1]}}})", "is supported for"},
+      {R"({"uniqueItems": 1})", "\"uniqueItems\" must be true or false"},
+      {R"({"uniqueItems": true, "items": {"enum": [1, 1.0, 2]}, "minItems": 3})", "number of different"},
+      {R"({"minProperties": 2})", "one name might be written twice"},
+      {R"({"properties": {"a": {}, "b": {}, "c": {}}, "minProperties": 2})", "is supported up to 1"},
+      {R"({"properties": {"a": {}}, "minProperties": 2})", "is above 1, the number of names"},
+      {R"({"required": ["a", "b"], "maxProperties": 1})", "names more than \"maxProperties\""},
+      {R"({"minProperties": 3, "maxProperties": 2})", "\"minProperties\" is above \"maxProperties\""},
+      {R"({"patternProperties": {"a": {}, "b$": {}}})", "\"b$\": a name may match \"a\" as well"},
+      {R"({"patternProperties": {"^a": {}}, "properties": {"ab": {}}})",
+       "\"ab\" of \"properties\" matches \"^a\""},
+      {R"({"patternProperties": {"(": {}}})", "\"patternProperties\", \"(\": a ( without its )"},
+      {R"({"patternProperties": []})", "\"patternProperties\" must be an object"},
+      {R"({"allOf": [{"type": "string"}, {"minLength": 2}]})",
+       "\"allOf\" of more than one schema is supported for"},
+      {R"({"allOf": [{"properties": {"a": {}}, "maxProperties": 1}, {}]})",
+       "#/allOf/0: \"maxProperties\" is not supported here"},
+      {R"({"properties": {"a": {}}, "allOf": [{"properties": {"a": {"type": "null"}}}]})",
+       "#/allOf/0: \"a\" has another schema"},
+      {R"({"allOf": [{"properties": {"a": {}}, "additionalProperties": false}, {"properties": {"b": {}}}]})",
+       "#/allOf/0: \"additionalProperties\": false forbids \"b\""},
+      {R"({"allOf": [{"$ref": "#"}, {}]})", "or of itself"},
+      {R"({"allOf": [{"$ref": "#/x", "not": {}}, {}], "x": {}})", "\"not\" is not supported here"},
+      {R"({"allOf": [{"required": [1]}, {}]})", "\"required\" must be a list of names"},
+      {R"({"allOf": [1, {}]})", "#/allOf/0 must be an object"},
       {R"({"not": {}})", "\"not\" is not supported"},
       {R"({"$ref": "https://example.com/s"})", "must point into the same schema"},
       {R"({"$ref": "#/$defs/x"})", "names #/$defs/x, which is not there"},
@@ -496,6 +609,17 @@ TEST(JsonSchema, ChoicesOfOneOfThatExcludeEachOtherAreTaken) {
         R"({"oneOf": [{"type": "object", "required": ["k"], "properties": {"k": {"const": "x"}, "v": {}}},
                       {"type": "object", "required": ["k"], "properties": {"k": {"const": "y"}}}]})"})
     for (std::uint64_t seed = 0; seed < 10; ++seed) expect_valid(json(schema), 60, seed);
+}
+
+TEST(JsonSchema, ObjectsOfAllOfHaveThePropertiesOfAll) {
+  for (
+      const char* schema :
+      {R"({"allOf": [{"$ref": "#/$defs/named"}, {"$ref": "#/$defs/aged"}], "required": ["kids"], "type": "object",
+            "properties": {"kids": {"type": "array", "items": {"$ref": "#"}, "maxItems": 2}},
+            "$defs": {"named": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+                      "aged": {"allOf": [{"properties": {"age": {"type": "integer", "minimum": 0}}}]}}})",
+       R"({"anyOf": [{"allOf": [{"required": ["a", "b"]}, {"properties": {"a": {"enum": [1, 2]}}}]}, {"type": "null"}]})"})
+    for (std::uint64_t seed = 0; seed < 20; ++seed) expect_valid(json(schema), 20 + 4 * seed, seed);
 }
 
 TEST(JsonSchema, LargeAndTangledOnesEndSoon) {

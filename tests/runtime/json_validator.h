@@ -130,11 +130,18 @@ inline bool validates(const OrderedJson& value, const OrderedJson& schema, const
       return false;
     if (schema.contains("exclusiveMaximum") && number >= schema["exclusiveMaximum"].get<double>())
       return false;
+    if (schema.contains("multipleOf") && std::fmod(number, schema["multipleOf"].get<double>()) != 0)
+      return false;
   }
   if (value.is_array()) {
     if (value.size() < schema.value("minItems", std::size_t{0}) ||
         value.size() > schema.value("maxItems", SIZE_MAX))
       return false;
+    if (schema.value("uniqueItems", false)) {
+      const Json items = Json::parse(value.dump());  // whose objects have no order
+      for (auto one = items.begin(); one != items.end(); ++one)
+        if (std::find(items.begin(), one, *one) != one) return false;
+    }
     if (schema.contains("items"))
       for (const OrderedJson& item : value)
         if (!validates(item, schema["items"], document)) return false;
@@ -142,12 +149,22 @@ inline bool validates(const OrderedJson& value, const OrderedJson& schema, const
   if (value.is_object()) {
     for (const OrderedJson& name : schema.value("required", OrderedJson::array()))
       if (!value.contains(name.get<std::string>())) return false;
-    const OrderedJson properties = schema.value("properties", OrderedJson::object());
+    if (value.size() < schema.value("minProperties", std::size_t{0}) ||
+        value.size() > schema.value("maxProperties", SIZE_MAX))
+      return false;
+    const OrderedJson properties = schema.value("properties", OrderedJson::object()),
+                      patterns = schema.value("patternProperties", OrderedJson::object());
     for (const auto& [name, member] : value.items()) {
-      const OrderedJson& rule = properties.contains(name)                 ? properties[name]
-                                : schema.contains("additionalProperties") ? schema["additionalProperties"]
-                                                                          : OrderedJson(true);
-      if (!validates(member, rule, document)) return false;
+      bool known = properties.contains(name);
+      if (known && !validates(member, properties[name], document)) return false;
+      for (const auto& [pattern, rule] : patterns.items()) {
+        if (!finds(pattern, name)) continue;
+        known = true;
+        if (!validates(member, rule, document)) return false;
+      }
+      if (!known && schema.contains("additionalProperties") &&
+          !validates(member, schema["additionalProperties"], document))
+        return false;
     }
   }
   return true;

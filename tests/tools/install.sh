@@ -30,6 +30,20 @@ cmake -G Ninja -S "$work/consumer" -B "$work/consumer/build" -DCMAKE_PREFIX_PATH
 cmake --build "$work/consumer/build" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
 [ "$("$work/consumer/build/consumer")" = "ref 0" ]
 
+# What a device needs, and nothing else.
+cmake --install "$build" --prefix "$work/device" --component agent > "$work/install.log"
+[ "$(cd "$work/device" && find . -type f | sort | tr '\n' ' ')" = "./bin/dgq ./lib/systemd/system/dgq-agent.service ./lib/systemd/system/dgq-agent.socket ./lib/sysusers.d/dgq.conf " ]
+
+# The image has the libraries of the command. The C and C++ ones are part of every Debian.
+image=$(dirname "$(readlink -f "$0")")/../../packaging/Containerfile
+for library in $(ldd "$work/device/bin/dgq" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p'); do
+  package=$({ dpkg -S "$library" || dpkg -S "/usr$library"; } 2> /dev/null | head -n 1 | cut -d: -f1)
+  case "$package" in
+    ""|libc6|libstdc++6|libgcc-s1) ;;
+    *) grep -q -- "$package" "$image" || { echo "$image lacks $package"; exit 1; } ;;
+  esac
+done
+
 # The service: its unit starts the command that is installed, and gives it few rights (exposure at most 2 of 10).
 unit=$work/prefix/lib/systemd/system/dgq-agent.service
 grep -q '^ExecStart=/.*/dgq agent$' "$unit"
