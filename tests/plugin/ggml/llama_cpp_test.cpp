@@ -15,6 +15,8 @@ namespace {
 // edge between two int8 values may be rounded the other way by that: 1/254 of the largest of its 128 columns, which is one part of some
 // hundred in one layer, 1e-3 of the logits if it comes early.
 constexpr double kFloatParts = 5e-3;
+// Keys and values with 11 bits:
+constexpr double kFloat16Cache = 5e-3;
 // Linears that are not ours take float inputs instead of int8 ones: 0.022 was measured on tiny models.
 constexpr double kFloatInputs = 0.05;
 
@@ -71,6 +73,24 @@ TEST_F(Demo, ThreadsChangeNothing) {
   one.threads = 1, several.threads = 3;
   EXPECT_EQ(llama_logits(several, path_of(GgufWeights::thin), tokens),
             llama_logits(one, path_of(GgufWeights::thin), tokens));
+}
+
+// Prompts in pieces and single tokens over a float16 cache. The first piece is the CPU's.
+TEST_F(Demo, FlashAttentionGivesOurLogits) {
+  const Logits ours = own_logits(*model, KvType::f32, tokens);
+  for (const std::size_t batch : {std::size_t{1}, std::size_t{5}, std::size_t{40}}) {
+    Start start = kWithDemo;
+    start.environment += "HOST_BATCH=" + std::to_string(batch) + " ";
+    Outcome said;
+    const Logits theirs = llama_logits(start, path_of(GgufWeights::thin), tokens, &said);
+    const double distance = relative_distance(theirs, ours);
+    std::printf("distance of logits in batches of %zu: %.2e\n", batch, distance);
+    EXPECT_LT(distance, kFloat16Cache);
+    EXPECT_EQ(number_behind(said.out, "attentions"), model->config().layers * ((tokens.size() - 1) / batch));
+    if (DGQ_EMULATED) continue;
+    start.threads = 3;
+    EXPECT_EQ(llama_logits(start, path_of(GgufWeights::thin), tokens), theirs);
+  }
 }
 
 // A context that finds flash attention at another backend than the layer does without, and is slow.
