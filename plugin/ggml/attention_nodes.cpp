@@ -122,12 +122,13 @@ struct Attention {
     return {std::max(tile.begin, first), std::min(tile.end, first + kAttentionBlock)};
   }
 
-  // Brings keys and values of all heads into the processor's cache.
+  // Brings keys and values of all heads into the processor's cache, unless all that the tile sees is so little that it may be there. Decoding
+  // 135M after 264 positions attention takes 0.7 ms of a token so, 1.1 without; the demo model's would take 10 % longer.
   void read_block(const AttentionTile& tile, std::size_t block) const {
     const auto [begin, end] = positions_of(tile, block);
-    constexpr std::size_t kLine = 64;
+    constexpr std::size_t kLine = 64, kWorthReading = 64 << 10;
     for (const ggml_tensor* x : {k, v}) {
-      if (x->nb[2] * kv_heads > x->nb[1]) continue;
+      if (x->nb[2] * kv_heads > x->nb[1] || (tile.end - tile.begin) * x->nb[1] < kWorthReading) continue;
       const char *from = row_at<const char>(x, begin, 0, tile.stream),
                  *to = row_at<const char>(x, end, 0, tile.stream);
       for (; from < to; from += kLine) static_cast<void>(*static_cast<const volatile char*>(from));

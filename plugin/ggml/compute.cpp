@@ -14,10 +14,15 @@ namespace {
 
 std::atomic<std::uint64_t> products_so_far{0}, attentions_so_far{0};
 
-// Computers that have not run a graph yet. A new context of llama.cpp asks where flash attention would run, and does without if that
-// is another backend than the layer's, the CPU; its cache of values is laid out for flash attention all the same, and attention
-// takes twice as long. So while a context starts, flash attention is the CPU's.
-std::atomic<int> starting{0};
+thread_local std::shared_ptr<FirstQuestion> asked_here;  // of the context that this thread has made last
+
+bool is_first_question(const ggml_tensor* attention) {
+  if (!asked_here || asked_here->is_over.load(std::memory_order_relaxed)) return false;
+  const std::int64_t tokens = attention->src[0]->ne[1] * attention->src[0]->ne[3];
+  if (asked_here->tokens == 0) asked_here->tokens = tokens;
+  asked_here->is_over.store(tokens != asked_here->tokens, std::memory_order_relaxed);
+  return tokens == asked_here->tokens;
+}
 
 std::size_t columns(const ggml_tensor* x) { return static_cast<std::size_t>(x->ne[0]); }
 std::size_t row_count(const ggml_tensor* x) { return static_cast<std::size_t>(ggml_nrows(x)); }
@@ -65,7 +70,7 @@ bool look_up(const ggml_tensor* node) {
 }  // namespace
 
 bool runs_beside_ours(const ggml_tensor* node) {
-  if (node->op == GGML_OP_FLASH_ATTN_EXT && starting.load(std::memory_order_relaxed) > 0) return false;
+  if (node->op == GGML_OP_FLASH_ATTN_EXT && is_first_question(node)) return false;
   return any_weights() && !reads_our_weight(node) && (work_of(node) != Work::others || cpu_supports(node));
 }
 
@@ -104,14 +109,7 @@ void Computer::multiply(std::span<const Product> products) {
   products_so_far.fetch_add(products.size(), std::memory_order_relaxed);
 }
 
-Computer::Computer(Kernels kernels) : kernels_(std::move(kernels)) {
-  starting.fetch_add(1, std::memory_order_relaxed);
-}
-Computer::~Computer() { has_started(); }
-
-void Computer::has_started() {
-  if (std::exchange(starts_, false)) starting.fetch_sub(1, std::memory_order_relaxed);
-}
+Computer::Computer(Kernels kernels) : kernels_(std::move(kernels)) { asked_here = question_; }
 
 bool Computer::run_ours(const Step& step) {
   const FloatOps& ops = *kernels_.float_ops->run;
@@ -153,7 +151,7 @@ bool Computer::run_ours(const Step& step) {
 }
 
 ggml_status Computer::run(ggml_cgraph* graph) {
-  has_started();
+  question_->is_over.store(true, std::memory_order_relaxed);
   if (!plan_.make(graph)) return GGML_STATUS_FAILED;
   rope_.begin_graph();
   for (const Step& step : plan_.steps()) {

@@ -1,7 +1,9 @@
 // plugin/ggml/compute.h - runs the graphs of a host's context.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/table.h"
@@ -17,13 +19,20 @@ namespace dgq::ggml {
 // host's threads do not take turns with ours several times a layer.
 bool runs_beside_ours(const ggml_tensor* node);
 
+// A new context of llama.cpp asks, with a graph of one token for each sequence, where flash attention would run, and does without if that
+// is another backend than the layer's, the CPU; its cache of values is laid out for flash attention all the same, and attention
+// takes twice as long. So flash attention is the CPU's until this thread asks for a graph of another size, or a graph runs.
+struct FirstQuestion {
+  std::atomic<bool> is_over = false;
+  std::int64_t tokens = 0;  // of its graph; 0: not asked yet
+};
+
 // Of one backend of the host, for one graph at a time.
 class Computer {
  public:
   explicit Computer(Kernels kernels);
   Computer(const Computer&) = delete;
   Computer& operator=(const Computer&) = delete;
-  ~Computer();
   void set_threads(int threads) { threads_ = threads; }
   // All nodes. GGML_STATUS_FAILED, after a line in the log: a weight that was never filled, a row outside its tensor, no memory.
   ggml_status run(ggml_cgraph* graph);
@@ -33,13 +42,12 @@ class Computer {
   static std::uint64_t attentions();
 
  private:
-  void has_started();
   bool run_ours(const Step& step);
   void multiply(std::span<const Product> products);
   LinearInput prepare(const Weight& weight, const ggml_tensor* x);
 
   Kernels kernels_;
-  bool starts_ = true;
+  std::shared_ptr<FirstQuestion> question_ = std::make_shared<FirstQuestion>();
   int threads_ = 1;
   Plan plan_;
   CpuNodes others_;
