@@ -73,6 +73,7 @@ std::vector<float> float_results(const FloatOps& ops, const std::vector<float>& 
   add([&](float* y, float* z) { ops.swiglu(y, z, half); });
   add([&](float* y, float*) { y[x.size() - 1] = ops.softmax(y, x.size() - 1, 0.125f); });
   add([&](float* y, float* z) { ops.rotate(y, z, z, half / 2 * 2); });
+  add([&](float* y, float* z) { ops.rotate_pairs(y, z, z, half / 2 * 2); });
   add([&](float* y, float* z) { ops.add(y, z, half); });
   add([&](float* y, float* z) { ops.multiply(y, z, half); });
   add([&](float* y, float*) { ops.scale(y, 0.3f, x.size(), y); });

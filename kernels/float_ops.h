@@ -23,6 +23,8 @@ struct FloatOps {
 
   // RoPE as Hugging Face's rotate_half: element i pairs with i + head_dim / 2. cosine, sine: [head_dim / 2].
   void (*rotate)(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept;
+  // The same of neighbours: elements 2 * i and 2 * i + 1 are a pair.
+  void (*rotate_pairs)(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept;
 
   void (*add)(float* y, const float* x, std::size_t n) noexcept;                    // y[i] += x[i]
   void (*multiply)(float* y, const float* x, std::size_t n) noexcept;               // y[i] *= x[i]

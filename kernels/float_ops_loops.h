@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/exp_f32.h"
 #include "kernels/float_ops.h"
@@ -122,6 +123,33 @@ struct Vectors {
     });
   }
 
+  // Every second element of two vectors from element kFirst on; half of the elements of two vectors, in turns, from element kFirst on.
+  template <std::size_t kFirst, std::size_t... kLane>
+  DGQ_INLINE static F every_second(F a, F b, std::index_sequence<kLane...>) {
+    return __builtin_shufflevector(a, b, static_cast<int>(kFirst + 2 * kLane)...);
+  }
+  template <std::size_t kFirst, std::size_t... kLane>
+  DGQ_INLINE static F in_turns(F a, F b, std::index_sequence<kLane...>) {
+    return __builtin_shufflevector(a, b, static_cast<int>(kFirst + kLane / 2 + kLane % 2 * kWidth)...);
+  }
+
+  static void rotate_pairs(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept {
+    constexpr auto kEach = std::make_index_sequence<kWidth>();
+    std::size_t i = 0;
+    for (; i + kWidth <= head_dim / 2; i += kWidth, x += 2 * kWidth) {
+      const F a = load(x), b = load(x + kWidth), c = load(cosine + i), s = load(sine + i);
+      const F low = every_second<0>(a, b, kEach), high = every_second<1>(a, b, kEach);
+      const F first = low * c - high * s, second = high * c + low * s;
+      store(x, in_turns<0>(first, second, kEach));
+      store(x + kWidth, in_turns<kWidth / 2>(first, second, kEach));
+    }
+    for (; i < head_dim / 2; ++i, x += 2) {
+      const float low = x[0], high = x[1];
+      x[0] = low * cosine[i] - high * sine[i];
+      x[1] = high * cosine[i] + low * sine[i];
+    }
+  }
+
   static void add(float* y, const float* x, std::size_t n) noexcept {
     for_each(n, [&](const auto& get, const auto& put) { put(y, get(y) + get(x)); });
   }
@@ -132,7 +160,7 @@ struct Vectors {
     for_each(n, [&](const auto& get, const auto& put) { put(out, get(x) * factor); });
   }
 
-  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, add, multiply, scale};
+  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, rotate_pairs, add, multiply, scale};
 };
 
 }  // namespace

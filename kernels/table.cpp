@@ -94,6 +94,16 @@ constexpr FloatOpsKernel kFloatOps[] = {
     {"ref", 0, &float_ops_ref},
 };
 
+constexpr AttentionF16Kernel kAttentionF16[] = {
+#if defined(__x86_64__)
+    {"avx512vnni", kAvx2 | kAvx512Vnni, &attention_f16_avx512vnni},
+    {"avx2", kAvx2, &attention_f16_avx2},
+#elif defined(__aarch64__)
+    {"neon", kNeon, &attention_f16_neon},
+#endif
+    {"ref", 0, &attention_f16_ref},
+};
+
 // Every name of every architecture, so that one that is right elsewhere gets a better answer than "unknown".
 constexpr struct {
   const char* isa;
@@ -113,6 +123,7 @@ void for_each_table(Visit visit) {
   visit("quantize_rows", quantize_rows_kernels());
   visit("gemm_f32", gemm_f32_kernels());
   visit("float_ops", float_ops_kernels());
+  visit("attention_f16", attention_f16_kernels());
 }
 
 template <class Row>
@@ -182,6 +193,7 @@ std::span<const GemmW8A8Kernel> gemm_w8a8_kernels() { return kGemmW8A8; }
 std::span<const QuantizeRowsKernel> quantize_rows_kernels() { return kQuantizeRows; }
 std::span<const GemmF32Kernel> gemm_f32_kernels() { return kGemmF32; }
 std::span<const FloatOpsKernel> float_ops_kernels() { return kFloatOps; }
+std::span<const AttentionF16Kernel> attention_f16_kernels() { return kAttentionF16; }
 
 Result<Kernels> select_kernels(std::string_view isa) {
   DGQ_TRY(const Features features, features_of(isa));
@@ -192,6 +204,7 @@ Result<Kernels> select_kernels(std::string_view isa) {
   kernels.quantize_rows = first_suitable(quantize_rows_kernels(), features);
   kernels.gemm_f32 = first_suitable(gemm_f32_kernels(), features);
   kernels.float_ops = first_suitable(float_ops_kernels(), features);
+  kernels.attention_f16 = first_suitable(attention_f16_kernels(), features);
   kernels.isa = kernels.gemm_w4a8->isa;
   return kernels;
 }
@@ -216,6 +229,7 @@ std::vector<KernelListing> list_kernels(const Kernels& chosen) {
   list("quantize_rows", quantize_rows_kernels(), *chosen.quantize_rows);
   list("gemm_f32", gemm_f32_kernels(), *chosen.gemm_f32);
   list("float_ops", float_ops_kernels(), *chosen.float_ops);
+  list("attention_f16", attention_f16_kernels(), *chosen.attention_f16);
   return listing;
 }
 

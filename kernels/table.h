@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/attention_f16.h"
 #include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
@@ -23,6 +24,7 @@ std::span<const GemmW8A8Kernel> gemm_w8a8_kernels();
 std::span<const QuantizeRowsKernel> quantize_rows_kernels();
 std::span<const GemmF32Kernel> gemm_f32_kernels();
 std::span<const FloatOpsKernel> float_ops_kernels();
+std::span<const AttentionF16Kernel> attention_f16_kernels();
 
 // The rows a model runs with. Chosen once, when it is loaded.
 struct Kernels {
@@ -33,6 +35,7 @@ struct Kernels {
   const QuantizeRowsKernel* quantize_rows;
   const GemmF32Kernel* gemm_f32;
   const FloatOpsKernel* float_ops;
+  const AttentionF16Kernel* attention_f16;
 };
 
 // Whether this CPU, if it can run the row at all, is one that the row was made for.

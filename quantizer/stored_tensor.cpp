@@ -58,17 +58,6 @@ const FloatType* find_type(std::string_view dtype) {
 
 float bf16_to_f32(std::uint16_t half) { return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16); }
 
-float f16_to_f32(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-  const std::uint32_t exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in binary32
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
-  }
-  const std::uint32_t rebiased = exponent == 31 ? 255 : exponent + (127 - 15);
-  return std::bit_cast<float>(sign | rebiased << 23 | fraction << 13);
-}
-
 Result<std::vector<float>> to_f32(const StoredTensor& tensor, std::string_view where) {
   const FloatType* type = find_type(tensor.dtype);
   if (!type)

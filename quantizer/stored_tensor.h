@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/float16.h"
 
 namespace dgq {
 
@@ -18,8 +19,6 @@ struct StoredTensor {
   std::span<const std::byte> data;   // into the file, of the size that dtype and shape ask for; not aligned
 };
 
-// IEEE binary16 to binary32, exact for every input (subnormals, infinities, NaN payloads).
-float f16_to_f32(std::uint16_t half);
 // bfloat16 is the upper half of a binary32.
 float bf16_to_f32(std::uint16_t half);
 

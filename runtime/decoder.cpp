@@ -108,40 +108,14 @@ struct Decoder::State {
     return {kept, m, width, quantize ? view(to) : QuantizedRows{}};
   }
 
-  struct Job {
-    const Linear* linear;
-    float* y;
-  };
-
-  // Several linears of one input as one loop over all their blocks, so that threads wait for each other once.
-  // after(job, first, last): output rows [first, last) of a job are there, for all rows of the input.
-  template <std::size_t N, class After>
-  void run_linears(const LinearInput& x, const std::array<Job, N>& jobs, const After& after) {
-    std::size_t total = 0;
-    for (const Job& job : jobs) total += output_blocks(*job.linear);
-    parallel_ranges(threads, total, [&](std::size_t begin, std::size_t end, int) {
-      std::size_t base = 0;
-      for (const Job& job : jobs) {
-        const std::size_t blocks = output_blocks(*job.linear), n = output_rows(*job.linear);
-        const std::size_t from = std::clamp(begin, base, base + blocks) - base,
-                          to = std::clamp(end, base, base + blocks) - base;
-        if (from < to) {
-          run_blocks(*job.linear, x, kernels, from, to, job.y + from * kRowBlock, n);
-          after(job, from * kRowBlock, std::min(to * kRowBlock, n));
-        }
-        base += blocks;
-      }
-    });
-  }
-
   // x += linear(input)
   void project_back(const Linear& linear, const LinearInput& from, float* x) {
     const std::size_t width = config.hidden;
-    run_linears<1>(from, {{{&linear, out.at_least(from.m * width)}}},
-                   [&](const Job& job, std::size_t first, std::size_t last) {
-                     for (std::size_t i = 0; i < from.m; ++i)
-                       ops.add(x + i * width + first, job.y + i * width + first, last - first);
-                   });
+    const LinearJob jobs[] = {{&linear, out.at_least(from.m * width)}};
+    run_linears(from, jobs, kernels, threads, [&](const LinearJob& job, std::size_t first, std::size_t last) {
+      for (std::size_t i = 0; i < from.m; ++i)
+        ops.add(x + i * width + first, job.y + i * width + first, last - first);
+    });
   }
 
   // Normalises (if weight is not null) and rotates the heads of one row of q or k.
@@ -212,7 +186,8 @@ struct Decoder::State {
     if (tap && !(*tap)(TapPoint::q, normed.x, m, config.hidden)) return;
     float *queries = q.at_least(m * q_width), *keys = k.at_least(m * kv_width),
           *values = v.at_least(m * kv_width);
-    run_linears<3>(normed, {{{&w.q, queries}, {&w.k, keys}, {&w.v, values}}}, [](const auto&...) {});
+    const LinearJob jobs[] = {{&w.q, queries}, {&w.k, keys}, {&w.v, values}};
+    run_linears(normed, jobs, kernels, threads);
     turn_and_store(layer, w, rows, queries, keys, values);
     float* mix = mixed.at_least(m * q_width);
     attend_all(layer, rows, queries, mix);
@@ -316,8 +291,8 @@ void Decoder::run_head(const float* final_norm, const Linear& head, const float*
                        float* logits) {
   if (m == 0) return;
   State& s = *state_;
-  s.run_linears<1>(s.normalise(hidden, final_norm, m, 0, false, {&head}), {{{&head, logits}}},
-                   [](const auto&...) {});
+  const LinearJob jobs[] = {{&head, logits}};
+  run_linears(s.normalise(hidden, final_norm, m, 0, false, {&head}), jobs, s.kernels, s.threads);
 }
 
 void Decoder::forward(const ModelWeights& weights, std::span<const std::int32_t> tokens,

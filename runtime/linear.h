@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 
 #include "kernels/table.h"
 #include "runtime/buffer.h"
+#include "runtime/parallel.h"
 #include "runtime/weights.h"
 
 namespace dgq {
@@ -78,5 +80,36 @@ bool is_quantized(const Linear& linear);
 // disjoint blocks.
 void run_blocks(const Linear& linear, const LinearInput& input, const Kernels& kernels, std::size_t begin,
                 std::size_t end, float* y, std::size_t ldy);
+
+struct LinearJob {
+  const Linear* linear;
+  float* y;  // [m][output rows]
+};
+
+// Several linears of one input as one loop over all their blocks, so that threads wait for each other once.
+// after(job, first, last): output rows [first, last) of a job are there, for all rows of the input.
+template <class After>
+void run_linears(const LinearInput& x, std::span<const LinearJob> jobs, const Kernels& kernels, int threads,
+                 const After& after) {
+  std::size_t total = 0;
+  for (const LinearJob& job : jobs) total += output_blocks(*job.linear);
+  parallel_ranges(threads, total, [&](std::size_t begin, std::size_t end, int) {
+    std::size_t base = 0;
+    for (const LinearJob& job : jobs) {
+      const std::size_t blocks = output_blocks(*job.linear), n = output_rows(*job.linear);
+      const std::size_t from = std::clamp(begin, base, base + blocks) - base,
+                        to = std::clamp(end, base, base + blocks) - base;
+      if (from < to) {
+        run_blocks(*job.linear, x, kernels, from, to, job.y + from * kRowBlock, n);
+        after(job, from * kRowBlock, std::min(to * kRowBlock, n));
+      }
+      base += blocks;
+    }
+  });
+}
+inline void run_linears(const LinearInput& x, std::span<const LinearJob> jobs, const Kernels& kernels,
+                        int threads) {
+  run_linears(x, jobs, kernels, threads, [](const auto&...) {});
+}
 
 }  // namespace dgq

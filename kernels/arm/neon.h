@@ -2,6 +2,7 @@
 // `neon_i8mm`: with +i8mm as well, needs both bits.
 #pragma once
 
+#include "kernels/attention_f16.h"
 #include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
@@ -29,5 +30,6 @@ QuantizeRowsTwice quantize_rows_twice_neon;
 QuantizeRowsGiven quantize_rows_given_neon;
 GemmF32 gemm_f32_3x2_neon;
 extern const FloatOps float_ops_neon;
+extern const AttentionF16 attention_f16_neon;
 
 }  // namespace dgq

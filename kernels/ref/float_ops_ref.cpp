@@ -45,6 +45,14 @@ void rotate(float* x, const float* cosine, const float* sine, std::size_t head_d
   }
 }
 
+void rotate_pairs(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept {
+  for (std::size_t i = 0; i < head_dim / 2; ++i) {
+    const float low = x[2 * i], high = x[2 * i + 1];
+    x[2 * i] = low * cosine[i] - high * sine[i];
+    x[2 * i + 1] = high * cosine[i] + low * sine[i];
+  }
+}
+
 void add(float* y, const float* x, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
@@ -57,6 +65,7 @@ void scale(const float* x, float factor, std::size_t n, float* out) noexcept {
 
 }  // namespace
 
-constinit const FloatOps float_ops_ref = {rms_norm, swiglu, softmax, rotate, add, multiply, scale};
+constinit const FloatOps float_ops_ref = {rms_norm,     swiglu, softmax,  rotate,
+                                          rotate_pairs, add,    multiply, scale};
 
 }  // namespace dgq

@@ -2,6 +2,7 @@
 // compare with.
 #pragma once
 
+#include "kernels/attention_f16.h"
 #include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
@@ -17,5 +18,6 @@ QuantizeRowsTwice quantize_rows_twice_ref;
 QuantizeRowsGiven quantize_rows_given_ref;
 GemmF32 gemm_f32_ref;
 extern const FloatOps float_ops_ref;
+extern const AttentionF16 attention_f16_ref;
 
 }  // namespace dgq

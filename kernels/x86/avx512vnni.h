@@ -2,6 +2,7 @@
 // kAvx512Vnni is set.
 #pragma once
 
+#include "kernels/attention_f16.h"
 #include "kernels/float_ops.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/gemm_q.h"
@@ -19,5 +20,6 @@ GemmW8A8 gemm_w8a8_1x16_avx512vnni_streams;
 GemmW8A8 gemm_w8a8_8x48_avx512vnni;
 GemmF32 gemm_f32_3x8_avx512vnni;
 extern const FloatOps float_ops_avx512vnni;
+extern const AttentionF16 attention_f16_avx512vnni;
 
 }  // namespace dgq

@@ -42,8 +42,8 @@ bool is_question(const ggml_tensor* node) {
 }
 
 bool supports_node(ggml_backend_dev_t, const ggml_tensor* node) {
-  if (is_view(node)) return true;
-  if (handles(node)) return !is_question(node) || takes(*node->src[0]);
+  if (work_of(node) == Work::nothing) return true;
+  if (is_product(node) || is_look_up(node)) return !is_question(node) || takes(*node->src[0]);
   return runs_beside_ours(node);
 }
 
@@ -123,10 +123,11 @@ ggml_backend_feature* features(ggml_backend_reg_t) {
   return list;
 }
 
-// For tests and the curious: tensors that were bound to a linear, and products with them.
-void counts(std::uint64_t* weights, std::uint64_t* products) {
+// For tests and the curious: tensors that were bound to a linear, products with them, and flash attentions.
+void counts(std::uint64_t* weights, std::uint64_t* products, std::uint64_t* attentions) {
   *weights = weights_bound();
   *products = Computer::products();
+  *attentions = Computer::attentions();
 }
 
 void* find_function(ggml_backend_reg_t, const char* name) {

@@ -1,5 +1,4 @@
-// plugin/ggml/cpu_nodes.h - what is neither a product with our weights nor a float node: attention, RoPE, the KV cache and all else
-// that the host's CPU backend can compute, by a CPU backend of our own.
+// plugin/ggml/cpu_nodes.h - nodes that none of our own code computes (plan.h) but the host's CPU backend can, by a CPU backend of our own.
 //
 // With the nodes left to the host's own CPU backend, its threads start and stop several times a layer, and where the host gives it
 // no thread pool (as libraries on top of llama.cpp do not) they are made anew each time: decoding the demo model with two

@@ -17,10 +17,13 @@ bool is_row_of(const ggml_tensor* x, const ggml_tensor* node) {
   return x->ne[0] == node->ne[0] && ggml_nrows(x) == 1;
 }
 
-// Rows that each thread should have at least: waking another one costs as much as a few thousand floats.
-constexpr std::size_t kFloatsPerThread = 8192;
-
 }  // namespace
+
+int team_for(std::size_t rows, std::size_t width, int threads) {
+  constexpr std::size_t kFloatsPerThread = 8192;
+  return static_cast<int>(
+      std::min<std::size_t>(static_cast<std::size_t>(threads), rows / (kFloatsPerThread / width + 1)));
+}
 
 bool is_float_node(const ggml_tensor* node) {
   const ggml_tensor *x = node->src[0], *y = node->src[1];
@@ -39,21 +42,11 @@ void run_float_node(ggml_tensor* node, const FloatOps& ops, int threads) {
   const auto* other = node->src[1] ? static_cast<const float*>(node->src[1]->data) : nullptr;
   auto* to = static_cast<float*>(node->data);
   const std::size_t other_step = other && ggml_nrows(node->src[1]) == ggml_nrows(node) ? width : 0;
-  float eps;
-  std::memcpy(&eps, node->op_params, sizeof eps);
-
-  const std::vector<float> ones(node->op == GGML_OP_RMS_NORM ? width : 0, 1.0f);
-  const std::size_t least = kFloatsPerThread / width + 1;
-  const auto team = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), rows / least));
-  parallel_ranges(team, rows, [&](std::size_t begin, std::size_t end, int) {
+  parallel_ranges(team_for(rows, width, threads), rows, [&](std::size_t begin, std::size_t end, int) {
     thread_local std::vector<float> scratch;
     for (std::size_t row = begin; row < end; ++row) {
       float* y = to + row * width;
       const float* x = from + row * width;
-      if (node->op == GGML_OP_RMS_NORM) {
-        ops.rms_norm(x, ones.data(), width, eps, y);
-        continue;
-      }
       // The host may have given the node the memory of either input.
       const float* with = other + row * other_step;
       float* at = y;
@@ -65,6 +58,39 @@ void run_float_node(ggml_tensor* node, const FloatOps& ops, int threads) {
       if (at != y) std::memcpy(y, at, width * sizeof(float));
     }
   });
+}
+
+void run_norm(const ggml_tensor* norm, ggml_tensor* out, const FloatOps& ops, int threads) {
+  const auto width = static_cast<std::size_t>(norm->ne[0]), rows = static_cast<std::size_t>(ggml_nrows(norm));
+  const std::vector<float> ones(out == norm ? width : 0, 1.0f);
+  const auto* weights = out == norm ? ones.data() : static_cast<const float*>(out->src[1]->data);
+  const auto* from = static_cast<const float*>(norm->src[0]->data);
+  auto* to = static_cast<float*>(out->data);
+  float eps;
+  std::memcpy(&eps, norm->op_params, sizeof eps);
+  parallel_ranges(team_for(rows, width, threads), rows, [&](std::size_t begin, std::size_t end, int) {
+    for (std::size_t row = begin; row < end; ++row)
+      ops.rms_norm(from + row * width, weights, width, eps, to + row * width);
+  });
+}
+
+bool is_row_copy(const ggml_tensor* node) {
+  const ggml_tensor *from = node->src[0], *ids = node->src[1];
+  return node->op == GGML_OP_GET_ROWS && from->type == GGML_TYPE_F32 && from->nb[0] == sizeof(float) &&
+         !in_weight_buffer(from) && from->ne[2] == 1 && from->ne[3] == 1 && node->type == GGML_TYPE_F32 &&
+         ggml_is_contiguous(node) && ids->type == GGML_TYPE_I32 && ggml_is_contiguous(ids);
+}
+
+bool run_row_copy(ggml_tensor* node) {
+  const ggml_tensor* from = node->src[0];
+  const auto* ids = static_cast<const std::int32_t*>(node->src[1]->data);
+  for (std::int64_t i = 0; i < node->ne[1]; ++i) {
+    if (ids[i] < 0 || ids[i] >= from->ne[1]) return false;
+    std::memcpy(static_cast<char*>(node->data) + static_cast<std::size_t>(i) * node->nb[1],
+                static_cast<const char*>(from->data) + static_cast<std::size_t>(ids[i]) * from->nb[1],
+                node->nb[1]);
+  }
+  return true;
 }
 
 }  // namespace dgq::ggml

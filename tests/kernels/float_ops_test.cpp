@@ -54,6 +54,8 @@ std::vector<std::vector<std::uint32_t>> outputs(const FloatOps& ops, std::size_t
   Floats pairs = random_floats(2 * n, 4);
   ops.rotate(pairs.data(), weight.data(), up.data(), 2 * n);
   out.push_back(bits(pairs));
+  ops.rotate_pairs(pairs.data(), weight.data(), up.data(), 2 * n);
+  out.push_back(bits(pairs));
   return out;
 }
 
@@ -131,6 +133,9 @@ TEST(FloatOps, RotateTurnsPairsHalfAHeadApart) {
   const float cosine[] = {0, 1}, sine[] = {1, 0};  // a quarter turn, no turn
   ref().rotate(x, cosine, sine, 4);
   EXPECT_EQ(std::vector<float>(x, x + 4), (std::vector<float>{-3, 2, 1, 4}));
+  float neighbours[] = {1, 3, 2, 4};
+  ref().rotate_pairs(neighbours, cosine, sine, 4);
+  EXPECT_EQ(std::vector<float>(neighbours, neighbours + 4), (std::vector<float>{-3, 1, 2, 4}));
 }
 
 }  // namespace

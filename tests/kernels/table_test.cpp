@@ -27,6 +27,8 @@ TEST(Table, EndsWithRefWhichNeedsNothing) {
   expect_ref_last_and_alone(gemm_w8a8_kernels());
   expect_ref_last_and_alone(quantize_rows_kernels());
   expect_ref_last_and_alone(gemm_f32_kernels());
+  expect_ref_last_and_alone(float_ops_kernels());
+  expect_ref_last_and_alone(attention_f16_kernels());
 }
 
 TEST(Select, RefMeansRefEverywhere) {
@@ -37,6 +39,7 @@ TEST(Select, RefMeansRefEverywhere) {
   EXPECT_EQ(kernels.gemm_w8a8, &gemm_w8a8_kernels().back());
   EXPECT_EQ(kernels.quantize_rows, &quantize_rows_kernels().back());
   EXPECT_EQ(kernels.gemm_f32, &gemm_f32_kernels().back());
+  EXPECT_EQ(kernels.attention_f16, &attention_f16_kernels().back());
 }
 
 TEST(Select, EmptyMeansTheFirstRowThatRunsAndIsMadeForThisCpu) {
@@ -134,15 +137,16 @@ TEST(Listing, HasEveryRowAndOneChoicePerOperation) {
     const auto listing = list_kernels(kernels);
     EXPECT_EQ(listing.size(), gemm_w4a8_kernels().size() + gemm_w6a8_kernels().size() +
                                   gemm_w8a8_kernels().size() + quantize_rows_kernels().size() +
-                                  gemm_f32_kernels().size() + float_ops_kernels().size());
+                                  gemm_f32_kernels().size() + float_ops_kernels().size() +
+                                  attention_f16_kernels().size());
     for (const KernelListing& row : listing) {
       EXPECT_FALSE(row.reason.empty());
       EXPECT_EQ(row.runnable, (row.needs & ~cpu_features()) == 0);
       EXPECT_EQ(row.reason.starts_with("needs "), !row.runnable);
       if (row.chosen) chosen.insert(row.operation);
     }
-    EXPECT_EQ(chosen, (std::multiset<std::string>{"float_ops", "gemm_f32", "gemm_w4a8", "gemm_w6a8",
-                                                  "gemm_w8a8", "quantize_rows"}));
+    EXPECT_EQ(chosen, (std::multiset<std::string>{"attention_f16", "float_ops", "gemm_f32", "gemm_w4a8",
+                                                  "gemm_w6a8", "gemm_w8a8", "quantize_rows"}));
   }
 }
 

@@ -15,6 +15,9 @@ namespace {
 // edge between two int8 values may be rounded the other way by that: 1/254 of the largest of its 128 columns, which is one part of some
 // hundred in one layer, 1e-3 of the logits if it comes early.
 constexpr double kFloatParts = 5e-3;
+// Keys and values with 11 bits move the inputs of all linears behind them by some 2^-12, which is a sixteenth of a step of int8: enough to
+// round one input of a dozen the other way. 0.025 was measured, the same with llama.cpp's own attention.
+constexpr double kFloat16Cache = 0.05;
 // Linears that are not ours take float inputs instead of int8 ones: 0.022 was measured on tiny models.
 constexpr double kFloatInputs = 0.05;
 
@@ -71,6 +74,28 @@ TEST_F(Demo, ThreadsChangeNothing) {
   one.threads = 1, several.threads = 3;
   EXPECT_EQ(llama_logits(several, path_of(GgufWeights::thin), tokens),
             llama_logits(one, path_of(GgufWeights::thin), tokens));
+}
+
+// Prompts in pieces and single tokens over a float16 cache: the same bits, whatever the pieces and the threads.
+TEST_F(Demo, FlashAttentionGivesOurLogits) {
+  const auto in_batches = [&](std::size_t batch, int threads) {
+    Start start = kWithDemo;
+    start.environment += "HOST_BATCH=" + std::to_string(batch) + " ";
+    start.threads = threads;
+    Outcome said;
+    Logits logits = llama_logits(start, path_of(GgufWeights::thin), tokens, &said);
+    EXPECT_EQ(number_behind(said.out, "attentions"),
+              model->config().layers * ((tokens.size() - 1) / batch + 1));
+    return logits;
+  };
+  const Logits theirs = in_batches(40, kThreads);
+  const double distance = relative_distance(theirs, own_logits(*model, KvType::f32, tokens));
+  std::printf("distance of logits: %.2e\n", distance);
+  EXPECT_LT(distance, kFloat16Cache);
+  EXPECT_EQ(in_batches(1, 1), theirs);
+  if (!DGQ_EMULATED) {
+    EXPECT_EQ(in_batches(5, 3), theirs);
+  }
 }
 
 // A context that finds flash attention at another backend than the layer does without, and is slow.

@@ -1,6 +1,7 @@
 // tests/plugin/ggml/llama_host.cpp - a host as any other, on an unmodified llama.cpp: loads a GGUF file and evaluates it.
 //   llama_host BACKENDS MODEL tokens TEXT              token ids
-//   llama_host BACKENDS MODEL logits IDS OUT [THREADS] int32 ids from a file; float32 logits of every position to another
+//   llama_host BACKENDS MODEL logits IDS OUT [THREADS] int32 ids from a file; float32 logits of every position to another.
+//                                                      HOST_BATCH=N: as a host with default settings, N tokens at a time
 //   llama_host BACKENDS MODEL bench PP TG ROUNDS THREADS   tokens/s of prompts of PP tokens, and of TG single tokens
 //   llama_host BACKENDS MODEL quantize OUT             as Q4_0, by llama.cpp
 //   llama_host BACKENDS - list                         backends that were loaded
@@ -30,11 +31,11 @@ double seconds_since(Clock::time_point start) {
 void print_counts() {
   ggml_backend_reg_t reg = ggml_backend_reg_by_name("DGQ");
   if (!reg) return void(std::puts("no dgq backend"));
-  std::uint64_t weights = 0, products = 0;
-  reinterpret_cast<void (*)(std::uint64_t*, std::uint64_t*)>(
-      ggml_backend_reg_get_proc_address(reg, "dgq_counts"))(&weights, &products);
-  std::printf("dgq weights %llu products %llu\n", static_cast<unsigned long long>(weights),
-              static_cast<unsigned long long>(products));
+  std::uint64_t weights = 0, products = 0, attentions = 0;
+  reinterpret_cast<void (*)(std::uint64_t*, std::uint64_t*, std::uint64_t*)>(
+      ggml_backend_reg_get_proc_address(reg, "dgq_counts"))(&weights, &products, &attentions);
+  std::printf("dgq weights %llu products %llu attentions %llu\n", static_cast<unsigned long long>(weights),
+              static_cast<unsigned long long>(products), static_cast<unsigned long long>(attentions));
 }
 
 struct Host {
@@ -77,17 +78,21 @@ struct Host {
   }
 };
 
-int write_logits(Host& host, const char* ids_file, const char* out_file) {
+// batch 0: all tokens at once.
+int write_logits(Host& host, const char* ids_file, const char* out_file, std::size_t batch) {
   std::ifstream in(ids_file, std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(in)), {});
   std::vector<llama_token> tokens(bytes.size() / sizeof(llama_token));
   std::copy_n(bytes.data(), tokens.size() * sizeof(llama_token), reinterpret_cast<char*>(tokens.data()));
   const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(host.model));
   std::ofstream out(out_file, std::ios::binary);
-  if (!host.evaluate(tokens, 0, tokens.size(), true)) return 2;
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    out.write(reinterpret_cast<const char*>(llama_get_logits_ith(host.context, static_cast<int>(i))),
-              vocabulary * static_cast<std::streamsize>(sizeof(float)));
+  for (std::size_t first = 0, count; first < tokens.size(); first += count) {
+    count = batch == 0 ? tokens.size() : std::min(batch, tokens.size() - first);
+    if (!host.evaluate(tokens, first, count, true)) return 2;
+    for (std::size_t i = 0; i < count; ++i)
+      out.write(reinterpret_cast<const char*>(llama_get_logits_ith(host.context, static_cast<int>(i))),
+                vocabulary * static_cast<std::streamsize>(sizeof(float)));
+  }
   return 0;
 }
 
@@ -149,14 +154,20 @@ int main(int argc, char** argv) {
   }
   if (words[3] == "quantize" && argc == 5) return quantize(argv[2], argv[4]);
   const bool benchmark = words[3] == "bench" && argc == 8;
+  const char* batch = std::getenv("HOST_BATCH");
   Host host;
-  if (!host.open(argv[2], benchmark ? std::atoi(argv[7]) : argc > 6 ? std::atoi(argv[6]) : 2, !benchmark))
+  if (!host.open(argv[2],
+                 benchmark  ? std::atoi(argv[7])
+                 : argc > 6 ? std::atoi(argv[6])
+                            : 2,
+                 !benchmark && !batch))
     return 1;
   if (const char* command = std::getenv("HOST_WHEN_LOADED"))
     if (std::system(command) != 0) return 64;
   int code = 64;
   if (benchmark) code = bench(host, std::stoul(words[4]), std::stoul(words[5]), std::atoi(argv[6]));
-  if (words[3] == "logits" && argc >= 6) code = write_logits(host, argv[4], argv[5]);
+  if (words[3] == "logits" && argc >= 6)
+    code = write_logits(host, argv[4], argv[5], batch ? std::stoul(batch) : 0);
   if (words[3] == "tokens" && argc == 5) code = tokenize(host, words[4]);
   print_counts();
   llama_free(host.context);

@@ -1,0 +1,64 @@
+// plugin/ggml/plan.h - the steps in which Computer runs a graph. Where neighbours can be one step, they are: the products of one input
+// (q, k and v; gate and up), a norm and its weights. Threads wait for each other once per step, and small models feel it.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "plugin/ggml/weights.h"
+
+namespace dgq::ggml {
+
+// Who computes a node. nothing: a node without numbers of its own; others: the host's CPU backend.
+enum class Work {
+  nothing,
+  products,
+  look_up,
+  row_copy,
+  norm,
+  float_node,
+  rope,
+  attention,
+  cache_store,
+  others
+};
+Work work_of(const ggml_tensor* node);
+
+// A product of one of our weights, which may not have been filled, with float rows; a look-up of rows.
+bool is_product(const ggml_tensor* node);
+bool is_look_up(const ggml_tensor* node);
+
+struct Product {
+  const Weight* weight;
+  ggml_tensor* node;
+};
+
+struct Step {
+  Work work;
+  ggml_tensor* node;  // what it computes; of products and others: the first node
+  const ggml_tensor*
+      norm;  // norm: the node whose rows are normalised, which is `node` or is multiplied by weights there
+  int first, last;  // products: of the plan's; others: nodes of the graph
+};
+
+class Plan {
+ public:
+  // Keeps what it has of a graph that the host says is the same. False, after a line in the log: a weight was never filled.
+  bool make(ggml_cgraph* graph);
+
+  std::span<const Step> steps() const { return steps_; }
+  std::span<const Product> products(const Step& step) const {
+    return std::span(products_).subspan(static_cast<std::size_t>(step.first),
+                                        static_cast<std::size_t>(step.last - step.first));
+  }
+
+ private:
+  bool add_products(const ggml_cgraph* graph, int first);
+
+  std::uint64_t uid_ = 0;  // of the graph; 0: it has none
+  std::vector<Step> steps_;
+  std::vector<Product> products_;
+  std::vector<bool> done_;  // nodes that an earlier step computes
+};
+
+}  // namespace dgq::ggml
