@@ -123,15 +123,16 @@ TEST(Tools, TheTemplateGetsThemAndCallsOfThePast) {
     return served.tokenizer().encode(text, false)->size();
   };
   Json body = ask({});
-  body["tools"] = {kStop};
-  body["messages"] = {{{"role", "user"}, {"content", "the"}},
-                      {{"role", "assistant"},
-                       {"content", nullptr},
-                       {"tool_calls",
-                        {{{"id", "call_1"},
-                          {"type", "function"},
-                          {"function", {{"name", "weather"}, {"arguments", R"({"b": 1, "a": "x"})"}}}}}}},
-                      {{"role", "tool"}, {"tool_call_id", "call_1"}, {"content", "rain"}}};
+  body["tools"] = Json::array({kStop});  // braces alone are a copy to some compilers
+  body["messages"] = {
+      {{"role", "user"}, {"content", "the"}},
+      {{"role", "assistant"},
+       {"content", nullptr},
+       {"tool_calls",
+        Json::array({{{"id", "call_1"},
+                      {"type", "function"},
+                      {"function", {{"name", "weather"}, {"arguments", R"({"b": 1, "a": "x"})"}}}}})}},
+      {{"role", "tool"}, {"tool_call_id", "call_1"}, {"content", "rain"}}};
   const std::string past = R"(u:the<|end|>a:!weather{"b": 1, "a": "x"}<|end|>t:rain<|end|>a:)",
                     tools = R"([{"type": "function", "function": {"name": "stop"}}]<|end|>)";
   EXPECT_EQ(tokens(body), rendered(tools + past));
