@@ -93,17 +93,20 @@ LinearInput Computer::prepare(const Weight& weight, const ggml_tensor* x) {
 void Computer::multiply(std::span<const Product> products) {
   const LinearInput input = prepare(*products[0].weight, products[0].node->src[1]);
   jobs_.clear();
-  for (const Product& product : products)
-    jobs_.push_back({&product.weight->linear, static_cast<float*>(product.node->data)});
+  aside_.resize(std::max(aside_.size(), products.size()));
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const auto& [weight, node, aside] = products[i];
+    jobs_.push_back({&weight->linear,
+                     aside ? aside_[i].at_least(input.m * columns(node)) : static_cast<float*>(node->data)});
+  }
   run_linears(input, jobs_, kernels_, threads_);
   if (std::any_of(products.begin(), products.end(), [](const Product& p) { return p.weight->rotary != 0; }))
     parallel_ranges(threads_, input.m, [&](std::size_t begin, std::size_t end, int) {
       thread_local std::vector<float> head;
-      for (const auto& [weight, node] : products) {
-        if (weight->rotary == 0) continue;
-        const std::size_t n = columns(node);
-        for (std::size_t row = begin; row < end; ++row)
-          pair_halves(static_cast<float*>(node->data) + row * n, n, weight->rotary, head);
+      for (std::size_t i = 0; i < products.size(); ++i) {
+        const std::size_t rotary = products[i].weight->rotary, n = columns(products[i].node);
+        for (std::size_t row = begin; rotary != 0 && row < end; ++row)
+          pair_halves(jobs_[i].y + row * n, n, rotary, head);
       }
     });
   products_so_far.fetch_add(products.size(), std::memory_order_relaxed);
@@ -117,6 +120,10 @@ bool Computer::run_ours(const Step& step) {
   switch (step.work) {
     case Work::products:
       multiply(plan_.products(step));
+      break;
+    case Work::put_back:
+      std::memcpy(step.node->data, aside_[static_cast<std::size_t>(step.first)].data(),
+                  ggml_nbytes(step.node));
       break;
     case Work::look_up:
       rows_are_there = look_up(step.node);

@@ -54,6 +54,7 @@ class Computer {
   AttentionNodes attention_;
   RopeNodes rope_;
   std::vector<LinearJob> jobs_;
+  std::vector<AlignedBuffer<float>> aside_;  // by the number of the product in its step
   QuantizedBuffer blocks_{kActBlock}, rows_{0};
   AlignedBuffer<float> dense_;
 };

@@ -95,10 +95,16 @@ Work work_of(const ggml_tensor* node) {
 bool Plan::make(ggml_cgraph* graph) {
   if (graph->uid != 0 && graph->uid == uid_) return true;
   uid_ = 0;
-  steps_.clear(), products_.clear();
+  steps_.clear(), products_.clear(), aside_.clear();
   done_.assign(static_cast<std::size_t>(graph->n_nodes), false);
   for (int i = 0; i < graph->n_nodes; ++i) {
     ggml_tensor* node = graph->nodes[i];
+    if (!aside_.empty() && aside_.front().node == i) {
+      const int number = aside_.front().number;
+      steps_.push_back({Work::put_back, node, nullptr, number, number + 1});
+      aside_.erase(aside_.begin());
+      continue;
+    }
     const Work work = work_of(node);
     if (work == Work::nothing || done_[static_cast<std::size_t>(i)] ||
         !(node->flags & GGML_TENSOR_FLAG_COMPUTE))
@@ -125,6 +131,7 @@ bool Plan::make(ggml_cgraph* graph) {
 
 bool Plan::add_products(const ggml_cgraph* graph, int first) {
   const auto begin = static_cast<int>(products_.size());
+  const bool is_free = aside_.empty();
   for (int i = first; i < std::min(graph->n_nodes, first + kLookAhead); ++i) {
     ggml_tensor* node = graph->nodes[i];
     if (!is_product(node) || node->src[1] != graph->nodes[first]->src[1] ||
@@ -135,10 +142,12 @@ bool Plan::add_products(const ggml_cgraph* graph, int first) {
       log_line(GGML_LOG_LEVEL_ERROR, "tensor " + std::string(node->src[0]->name) + " was never loaded");
       return false;
     }
+    const bool aside = i > first && !may_come_forward(graph, first, i);
     if (i > first && !(go_together(*weight, *products_[static_cast<std::size_t>(begin)].weight) &&
-                       (node->flags & GGML_TENSOR_FLAG_COMPUTE) && may_come_forward(graph, first, i)))
+                       (node->flags & GGML_TENSOR_FLAG_COMPUTE) && (is_free || !aside)))
       continue;
-    products_.push_back({weight, node});
+    if (aside) aside_.push_back({i, static_cast<int>(products_.size()) - begin});
+    products_.push_back({weight, node, aside});
     done_[static_cast<std::size_t>(i)] = true;
   }
   steps_.push_back({Work::products, graph->nodes[first], nullptr, begin, static_cast<int>(products_.size())});

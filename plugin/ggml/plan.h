@@ -13,6 +13,7 @@ namespace dgq::ggml {
 enum class Work {
   nothing,
   products,
+  put_back,
   look_up,
   row_copy,
   norm,
@@ -28,17 +29,20 @@ Work work_of(const ggml_tensor* node);
 bool is_product(const ggml_tensor* node);
 bool is_look_up(const ggml_tensor* node);
 
+// aside: computed before the host lets its memory be written, so the result waits elsewhere until the step put_back.
 struct Product {
   const Weight* weight;
   ggml_tensor* node;
+  bool aside;
 };
 
 struct Step {
   Work work;
   ggml_tensor* node;  // what it computes; of products and others: the first node
-  const ggml_tensor*
-      norm;  // norm: the node whose rows are normalised, which is `node` or is multiplied by weights there
-  int first, last;  // products: of the plan's; others: nodes of the graph
+  // norm: the node whose rows are normalised, which is `node` or is multiplied by weights there
+  const ggml_tensor* norm;
+  // products: of the plan's; put_back: the number of one in its step; others: nodes of the graph
+  int first, last;
 };
 
 class Plan {
@@ -59,6 +63,10 @@ class Plan {
   std::vector<Step> steps_;
   std::vector<Product> products_;
   std::vector<bool> done_;  // nodes that an earlier step computes
+  struct Aside {
+    int node, number;  // of the graph; of its products' step
+  };
+  std::vector<Aside> aside_;  // of one step at a time, in ascending order
 };
 
 }  // namespace dgq::ggml
