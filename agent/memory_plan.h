@@ -27,7 +27,4 @@ std::uint64_t scratch_bytes(const ModelConfig& config, const KvPlan& kv, int thr
 // the machine, else 70 % of that. root: "/", or another file system in tests.
 std::uint64_t default_memory_budget(std::uint64_t machine_bytes, const std::filesystem::path& root = "/");
 
-// By sysinfo(2): a service may not see /proc/meminfo (ProcSubset=pid).
-std::uint64_t machine_memory();
-
 }  // namespace dgq::agent

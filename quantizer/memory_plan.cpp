@@ -4,49 +4,17 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
-#include <limits>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "base/machine_memory.h"
 #include "quantizer/calibration.h"
 
 namespace dgq {
 namespace {
 
 using Bytes = std::uint64_t;
-
-// Of a control group's file: "max", or bytes.
-Bytes limit_in(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  Bytes bytes;
-  return in >> bytes ? bytes : std::numeric_limits<Bytes>::max();
-}
-
-// The least limit of a group and those above it.
-Bytes limit_of_group(const std::filesystem::path& root, std::filesystem::path group, const char* file) {
-  Bytes least = limit_in(root / file);
-  for (; group.has_relative_path(); group = group.parent_path())
-    least = std::min(least, limit_in(root / group.relative_path() / file));
-  return least;
-}
-
-Bytes control_group_limit() {
-  std::ifstream groups("/proc/self/cgroup");  // "ID:CONTROLLERS:PATH"; version 2 has no controllers
-  Bytes least = std::numeric_limits<Bytes>::max();
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == line.npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1),
-                      path = line.substr(second + 1);
-    if (controllers.empty()) least = std::min(least, limit_of_group("/sys/fs/cgroup", path, "memory.max"));
-    if (controllers == "memory")
-      least = std::min(least, limit_of_group("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"));
-  }
-  return least;
-}
 
 // What this process has of memory now.
 Bytes memory_in_use() {
@@ -172,17 +140,12 @@ std::vector<Step> steps_of(const Needs& needs, const ModelConfig& config, const 
 
 }  // namespace
 
-std::uint64_t machine_memory() {
-  const auto all =
-      static_cast<Bytes>(::sysconf(_SC_PHYS_PAGES)) * static_cast<Bytes>(::sysconf(_SC_PAGESIZE));
-  return std::min(all, control_group_limit());
-}
-
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, bool samples,
                                std::uint64_t limit) {
   const Needs needs(config, recipe);
   const Bytes base = memory_in_use() + kBesides + needs.plan();
-  const Bytes allowed = limit > 0 ? limit : machine_memory() / 2;
+  const Bytes allowed =
+      limit > 0 ? limit : std::min(machine_memory(), cgroup_memory_limit().value_or(UINT64_MAX)) / 2;
   const std::vector<Step> steps = steps_of(needs, config, recipe, samples);
   const Step& most = *std::max_element(steps.begin(), steps.end(),
                                        [](const Step& a, const Step& b) { return a.bytes < b.bytes; });

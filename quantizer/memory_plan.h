@@ -9,9 +9,6 @@
 
 namespace dgq {
 
-// Memory of this machine, or what the control group of this process may have when that is less. Bytes.
-std::uint64_t machine_memory();
-
 struct MemoryPlan {
   std::uint64_t peak;      // of the process, expected
   std::uint64_t sampling;  // what sampling may take for layers and sequences
@@ -19,7 +16,8 @@ struct MemoryPlan {
   std::uint64_t spilled;   // bytes of that file
 };
 
-// Of a job whose process has what it has now, plus the job's share. limit: bytes; 0: half of machine_memory(). invalid: it cannot
+// Of a job whose process has what it has now, plus the job's share. limit: bytes; 0: half of the machine's
+// memory, or of what the control group of this process may have when that is less. invalid: it cannot
 // be kept; the message has the sum.
 Result<MemoryPlan> plan_memory(const ModelConfig& config, const Recipe& recipe, bool samples,
                                std::uint64_t limit);

@@ -12,6 +12,7 @@
 #include "agent/agent_lock.h"
 #include "agent/deploy_api.h"
 #include "agent/deployer.h"
+#include "base/machine_memory.h"
 #include "tools/cmd_load.h"
 
 namespace dgq::tools {
@@ -39,8 +40,7 @@ class NamedModel : public AgentModels {
 
 Result<std::uint64_t> memory_budget(const Options& options) {
   const auto& text = options.get<std::string>("memory-budget");
-  return text == "auto" ? agent::default_memory_budget(agent::machine_memory())
-                        : parse_bytes(text, "memory-budget");
+  return text == "auto" ? agent::default_memory_budget(machine_memory()) : parse_bytes(text, "memory-budget");
 }
 
 // The registry is closed again when the model is there: nothing of it is needed to serve.

@@ -5,6 +5,7 @@
 #include "agent/child_process.h"
 #include "agent/deploy_policy.h"
 #include "agent/memory_plan.h"
+#include "base/machine_memory.h"
 #include "tests/registry/fixture.h"
 
 namespace dgq::agent {
