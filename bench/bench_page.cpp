@@ -42,88 +42,112 @@ std::string section_of(const std::string& heading, const std::vector<std::string
   return html_section(heading, (plots.empty() ? "" : html_charts(plots)) + rest);
 }
 
-std::string model_table(const std::vector<RunEntry>& entries) {
+// A table of the entries of a kind, one row each; nothing where there is none.
+template <class Columns>
+std::string table_of(const std::vector<RunEntry>& entries, const char* kind, const std::string& caption,
+                     const std::vector<std::string>& heads, const Columns& columns) {
   Rows rows;
-  for (const RunEntry& entry : entries) {
-    if (entry.run->kind != "model") continue;
-    rows.push_back({label(entry, "model"), figure(entry, "bits_per_weight"), series_name(entry),
-                    label(entry, "n_threads"), label(entry, "test"),
-                    short_number(median(entry.row->counted())), interval_text(*entry.row),
-                    std::to_string(entry.row->counted().size()), figure(entry, "ttft_ms"),
-                    figure(entry, "gb_per_s"), percent(entry, "of_read"), figure(entry, "gmac_per_s"),
-                    percent(entry, "of_multiply_add"), figure(entry, "joules_per_token")});
-  }
-  if (rows.empty()) return "";
-  return html_table(
-      "Models: medians; shares are of what the machine was measured to read and multiply",
-      {"Model", ">Bits/weight", "Engine", ">Threads", "Test", ">Tokens/s", ">95 % interval", ">Samples",
-       ">First token, ms", ">GB/s", ">Of read", ">GMAC/s", ">Of ceiling", ">J/token"},
-      rows);
+  for (const RunEntry& entry : entries)
+    if (entry.run->kind == kind) rows.push_back(columns(entry));
+  return rows.empty() ? "" : html_table(caption, heads, rows);
+}
+
+std::string model_table(const std::vector<RunEntry>& entries) {
+  return table_of(entries, "model",
+                  "Models: medians; shares are of what the machine was measured to read and multiply",
+                  {"Model", ">Bits/weight", "Engine", ">Threads", "Test", ">Tokens/s", ">95 % interval",
+                   ">Samples", ">First token, ms", ">GB/s", ">Of read", ">GMAC/s", ">Of ceiling", ">J/token"},
+                  [](const RunEntry& entry) -> std::vector<std::string> {
+                    return {label(entry, "model"),
+                            figure(entry, "bits_per_weight"),
+                            series_name(entry),
+                            label(entry, "n_threads"),
+                            label(entry, "test"),
+                            short_number(median(entry.row->counted())),
+                            interval_text(*entry.row),
+                            std::to_string(entry.row->counted().size()),
+                            figure(entry, "ttft_ms"),
+                            figure(entry, "gb_per_s"),
+                            percent(entry, "of_read"),
+                            figure(entry, "gmac_per_s"),
+                            percent(entry, "of_multiply_add"),
+                            figure(entry, "joules_per_token")};
+                  });
 }
 
 std::string kernel_table(const std::vector<RunEntry>& entries) {
-  Rows rows;
-  for (const RunEntry& entry : entries) {
-    if (entry.run->kind != "kernels") continue;
-    rows.push_back({machine_name(entry.run->machine), label(entry, "operation"), label(entry, "isa"),
-                    label(entry, "linear"), label(entry, "m"), label(entry, "n") + " x " + label(entry, "k"),
-                    label(entry, "n_threads"), short_number(1e6 * median(entry.row->counted())),
-                    figure(entry, "gb_per_s"), percent(entry, "of_read"), figure(entry, "gmac_per_s"),
-                    percent(entry, "of_multiply_add")});
-  }
-  if (rows.empty()) return "";
-  return html_table("Kernels: medians",
-                    {"Machine", "Operation", "ISA", "Linear", ">Rows", ">Weights", ">Threads", ">us", ">GB/s",
-                     ">Of read", ">GMAC/s", ">Of ceiling"},
-                    rows);
+  return table_of(entries, "kernels", "Kernels: medians",
+                  {"Machine", "Operation", "ISA", "Linear", ">Rows", ">Weights", ">Threads", ">us", ">GB/s",
+                   ">Of read", ">GMAC/s", ">Of ceiling"},
+                  [](const RunEntry& entry) -> std::vector<std::string> {
+                    return {machine_name(entry.run->machine),
+                            label(entry, "operation"),
+                            label(entry, "isa"),
+                            label(entry, "linear"),
+                            label(entry, "m"),
+                            label(entry, "n") + " x " + label(entry, "k"),
+                            label(entry, "n_threads"),
+                            short_number(1e6 * median(entry.row->counted())),
+                            figure(entry, "gb_per_s"),
+                            percent(entry, "of_read"),
+                            figure(entry, "gmac_per_s"),
+                            percent(entry, "of_multiply_add")};
+                  });
 }
 
 std::string agent_table(const std::vector<RunEntry>& entries) {
-  Rows rows;
-  for (const RunEntry& entry : entries) {
-    if (entry.run->kind != "agent") continue;
-    rows.push_back({label(entry, "model"), machine_name(entry.run->machine), label(entry, "streams"),
-                    label(entry, "test"), short_number(median(entry.row->counted())),
-                    interval_text(*entry.row), figure(entry, "p99"), entry.row->unit,
-                    std::to_string(entry.row->counted().size()), figure(entry, "joules_per_token")});
-  }
-  if (rows.empty()) return "";
-  return html_table("Load on an agent",
-                    {"Model", "Machine", ">Streams", "What", ">Median", ">95 % interval", ">99th percentile",
-                     "Unit", ">Samples", ">J/token"},
-                    rows);
+  return table_of(entries, "agent", "Load on an agent",
+                  {"Model", "Machine", ">Streams", "What", ">Median", ">95 % interval", ">99th percentile",
+                   "Unit", ">Samples", ">J/token"},
+                  [](const RunEntry& entry) -> std::vector<std::string> {
+                    return {label(entry, "model"),
+                            machine_name(entry.run->machine),
+                            label(entry, "streams"),
+                            label(entry, "test"),
+                            short_number(median(entry.row->counted())),
+                            interval_text(*entry.row),
+                            figure(entry, "p99"),
+                            entry.row->unit,
+                            std::to_string(entry.row->counted().size()),
+                            figure(entry, "joules_per_token")};
+                  });
 }
 
 std::string registry_table(const std::vector<RunEntry>& entries) {
-  Rows rows;
-  for (const RunEntry& entry : entries) {
-    if (entry.run->kind != "registry") continue;
-    rows.push_back({name_of(*entry.row), machine_name(entry.run->machine),
-                    short_number(median(entry.row->counted())), interval_text(*entry.row), entry.row->unit,
-                    std::to_string(entry.row->counted().size())});
-  }
-  if (rows.empty()) return "";
-  return html_table("Registry operations",
-                    {"What", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"}, rows);
+  return table_of(entries, "registry", "Registry operations",
+                  {"What", "Machine", ">Median", ">95 % interval", "Unit", ">Samples"},
+                  [](const RunEntry& entry) -> std::vector<std::string> {
+                    return {name_of(*entry.row),
+                            machine_name(entry.run->machine),
+                            short_number(median(entry.row->counted())),
+                            interval_text(*entry.row),
+                            entry.row->unit,
+                            std::to_string(entry.row->counted().size())};
+                  });
 }
 
 std::string estimates(const std::vector<RunEntry>& entries) {
-  Rows rows;
-  for (const RunEntry& entry : entries) {
-    if (entry.run->kind != "instructions") continue;
-    rows.push_back({label(entry, "architecture"), label(entry, "isa"), label(entry, "weights"),
-                    label(entry, "m"), label(entry, "core"), short_number(median(entry.row->counted())),
-                    entry.row->unit, percent(entry, "of_vector_instructions"), label(entry, "by")});
-  }
-  if (rows.empty()) return "";
-  return html_paragraph(
-             "Counted or modelled, not timed: what a kernel executes, and what a model of a core makes of "
-             "its inner "
-             "loop. Never to be put beside the speeds above.") +
-         html_table("Estimates",
-                    {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit",
-                     ">Multiplications of vector instructions", "By"},
-                    rows);
+  const std::string table = table_of(entries, "instructions", "Estimates",
+                                     {"Architecture", "ISA", "Weights", ">Rows", "Core", ">Estimate", "Unit",
+                                      ">Multiplications of vector instructions", "By"},
+                                     [](const RunEntry& entry) -> std::vector<std::string> {
+                                       return {label(entry, "architecture"),
+                                               label(entry, "isa"),
+                                               label(entry, "weights"),
+                                               label(entry, "m"),
+                                               label(entry, "core"),
+                                               short_number(median(entry.row->counted())),
+                                               entry.row->unit,
+                                               percent(entry, "of_vector_instructions"),
+                                               label(entry, "by")};
+                                     });
+  return table.empty() ? ""
+                       : html_paragraph(
+                             "Counted or modelled, not timed: what a kernel executes, and what a model of a "
+                             "core makes of "
+                             "its inner "
+                             "loop. Never to be put beside the speeds above.") +
+                             table;
 }
 
 std::string accuracy_table(const std::vector<Accuracy>& accuracy) {
