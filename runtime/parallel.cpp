@@ -84,7 +84,8 @@ struct Loop {
 
   void run_share(std::size_t thread) const {
     const std::size_t share = count / threads, half = share / 2;
-    if (share < kLongShare) return call(thread, count * thread / threads, count * (thread + 1) / threads);
+    if (threads == 1 || share < kLongShare)
+      return call(thread, count * thread / threads, count * (thread + 1) / threads);
     call(thread, half * thread, half * (thread + 1));
     const std::size_t rest = half * threads, piece = half / kPieces;
     while (true) {
