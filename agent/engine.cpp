@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "agent/give_way.h"
 #include "runtime/parallel.h"
 #include "runtime/perplexity.h"
 #include "runtime/session.h"
@@ -148,6 +149,7 @@ class Engine::Scheduler {
 
  private:
   void run() {
+    give_way();
     while (take_orders()) {
       try {
         step();

@@ -75,7 +75,6 @@ struct Loop {
   RangeBody body;
   const void* context;
   std::size_t count, threads;
-  int cpu;                          // where the caller is
   std::atomic<std::size_t>* taken;  // of what a long loop does not share out beforehand
 
   void call(std::size_t thread, std::size_t begin, std::size_t end) const {
@@ -96,44 +95,60 @@ struct Loop {
   }
 };
 
-// A thread that sleeps between loops. It and its caller take turns; the loop lies in one cache line with the turn, so that the
-// thread has it when it sees that it starts.
+// A thread that sleeps between loops. What its caller offers it may take back until it has begun: a thread that was asleep, or that
+// waits for a CPU, keeps nobody. The loop lies in one cache line with the state, so that the thread has it when it sees that it starts.
 class alignas(64) Helper {
  public:
   explicit Helper(std::size_t index) : thread_([this, index] { run(index); }) {}
   ~Helper() {
-    loop_.body = nullptr;
-    pass();
+    start({}, -1);
     thread_.join();
   }
 
-  void start(const Loop& loop) {
+  // cpu: the caller's.
+  void start(const Loop& loop, int cpu) {
     loop_ = loop;
-    pass();
+    callers_cpu_.store(cpu, std::memory_order_relaxed);
+    turn_to(state_.load(std::memory_order_relaxed) + kOffered);
   }
-  void wait() { wait_while(turn_, started_); }
+  // False: it has begun.
+  bool take_back() {
+    std::uint32_t state = state_.load(std::memory_order_relaxed);
+    return state % kIdleAgain == kOffered && begins(state, state - kOffered + kIdleAgain);
+  }
+  // After it has begun.
+  void wait() {
+    const std::uint32_t state = state_.load(std::memory_order_acquire);
+    if (state % kIdleAgain == kBegun) wait_while(state_, state);
+  }
 
  private:
-  void pass() {
-    started_ = turn_.load(std::memory_order_relaxed) + 1;
-    turn_.store(started_, std::memory_order_release);
-    turn_.notify_one();
+  // Counts on with every loop, so that a thread which slept through one sees that it was woken.
+  enum : std::uint32_t { kOffered = 1, kBegun = 2, kIdleAgain = 4 };
+
+  void turn_to(std::uint32_t state) {
+    state_.store(state, std::memory_order_release);
+    state_.notify_one();
+  }
+  bool begins(std::uint32_t offered, std::uint32_t next) {
+    return state_.compare_exchange_strong(offered, next, std::memory_order_acquire, std::memory_order_relaxed);
   }
 
   void run(std::size_t index) {
     Apartness apartness;
-    for (std::uint32_t done = 0;; done += 2) {
-      const bool slept = wait_while(turn_, done);
+    for (std::uint32_t state = 0;;) {
+      if (wait_while(state_, state)) apartness.keep_from(callers_cpu_.load(std::memory_order_relaxed));
+      state = state_.load(std::memory_order_relaxed);
+      if (state % kIdleAgain != kOffered || !begins(state, state - kOffered + kBegun)) continue;
       if (!loop_.body) return;
-      if (slept) apartness.keep_from(loop_.cpu);
       loop_.run_share(index);
-      turn_.store(done + 2, std::memory_order_release);
-      turn_.notify_one();
+      state += kIdleAgain - kOffered;
+      turn_to(state);
     }
   }
 
-  std::atomic<std::uint32_t> turn_ = 0;  // even: the caller's
-  std::uint32_t started_ = 0;
+  std::atomic<std::uint32_t> state_ = 0;
+  std::atomic<int> callers_cpu_ = -1;
   Loop loop_{};
   std::thread thread_;
 };
@@ -146,10 +161,13 @@ class Team {
     const auto threads = static_cast<std::size_t>(together_.threads(most));
     const std::size_t helpers = threads - 1;
     while (helpers_.size() < helpers) helpers_.push_back(std::make_unique<Helper>(helpers_.size() + 1));
+    const int cpu = sched_getcpu();
     taken_.store(0, std::memory_order_relaxed);
-    const Loop loop{body, context, count, threads, sched_getcpu(), &taken_};
-    for (std::size_t i = 0; i < helpers; ++i) helpers_[i]->start(loop);
+    const Loop loop{body, context, count, threads, &taken_};
+    for (std::size_t i = 0; i < helpers; ++i) helpers_[i]->start(loop, cpu);
     loop.run_share(0);
+    for (std::size_t i = 0; i < helpers; ++i)
+      if (helpers_[i]->take_back()) loop.run_share(i + 1);
     const auto worked = Together::Clock::now();
     for (std::size_t i = 0; i < helpers; ++i) helpers_[i]->wait();
     const auto ended = Together::Clock::now();

@@ -101,9 +101,14 @@ void expect_threads_to_part() {
   ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
   if (CPU_COUNT(&allowed) < 2) GTEST_SKIP() << "there is one CPU only";
   std::array<int, 2> cpu{};
+  const auto caller = std::this_thread::get_id();
   const auto loop = [&](bool together) {
     const int callers = cpu[0];
+    std::atomic<bool> helper_is_there = false;
     parallel_ranges(2, 2, [&](std::size_t, std::size_t, int thread) {
+      if (thread == 1 && std::this_thread::get_id() == caller) return;  // the helper had not begun
+      if (thread == 1) helper_is_there = true;
+      while (together && !helper_is_there) std::this_thread::yield();
       if (together && thread == 1) {
         cpu_set_t one;
         CPU_ZERO(&one);
@@ -146,6 +151,29 @@ void expect_others_to_go_on() {
   EXPECT_FALSE(in_vain);
 }
 TEST(ParallelRanges, OneSlowThreadDoesNotKeepTheOthers) { with_new_helpers(expect_others_to_go_on); }
+
+// On one CPU a helper has seldom begun when the caller is done.
+void expect_the_caller_to_do_what_is_not_begun() {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(sched_getcpu()), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  const auto caller = std::this_thread::get_id();
+  int alone = 0;
+  for (int i = 0; i < 1000; ++i) {
+    std::array<std::thread::id, 2> by;
+    parallel_ranges(2, 2, [&](std::size_t begin, std::size_t end, int thread) {
+      ASSERT_EQ(end, begin + 1);
+      ASSERT_EQ(static_cast<std::size_t>(thread), begin);
+      by[begin] = std::this_thread::get_id();
+    });
+    alone += by[0] == caller && by[1] == caller;
+  }
+  EXPECT_GT(alone, 0);
+}
+TEST(ParallelRanges, AHelperThatHasNotBegunKeepsNobody) {
+  with_new_helpers(expect_the_caller_to_do_what_is_not_begun);
+}
 
 TEST(ParallelRanges, AfterAPauseInWhichHelpersFellAsleep) {
   for (int round = 0; round < 5; ++round) {
