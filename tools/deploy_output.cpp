@@ -42,7 +42,10 @@ Result<Json> ask_status(const std::filesystem::path& registry) {
   DGQ_TRY(Registry opened, Registry::open(registry, Registry::Mode::read_only));
   DGQ_TRY(const auto all, agent::deployment_status(opened));
   Json status = to_json(all);
-  status["agent"] = agent::find_agent(registry).has_value();
+  const bool at_work = agent::find_agent(registry).has_value();
+  status["agent"] = at_work;
+  for (Json& deployment : status["deployments"])
+    if (!at_work && deployment["state"] != "wanted") deployment["state"] = "stopped";
   return status;
 }
 
@@ -66,13 +69,14 @@ Json find_status(const Json& all, const std::string& name) {
 }
 
 void print_status(const Json& all) {
+  const bool at_work = all["agent"].get<bool>();
   Table table({"NAME", "MODEL", "STATE", "SERVES", "WANTED", "BEFORE", ">MEMORY", "SINCE", "WHY"});
   for (const Json& d : all["deployments"])
-    table.add({d["name"], d["model"], d["state"], digest_cell(d["active_version"]),
+    table.add({d["name"], d["model"], d["state"], at_work ? digest_cell(d["active_version"]) : "-",
                digest_cell(d["wanted_version"]), digest_cell(d["previous_version"]), memory_cell(d["memory"]),
                utc_time(d["since_unix_s"]), one_line(d["reason"])});
   table.print();
-  if (!all["agent"].get<bool>()) std::cout << "\nno agent is at work here: start one with dgq agent\n";
+  if (!at_work) std::cout << "\nno agent is at work here: start one with dgq agent\n";
 }
 
 }  // namespace dgq::tools

@@ -9,7 +9,8 @@
 
 namespace dgq::tools {
 
-// What is known of the deployments, as GET /v1/deployments says it, with "agent": whether that answered.
+// What is known of the deployments, as GET /v1/deployments says it, with "agent": whether one is at work. Where none is, those that
+// one had in hand are "stopped"; the version that served is what the next serves.
 Result<Json> ask_status(const std::filesystem::path& registry);
 
 // A change: the agent makes it, or `otherwise` does on the registry. path: below /v1/deployments/. True: the agent did.

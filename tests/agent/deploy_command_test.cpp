@@ -157,6 +157,19 @@ TEST_F(DeployCommandTest, DeployWatchRollBackUndeploy) {
   EXPECT_EQ(Json::parse(dgq("status --json").out)["agent"], false);
 }
 
+TEST_F(DeployCommandTest, WhatNoAgentServesIsStopped) {
+  start_agent();
+  EXPECT_EQ(dgq("deploy chat demo:a --wait").exit_code, 0);
+  agent_->signal(SIGTERM);
+  EXPECT_EQ(agent_->wait(), 0);
+  const Json stopped = deployment();
+  EXPECT_EQ(stopped["state"], "stopped");
+  EXPECT_EQ(stopped["active_version"], a_);  // of the next start
+  const Outcome table = dgq("status");
+  EXPECT_NE(table.out.find("stopped  -"), std::string::npos) << table.out;
+  EXPECT_NE(table.out.find("no agent is at work here"), std::string::npos) << table.out;
+}
+
 TEST_F(DeployCommandTest, PrefixCachesAreKeptOverARestart) {
   const std::string keep = "--prefix-cache-file " + (folder_ / "prefixes").string();
   const auto cached = [&] {
