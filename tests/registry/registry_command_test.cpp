@@ -204,16 +204,5 @@ TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
   expect_line("verify", "not a dgq registry");
 }
 
-TEST_F(RegistryCommandTest, EveryCommandHasHelp) {
-  for (const std::string command : {"init", "list", "show", "cat", "diff", "log", "stats", "tag", "untag",
-                                    "copy", "rename", "verify", "remove", "gc", "export", "import"}) {
-    const Outcome outcome = run_dgq("registry " + command + " --help");
-    EXPECT_EQ(outcome.exit_code, 0);
-    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;
-  }
-  EXPECT_EQ(run_dgq("registry --help").exit_code, 0);
-  EXPECT_EQ(run_dgq("registry").exit_code, 2);
-}
-
 }  // namespace
 }  // namespace dgq::test
