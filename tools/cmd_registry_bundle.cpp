@@ -132,6 +132,9 @@ class Input {
     Input input;
     input.where_ = file == "-" ? "the file on stdin" : file;
     if (file != "-") {
+      std::error_code ignored;
+      if (std::filesystem::is_directory(file, ignored))
+        return Error{Errc::invalid, file + " is a folder; if it is an OCI layout: --oci " + file};
       input.opened_ = Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
       if (!input.opened_) return errno_error("open", file, errno);
     }

@@ -340,7 +340,7 @@ TEST_F(BundleCommandTest, MistakesGiveOneLine) {
   EXPECT_FALSE(fs::exists(file_));
   expect_line(dgq_ + "import" + registry, "which file, or");
   expect_line(dgq_ + "import " + file_ + registry, "No such file");
-  expect_line(dgq_ + "import " + scratch_.path().string() + registry, "directory");
+  expect_line(dgq_ + "import " + scratch_.path().string() + registry, "--oci");
   expect_line(dgq_ + "import " + path().string() + in("other.db"), "not a bundle");
   std::ofstream(file_, std::ios::binary) << std::string(whole_).replace(8, 1, "\x02");
   expect_line(dgq_ + "import " + file_ + in("other.db"), "upgrade");
