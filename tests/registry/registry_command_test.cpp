@@ -179,7 +179,7 @@ TEST_F(RegistryCommandTest, VerifyTellsWhatNothingNeeds) {
   const Outcome outcome = run("verify");
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_NE(outcome.out.find("note: 3 blobs that no version needs, "), std::string::npos) << outcome.out;
-  EXPECT_NE(outcome.out.find("note: 1 layer files that no version needs, 100.0 kB (dgq registry gc)\n"),
+  EXPECT_NE(outcome.out.find("note: 1 layer file that no version needs, 100.0 kB (dgq registry gc)\n"),
             std::string::npos)
       << outcome.out;
   EXPECT_EQ(run("gc").exit_code, 0);
