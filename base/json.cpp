@@ -53,7 +53,8 @@ Result<Any> parse_as(std::string_view text, std::string_view where) {
     if (too_deep) return Error{Errc::corrupt, std::string(where) + ": JSON nested deeper than " + std::to_string(kMaxDepth)};
     return value;
   } catch (const typename Any::exception& error) {
-    return Error{Errc::corrupt, std::string(where) + ": not valid JSON: " + error.what()};
+    const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
+    return Error{Errc::corrupt, std::string(where) + ": not valid JSON: " + what.substr(what.find(' ') + 1)};
   }
 }
 

@@ -180,8 +180,10 @@ Result<Features> features_of(std::string_view isa) {
 template <class Row>
 std::string reason(const Row& row, const Row& chosen, const Row& best, Features available) {
   if (!has_needs(row.needs, available)) return "needs " + feature_names(row.needs & ~available);
-  if (!made_for_this_cpu(row)) return "runs, but is made for other CPUs";
-  if (&row == &chosen) return &row == &best ? "first row made for this CPU" : "forced by DGQ_ISA";
+  if (!made_for_this_cpu(row)) return "runs, but is made for CPUs with " + feature_names(made_for(row));
+  if (&row == &chosen && &row != &best) return "forced by DGQ_ISA";
+  if (&row == &chosen)
+    return "first row made for this CPU" + (made_for(row) ? " (" + feature_names(made_for(row)) + ")" : "");
   return &row < &chosen ? "not what DGQ_ISA asks for" : std::string(chosen.isa) + " comes first";
 }
 
@@ -220,8 +222,8 @@ std::vector<KernelListing> list_kernels(const Kernels& chosen) {
   const auto list = [&](const char* operation, auto rows, const auto& picked) {
     const auto& best = *first_suitable(rows, available);
     for (const auto& row : rows)
-      listing.push_back({operation, row.isa, row.needs, has_needs(row.needs, available), &row == &picked,
-                         reason(row, picked, best, available)});
+      listing.push_back({operation, row.isa, row.needs, made_for(row), has_needs(row.needs, available),
+                         &row == &picked, reason(row, picked, best, available)});
   };
   list("gemm_w4a8", gemm_w4a8_kernels(), *chosen.gemm_w4a8);
   list("gemm_w6a8", gemm_w6a8_kernels(), *chosen.gemm_w6a8);

@@ -38,11 +38,16 @@ struct Kernels {
   const AttentionF16Kernel* attention_f16;
 };
 
-// Whether this CPU, if it can run the row at all, is one that the row was made for.
+// What a CPU should have to take the row, beyond what it needs to run it; 0: any.
+template <class Row>
+Features made_for(const Row& row) {
+  if constexpr (requires { row.made_for; }) return row.made_for;
+  return 0;
+}
+
 template <class Row>
 bool made_for_this_cpu(const Row& row) {
-  if constexpr (requires { row.made_for; }) return (row.made_for & ~cpu_features()) == 0;
-  return true;
+  return (made_for(row) & ~cpu_features()) == 0;
 }
 
 // The first row of each table that this CPU can run and should. `isa` empty: the best. Otherwise a name that occurs in a
@@ -64,9 +69,10 @@ void run_gemm(const Row& row, const Matrix& w, const QuantizedRows& x, std::size
 // One line of `dgq kernels`.
 struct KernelListing {
   std::string operation, isa;
-  Features needs;
+  Features needs, made_for;
   bool runnable, chosen;
-  std::string reason;  // why chosen or not: "first row made for this CPU", "needs dotprod", "avx2 comes first"
+  std::string
+      reason;  // why chosen or not: "first row made for this CPU", "needs dotprod", "avx2 comes first"
 };
 
 // Every row of every table, in their order.

@@ -196,7 +196,7 @@ Result<void> BundleReader::read(std::span<std::byte> bytes) {
 Result<BundleContents> BundleReader::begin() {
   std::array<std::byte, 16> head;
   DGQ_CHECK(read(head));
-  if (std::memcmp(head.data(), kMagic.data(), kMagic.size()) != 0) return corrupt("is not a bundle of dgq");
+  if (std::memcmp(head.data(), kMagic.data(), kMagic.size()) != 0) return corrupt("not a bundle of dgq");
   if (const std::uint32_t format = get_u32(&head[8]); format != kFormat)
     return Error{Errc::unsupported,
                  where_ + ": bundle format " + std::to_string(format) + ": made by a newer dgq, upgrade"};

@@ -182,8 +182,9 @@ Result<BundleSummary> import_contents(Registry::State& registry, const BundleCon
   auto done = fill(receiver);
   if (done) done = commit(*ingest, contents);
   if (!done && receiver.new_blobs() > 0)
-    return Error{done.error().code, done.error().what + " (the " + std::to_string(receiver.new_blobs()) +
-                                        " blobs that arrived are kept for the next import of it)"};
+    return Error{done.error().code, done.error().what +
+                                        " (what arrived is kept for the next import of it, blobs: " +
+                                        std::to_string(receiver.new_blobs()) + ")"};
   DGQ_CHECK(done);
   BundleSummary summary = summary_of(contents);
   summary.new_blobs = receiver.new_blobs();

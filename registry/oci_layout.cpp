@@ -18,15 +18,35 @@ std::string blob_path(const Digest& digest) { return "blobs/sha256/" + digest.he
 
 // --- out
 
-Result<void> make_empty_layout(const fs::path& folder) {
+Result<void> make_empty_folder(const fs::path& folder) {
   DGQ_CHECK(make_folder(folder));
   std::error_code failed;
   const bool empty = fs::is_empty(folder, failed);
   if (failed) return Error{Errc::io, "cannot list the folder " + folder.string() + ": " + failed.message()};
-  if (!empty)
-    return Error{Errc::invalid, folder.string() + " is not empty: an OCI layout needs a folder of its own"};
-  return make_folder(folder / "blobs/sha256");
+  if (empty) return {};
+  const bool cut_short = fs::exists(folder / "blobs/sha256") && !fs::exists(folder / "oci-layout");
+  return Error{Errc::invalid, folder.string() + " is not empty: an OCI layout needs a folder of its own" +
+                                  (cut_short ? " (an export that was killed has left it: remove it)" : "")};
 }
+
+// A layout in a folder that was empty. Destroyed without keep(), the folder is empty again, so that the export can be repeated.
+class UnfinishedLayout {
+ public:
+  explicit UnfinishedLayout(fs::path folder) : folder_(std::move(folder)) {}
+  UnfinishedLayout(const UnfinishedLayout&) = delete;
+  ~UnfinishedLayout() {
+    if (folder_.empty()) return;
+    std::error_code ignored;
+    fs::remove(folder_ / "oci-layout", ignored);  // first and durably: what has it is whole
+    if (!sync_folder(folder_)) return;
+    fs::remove(folder_ / "index.json", ignored);
+    fs::remove_all(folder_ / "blobs", ignored);
+  }
+  void keep() { folder_.clear(); }
+
+ private:
+  fs::path folder_;
+};
 
 Result<OciDescriptor> write_document(const fs::path& folder, std::string_view text, std::string name) {
   const OciDescriptor descriptor{sha256(text), text.size(), std::move(name)};
@@ -166,7 +186,9 @@ Result<BundleSummary> Registry::export_oci(const std::vector<std::string>& refer
   DGQ_TRY(contents.versions, versions_to_export(*this, db, references));
   contents.blobs = blobs_of(contents.versions);
   const BundleSummary summary = summary_of(contents);
-  DGQ_CHECK(make_empty_layout(folder));
+  DGQ_CHECK(make_empty_folder(folder));
+  UnfinishedLayout unfinished(folder);
+  DGQ_CHECK(make_folder(folder / "blobs/sha256"));
   DGQ_TRY(Transaction snapshot, Transaction::begin(db, Transaction::Kind::read));
   std::uint64_t done = 0;
   for (const BundleBlob& blob : contents.blobs) {
@@ -187,6 +209,7 @@ Result<BundleSummary> Registry::export_oci(const std::vector<std::string>& refer
   const std::string index = oci_index_text(images);
   DGQ_CHECK(write_file_atomic(folder / "index.json", std::as_bytes(std::span(index))));
   DGQ_CHECK(write_file_atomic(folder / "oci-layout", std::as_bytes(std::span(kOciLayoutText))));
+  unfinished.keep();
   return summary;
 }
 

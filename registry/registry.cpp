@@ -107,6 +107,8 @@ Registry::~Registry() = default;
 const std::filesystem::path& Registry::path() const { return state_->path; }
 
 Result<Registry> Registry::open(const std::filesystem::path& path, Mode mode, bool create) {
+  if (path.empty())
+    return Error{Errc::invalid, "the path of the registry is empty"};  // SQLite: a temporary one
   auto state = std::make_unique<State>();
   state->path = path;
   state->writable = mode == Mode::read_write;

@@ -14,7 +14,8 @@ constexpr int kMaxRowBytes = 64 << 20;
 
 // "file:" URI of a path: what has a meaning in a URI is escaped.
 std::string uri_of(const std::filesystem::path& path, const char* query) {
-  std::string uri = "file:";
+  std::string uri =
+      path.is_absolute() ? "file://" : "file:./";  // or ":memory:" would be no file, and "//x" a host
   for (const char c : path.string()) {
     if (c == '%')
       uri += "%25";

@@ -10,6 +10,7 @@ OrderedJson kernel_report(const Kernels& kernels) {
     rows.push_back({{"operation", row.operation},
                     {"isa", row.isa},
                     {"needs", feature_names(row.needs)},
+                    {"made_for", row.made_for ? OrderedJson(feature_names(row.made_for)) : OrderedJson()},
                     {"runnable", row.runnable},
                     {"chosen", row.chosen},
                     {"reason", row.reason}});

@@ -6,7 +6,8 @@
 
 namespace dgq {
 
-// {"cpu": ..., "architecture": ..., "features": ..., "isa": ..., "kernels": [{"operation", "isa", "needs", "runnable", "chosen", "reason"}]}
+// {"cpu": ..., "architecture": ..., "features": ..., "isa": ..., "kernels": [{"operation", "isa", "needs", "made_for" or null,
+// "runnable", "chosen", "reason"}]}
 OrderedJson kernel_report(const Kernels& kernels);
 
 }  // namespace dgq

@@ -36,9 +36,13 @@ std::vector<std::string> isas_of(const std::string& architecture) {
   return {"avx2", "avxvnni", "avx512vnni", "amx_int8"};
 }
 
+constexpr std::size_t kRowsOfX[] = {1, 96};  // a token, a prompt
+constexpr std::size_t kCasesOfIsa = std::size(kGemms) * std::size(kRowsOfX);
+
 class Counts {
  public:
-  explicit Counts(Progress& progress) : progress_(progress) {}
+  // isas: how many there are to go through
+  Counts(Progress& progress, std::size_t isas) : progress_(progress), cases_(isas * kCasesOfIsa) {}
 
   void inside() {
     for (const std::string& isa : isas_of(kArchitecture)) {
@@ -82,16 +86,18 @@ class Counts {
   template <class Count>
   void for_cases(const std::string& isa, const Count& count, const std::string& architecture,
                  const std::string& by) {
+    std::size_t at = std::exchange(done_, done_ + kCasesOfIsa);
     for (const Operation operation : kGemms)
-      for (const std::size_t m : {std::size_t{1}, std::size_t{96}}) {
+      for (const std::size_t m : kRowsOfX) {
         const KernelCase c = small_case(operation, m);
-        progress_.update(isa + " by " + by, 0);
+        progress_.update(isa + " by " + by, static_cast<double>(at++) / static_cast<double>(cases_));
         const auto instructions = count(c);
         if (!instructions) return note(isa + " by " + by + ": " + instructions.error().what);
         rows.push_back(bench::instruction_row(architecture, isa, c, *instructions, by));
       }
   }
   Progress& progress_;
+  std::size_t cases_, done_ = 0;
 };
 
 Result<std::vector<bench::RunRow>> read_arm_loops(const std::string& file) {
@@ -123,7 +129,8 @@ void print_table(const bench::Run& run) {
 Result<int> bench_instructions(const Options& options) {
   bench::RunRecorder recorder("instructions");
   Progress progress;
-  Counts counts(progress);
+  Counts counts(progress,
+                isas_of(kArchitecture).size() + (options.has("arm-dgq") ? isas_of("aarch64").size() : 0));
   const auto permitted = bench::count_instructions([] {
     volatile int i = 0;
     while (i < 1000) i = i + 1;

@@ -30,7 +30,7 @@ struct Evaluation {
       : options{std::move(usage), std::move(about), kExamples, {}, {}, {}} {
     add_model_options(options);
     options.named.add_options()("model", po::value<std::string>()->value_name("NAME[:TAG]"), "the model")  //
-        ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+        ("json", po::bool_switch(), "print one JSON object");
   }
 
   Result<LoadedModel> load() const {
@@ -164,9 +164,9 @@ Result<int> eval_compare(const Arguments& arguments) {
       ("tokens", po::value<std::size_t>()->default_value(0)->value_name("N"),
        "tokens of the text at most, in whole windows; 0: all")  //
       ("plot", po::value<std::string>()->value_name("FILE.svg"),
-       "KL divergence and perplexity over the position in the window")  //
+       "KL divergence and perplexity over the position in the window")                        //
       ("store", po::bool_switch(), "keep the result with B in the registry, for dgq report")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else");
+      ("json", po::bool_switch(), "print one JSON object");
   options.positional.add("a", 1).add("b", 1);
   DGQ_TRY(const bool go_on, options.parse(arguments));
   if (!go_on) return 0;
@@ -178,7 +178,8 @@ Result<int> eval_compare(const Arguments& arguments) {
   DGQ_TRY(const LoadedModel a, LoadedModel::load_either(options, options.get<std::string>("a")));
   DGQ_TRY(const LoadedModel b, LoadedModel::load_either(options, options.get<std::string>("b")));
   if (options.get<bool>("store") && b.describe()["version"].is_null())
-    return Error{Errc::invalid, "--store keeps the result with a model of the registry, and B is a checkpoint"};
+    return Error{Errc::invalid,
+                 "--store keeps the result with a model of the registry, and B is a checkpoint"};
   for (const LoadedModel* model : {&a, &b}) DGQ_CHECK(check_context(model->config(), context));
   DGQ_TRY(const auto encoded, encode(a, text, path));
   DGQ_TRY(const auto same, encode(b, text, path));

@@ -117,8 +117,7 @@ Result<int> list(const Arguments& arguments) {
     table.add({key.id, key.name.empty() ? "-" : one_line(key.name), utc_time(key.added_unix_s),
                key.revoked_unix_s ? utc_time(*key.revoked_unix_s) : "-"});
   if (!trust.keys.empty()) table.print();
-  std::cout << trust.keys.size() << (trust.keys.size() == 1 ? " key; " : " keys; ") << "policy "
-            << to_text(trust.policy) << '\n';
+  std::cout << counted(trust.keys.size(), "key") << "; policy " << to_text(trust.policy) << '\n';
   return 0;
 }
 

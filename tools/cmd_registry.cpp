@@ -47,8 +47,8 @@ void print_list(const std::vector<Listed>& names, const RegistryStats& stats, co
                signed_cell(verdict, has_signatures)});
   table.print();
   std::cout << '\n'
-            << stats.versions << (stats.versions == 1 ? " version, " : " versions, ") << stats.blobs
-            << " different blobs, " << human_bytes(static_cast<double>(stats.raw_bytes)) << ", "
+            << counted(stats.versions, "version") << ", " << counted(stats.blobs, "different blob") << ", "
+            << human_bytes(static_cast<double>(stats.raw_bytes)) << ", "
             << human_bytes(static_cast<double>(stats.stored_bytes)) << " stored in " << path << '\n';
 }
 
@@ -69,7 +69,7 @@ Result<int> list(const Arguments& arguments) {
   Options options =
       registry_options("dgq registry list [options]", "Lists the models of the registry.",
                        "  dgq registry list\n"
-                       "  dgq registry list --names | grep ':old$' | xargs -n 1 dgq registry untag\n"
+                       "  dgq registry list --names | grep ':old$' | xargs -r -n 1 dgq registry untag\n"
                        "  dgq registry list --json | jq -r '.models[].name'\n");
   options.named.add_options()("names", po::bool_switch(), "print only the names, one a line");
   DGQ_TRY(const bool go_on, options.parse(arguments));
@@ -125,11 +125,11 @@ Result<int> gc(const Arguments& arguments) {
          {"interrupted_imports", report.interrupted_imports},
          {"abandoned_work", {{"folders", work.folders}, {"bytes", work.bytes}, {"removed", remove_work}}}});
   else {
-    std::cout << report.blobs_removed << " blobs (" << human_bytes(static_cast<double>(report.bytes_freed))
-              << ") and " << report.files_removed << " layer files removed\n";
+    std::cout << counted(report.blobs_removed, "blob") << " (" << size_text(report.bytes_freed) << ") and "
+              << counted(report.files_removed, "layer file") << " removed\n";
     if (report.interrupted_imports > 0)
-      std::cout << "kept: what " << report.interrupted_imports
-                << " interrupted imports have brought (import again to go on, or gc --interrupted)\n";
+      std::cout << "kept: " << counted(report.interrupted_imports, "interrupted import")
+                << " (import again to go on, or gc --interrupted)\n";
     if (work.folders > 0) std::cout << (remove_work ? "removed: " : "kept: ") << abandoned_text(work) << '\n';
   }
   return 0;

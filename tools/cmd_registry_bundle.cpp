@@ -71,8 +71,7 @@ void print_versions(std::ostream& out, const BundleSummary& summary) {
 }
 
 std::string blobs_text(const BundleSummary& summary) {
-  std::string text = std::to_string(summary.blobs) + (summary.blobs == 1 ? " blob, " : " blobs, ") +
-                     human_bytes(static_cast<double>(summary.bytes));
+  std::string text = counted(summary.blobs, "blob") + ", " + human_bytes(static_cast<double>(summary.bytes));
   if (summary.blobs_left_out > 0) text += ", " + std::to_string(summary.blobs_left_out) + " left out";
   return text;
 }
@@ -132,6 +131,9 @@ class Input {
     Input input;
     input.where_ = file == "-" ? "the file on stdin" : file;
     if (file != "-") {
+      std::error_code ignored;
+      if (std::filesystem::is_directory(file, ignored))
+        return Error{Errc::invalid, file + " is a folder; if it is an OCI layout: --oci " + file};
       input.opened_ = Fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
       if (!input.opened_) return errno_error("open", file, errno);
     }
@@ -185,8 +187,8 @@ Result<int> import_runs_file(Input& input, Registry& registry, bool json) {
                 {"runs", runs.runs},
                 {"new_runs", runs.added}});
   else
-    std::cout << runs.runs << (runs.runs == 1 ? " run" : " runs") << " of dgq bench; " << runs.added
-              << " were new in " << registry.path().string() << '\n';
+    std::cout << counted(runs.runs, "run") << " of dgq bench; " << runs.added << " were new in "
+              << registry.path().string() << '\n';
   return 0;
 }
 

@@ -31,10 +31,11 @@ void print_text(const RegistryUsage& usage, const AbandonedWork& work, const std
     table.add({name, std::to_string(codec.chunks), size_text(codec.raw_bytes), size_text(codec.stored_bytes),
                codec.chunks ? number("%.1f %%", 100 * ratio(codec.stored_bytes, codec.raw_bytes)) : "-"});
   table.print();
-  std::cout << "\ngc would free " << usage.gc_blobs << " blobs, " << size_text(usage.gc_bytes) << '\n';
+  std::cout << "\ngc would free " << counted(usage.gc_blobs, "blob") << ", " << size_text(usage.gc_bytes)
+            << '\n';
   if (usage.interrupted_imports > 0)
-    std::cout << usage.interrupted_imports
-              << " interrupted imports (import again to go on, or gc --interrupted)\n";
+    std::cout << counted(usage.interrupted_imports, "interrupted import")
+              << " (import again to go on, or gc --interrupted)\n";
   if (work.folders > 0) std::cout << abandoned_text(work) << '\n';
 }
 

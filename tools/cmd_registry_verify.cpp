@@ -46,14 +46,14 @@ Result<std::vector<std::string>> unreferenced(Registry& registry, const LayerCac
   for (const BlobInfo& blob : unneeded) needed.erase(blob.digest);
   DGQ_TRY(const LayerCache::Files files, cache.not_of(needed));
   if (!unneeded.empty())
-    notes.push_back(std::to_string(unneeded.size()) + " blobs that no version needs, " +
+    notes.push_back(counted(unneeded.size(), "blob") + " that no version needs, " +
                     size_text(usage.gc_bytes) + " (dgq registry gc)");
   if (files.count > 0)
-    notes.push_back(std::to_string(files.count) + " layer files that no version needs, " +
-                    size_text(files.bytes) + " (dgq registry gc)");
+    notes.push_back(counted(files.count, "layer file") + " that no version needs, " + size_text(files.bytes) +
+                    " (dgq registry gc)");
   if (usage.interrupted_imports > 0)
-    notes.push_back(std::to_string(usage.interrupted_imports) +
-                    " interrupted imports (import again to go on, or dgq registry gc --interrupted)");
+    notes.push_back(counted(usage.interrupted_imports, "interrupted import") +
+                    " (import again to go on, or dgq registry gc --interrupted)");
   return notes;
 }
 
@@ -118,11 +118,10 @@ void print_text(const Checked& checked, bool repaired) {
   for (const std::string& fault : checked.faults) std::cout << "fault: " << one_line(fault) << '\n';
   for (const RepairReport::Lost& thing : checked.repair.lost) print_lost(thing);
   for (const std::string& note : checked.notes) std::cout << "note: " << one_line(note) << '\n';
-  std::cout << checked.blobs.blobs_checked << " blobs (" << size_text(checked.blobs.bytes_checked) << ") and "
-            << checked.files.blobs_checked << " layer files (" << size_text(checked.files.bytes_checked)
-            << ") checked: "
-            << (checked.faults.empty() ? "all good" : std::to_string(checked.faults.size()) + " faults")
-            << '\n';
+  std::cout << counted(checked.blobs.blobs_checked, "blob") << " (" << size_text(checked.blobs.bytes_checked)
+            << ") and " << counted(checked.files.blobs_checked, "layer file") << " ("
+            << size_text(checked.files.bytes_checked) << ") checked: "
+            << (checked.faults.empty() ? "all good" : counted(checked.faults.size(), "fault")) << '\n';
   if (checked.blobs.faults.empty() && checked.files.faults.empty()) return;  // --repair does not sign
   if (checked.blobs.database_damaged)
     std::cout << "the database file itself is damaged, and nothing writes into it any more: make a new one "

@@ -49,7 +49,7 @@ void add_options(Options& options) {
       ("ignore-eos", po::bool_switch(), "go on after the end-of-text token")  //
       ("json-schema", po::value<std::string>()->value_name("FILE"),
        "the text is JSON that this schema allows, whole within --tokens (docs/AGENT.md)")  //
-      ("json", po::bool_switch(), "one JSON object on standard output, nothing else")      //
+      ("json", po::bool_switch(), "print one JSON object")                                 //
       ("stats", po::value<std::string>()->value_name("FILE"), "write that JSON object to a file as well");
   options.positional.add("model", 1).add("prompt", 1);
 }

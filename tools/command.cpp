@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iomanip>
 #include <iostream>
+#include <sstream>
 
 #include "registry/layer_cache.h"
 #include "registry/registry.h"
@@ -23,6 +24,33 @@ std::string command_words(const std::string& usage) {
   return usage.substr(0, usage.find_last_not_of(' ', end - 1) + 1);
 }
 
+// Boost reads "-1" for an unsigned number as the largest there is.
+void refuse_negative(const po::parsed_options& parsed) {
+  for (const po::option& option : parsed.options) {
+    const po::option_description* known = parsed.description->find_nothrow(option.string_key, false);
+    if (!known || option.value.empty() || !option.value.front().starts_with('-')) continue;
+    const po::value_semantic* takes = known->semantic().get();
+    if (dynamic_cast<const po::typed_value<std::uint32_t>*>(takes) ||
+        dynamic_cast<const po::typed_value<std::uint64_t>*>(takes))
+      throw po::error("--" + option.string_key + " takes a number from 0, not " + option.value.front());
+  }
+}
+
+// Its words in lines of what Boost gives the options below it.
+std::string in_lines(const std::string& text) {
+  std::istringstream words(text);
+  std::string lines, word;
+  std::size_t column = 0;
+  while (words >> word) {
+    if (column > 0 && column + 1 + word.size() > po::options_description::m_default_line_length)
+      lines += '\n', column = 0;
+    if (column > 0) lines += ' ', ++column;
+    lines += word;
+    column += word.size();
+  }
+  return lines;
+}
+
 thread_local CommandListener* listener = nullptr;
 
 }  // namespace
@@ -34,14 +62,16 @@ Result<bool> Options::parse(const Arguments& arguments) {
   named.add_options()("help,h", "show this help");
   if (listener) return listener->options(*this), false;
   try {
-    po::store(po::command_line_parser(arguments)
-                  .options(named)
-                  .positional(positional)
-                  .style(po::command_line_style::default_style & ~po::command_line_style::allow_guessing)
-                  .run(),
-              values);
+    const po::parsed_options parsed =
+        po::command_line_parser(arguments)
+            .options(named)
+            .positional(positional)
+            .style(po::command_line_style::default_style & ~po::command_line_style::allow_guessing)
+            .run();
+    refuse_negative(parsed);
+    po::store(parsed, values);
     if (values.count("help")) {
-      std::cout << "Usage: " << usage << "\n\n" << about << "\n\n" << named;
+      std::cout << "Usage: " << usage << "\n\n" << in_lines(about) << "\n\n" << named;
       if (!examples.empty()) std::cout << "\nExamples:\n" << examples;
       return false;
     }
@@ -84,7 +114,7 @@ Result<int> dispatch(const CommandGroup& group, const Arguments& arguments) {
     return kExitUsage;
   }
   std::ostream& out = help ? std::cout : std::cerr;
-  out << "Usage: " << group.name << " COMMAND [options]\n\n" << group.about << "\n\nCommands:\n";
+  out << "Usage: " << group.name << " COMMAND [options]\n\n" << in_lines(group.about) << "\n\nCommands:\n";
   for (const Command& command : group.commands)
     out << "  " << std::left << std::setw(11) << command.name << command.summary << "\n";
   out << "\n`" << group.name << " COMMAND --help` shows options and examples.\n\nExamples:\n"

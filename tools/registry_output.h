@@ -61,6 +61,11 @@ inline Options registry_options(std::string usage, std::string about, std::strin
   return options;
 }
 
+// "1 blob", "2 blobs"
+inline std::string counted(std::uint64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 // A number as printf writes it; bytes as people say them.
 inline std::string number(const char* format, double value) {
   char text[64];

@@ -209,14 +209,6 @@ TEST_F(BenchCommand, RegistryOnAFullDisk) {
         "no space left");
 }
 
-TEST_F(BenchCommand, HelpHasExamples) {
-  for (const char* command : {"bench", "bench kernels", "bench model", "bench registry"}) {
-    const Outcome outcome = run_dgq(command + std::string(" --help"));
-    EXPECT_EQ(outcome.exit_code, 0) << command;
-    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << outcome.out;
-  }
-}
-
 TEST_F(BenchCommand, BadRequestsAreOneLine) {
   const std::string shape = " --shape " + path("tiny.json");
   expect_refused(run_dgq("bench model"), "--shape");

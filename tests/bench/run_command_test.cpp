@@ -273,14 +273,5 @@ TEST_F(RunCommands, AgentsThatAreNotThere) {
   expect_refused(run_dgq("bench agent"), 2, "--url");
 }
 
-TEST_F(RunCommands, HelpHasExamples) {
-  for (const char* command :
-       {"compare", "report", "bench agent", "bench runs", "bench show", "bench export", "bench remove"}) {
-    const Outcome outcome = run_dgq(command + std::string(" --help"));
-    EXPECT_EQ(outcome.exit_code, 0) << command;
-    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << outcome.out;
-  }
-}
-
 }  // namespace
 }  // namespace dgq

@@ -86,18 +86,31 @@ TEST_F(CompletionTest, CommandsAndTheirOptions) {
   EXPECT_EQ(candidates("nosuch x"), candidates("x")) << "an unknown word changes nothing";
 }
 
-// Every command of every group says its options, without running.
+// Every command of every group says its options, without running; and has a help with examples, which a terminal of 80 columns holds.
 TEST_F(CompletionTest, EveryCommandIsThere) {
   const auto before = std::filesystem::file_size(*folder_ / "r.db");
+  std::vector<std::string> commands, groups;
   for (const std::string& command : candidates("''")) {
-    Words children = candidates(command + " ''");
-    if (candidates(command + " --").empty()) {
-      EXPECT_FALSE(children.empty()) << command;
-      for (const std::string& child : children)
-        EXPECT_TRUE(candidates(command + " " + child + " --h").contains("--help")) << command << " " << child;
-    } else {
-      EXPECT_TRUE(candidates(command + " --h").contains("--help")) << command;
+    if (!candidates(command + " --").empty()) {
+      commands.push_back(command);
+      continue;
     }
+    groups.push_back(command);
+    const Words children = candidates(command + " ''");
+    EXPECT_FALSE(children.empty()) << command;
+    for (const std::string& child : children) commands.push_back(command + " " + child);
+  }
+  for (const std::string& command : commands) {
+    EXPECT_TRUE(candidates(command + " --h").contains("--help")) << command;
+    const Outcome help = run(command + " --help");
+    EXPECT_EQ(help.exit_code, 0) << command;
+    EXPECT_NE(help.out.find("\nExamples:\n  "), std::string::npos) << command;
+    std::istringstream in(help.out.substr(0, help.out.find("\nExamples:")));
+    for (std::string line; std::getline(in, line);) EXPECT_LE(line.size(), 80u) << command << ": " << line;
+  }
+  for (const std::string& group : groups) {
+    EXPECT_EQ(run(group + " --help").exit_code, 0) << group;
+    EXPECT_EQ(run(group).exit_code, 2) << group;
   }
   EXPECT_EQ(std::filesystem::file_size(*folder_ / "r.db"), before);
 }

@@ -144,6 +144,10 @@ TEST(Listing, HasEveryRowAndOneChoicePerOperation) {
       EXPECT_EQ(row.runnable, (row.needs & ~cpu_features()) == 0);
       EXPECT_EQ(row.reason.starts_with("needs "), !row.runnable);
       if (row.chosen) chosen.insert(row.operation);
+      if (row.runnable && (row.chosen || (row.made_for & ~cpu_features()))) {
+        EXPECT_EQ(row.made_for != 0, row.reason.find(feature_names(row.made_for)) != std::string::npos)
+            << row.isa << ": " << row.reason;  // or rows of one name could not be told apart
+      }
     }
     EXPECT_EQ(chosen, (std::multiset<std::string>{"attention_f16", "float_ops", "gemm_f32", "gemm_w4a8",
                                                   "gemm_w6a8", "gemm_w8a8", "quantize_rows"}));

@@ -120,16 +120,5 @@ TEST_F(KeyCommandTest, MistakesGiveOneLine) {
   EXPECT_EQ(sql_integer("SELECT count(*) FROM signature"), 0u);
 }
 
-TEST_F(KeyCommandTest, EveryCommandHasHelp) {
-  for (const std::string command :
-       {"key new", "key show", "key trust", "key list", "key revoke", "registry sign", "registry policy"}) {
-    const Outcome outcome = run_dgq(command + " --help");
-    EXPECT_EQ(outcome.exit_code, 0);
-    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;
-  }
-  EXPECT_EQ(run_dgq("key --help").exit_code, 0);
-  EXPECT_EQ(run_dgq("key").exit_code, 2);
-}
-
 }  // namespace
 }  // namespace dgq::test

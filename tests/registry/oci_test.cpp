@@ -76,6 +76,18 @@ TEST_F(OciTest, OnlyAnEmptyFolderIsWrittenTo) {
   EXPECT_FALSE(fs::exists(scratch_ / "new"));
 }
 
+// The last chunk of team/demo:two does not decode: when that is seen, most of the layout is written.
+TEST_F(OciTest, AnExportThatFailsLeavesNothing) {
+  sql("UPDATE chunk SET data = zeroblob(length(data)) WHERE rowid = (SELECT max(rowid) FROM chunk WHERE "
+      "codec = 1)");
+  Registry registry = open();
+  EXPECT_FALSE(registry.export_oci({"team/demo:two"}, scratch_ / "layout"));
+  EXPECT_TRUE(fs::is_empty(scratch_ / "layout"));
+  EXPECT_OK(registry.export_oci({"demo:one"}, scratch_ / "layout"));
+  fs::remove(scratch_ / "layout/oci-layout");
+  expect_clear(registry.export_oci({"demo:one"}, scratch_ / "layout").error(), Errc::invalid, "killed");
+}
+
 // Each spoils a good layout of demo:one.
 TEST_F(OciTest, BadLayoutsAreRefusedAndChangeNothing) {
   const fs::path good = exported({"demo:one"});

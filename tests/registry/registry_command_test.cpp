@@ -179,7 +179,7 @@ TEST_F(RegistryCommandTest, VerifyTellsWhatNothingNeeds) {
   const Outcome outcome = run("verify");
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_NE(outcome.out.find("note: 3 blobs that no version needs, "), std::string::npos) << outcome.out;
-  EXPECT_NE(outcome.out.find("note: 1 layer files that no version needs, 100.0 kB (dgq registry gc)\n"),
+  EXPECT_NE(outcome.out.find("note: 1 layer file that no version needs, 100.0 kB (dgq registry gc)\n"),
             std::string::npos)
       << outcome.out;
   EXPECT_EQ(run("gc").exit_code, 0);
@@ -202,17 +202,6 @@ TEST_F(RegistryCommandTest, MistakesGiveOneLine) {
   expect_line("init", "upgrade");
   std::ofstream(path()) << std::string(5000, 'x');
   expect_line("verify", "not a dgq registry");
-}
-
-TEST_F(RegistryCommandTest, EveryCommandHasHelp) {
-  for (const std::string command : {"init", "list", "show", "cat", "diff", "log", "stats", "tag", "untag",
-                                    "copy", "rename", "verify", "remove", "gc", "export", "import"}) {
-    const Outcome outcome = run_dgq("registry " + command + " --help");
-    EXPECT_EQ(outcome.exit_code, 0);
-    EXPECT_NE(outcome.out.find("Examples:"), std::string::npos) << command;
-  }
-  EXPECT_EQ(run_dgq("registry --help").exit_code, 0);
-  EXPECT_EQ(run_dgq("registry").exit_code, 2);
 }
 
 }  // namespace

@@ -176,5 +176,36 @@ TEST_F(RegistryInquiryCommandTest, ShowIsACard) {
   EXPECT_EQ(json("show made").at("card").at("bits_per_weight"), 6.0);
 }
 
+// Every one that docs/REGISTRY.md lists runs, on names that are there, and has an answer.
+TEST_F(RegistryInquiryCommandTest, QuestionsInSql) {
+  if (run_shell("command -v sqlite3").exit_code != 0) {
+    not_covered("questions in SQL: sqlite3 is not installed");
+    GTEST_SKIP();
+  }
+  {
+    Registry registry = open();
+    ASSERT_TRUE(add(registry, "demo:old", model(3)));
+    ASSERT_TRUE(add(registry, "demo:latest", model(1)));
+  }
+  sql("INSERT INTO audit(time, who, tool, action, subject, to_digest) VALUES"
+      " (unixepoch('2026-10-01'), 'x', 'dgq', 'tag', 'demo:latest', zeroblob(32));"
+      "DROP TRIGGER version_is_fixed; UPDATE version SET manifest = json_set(manifest, '$.report', "
+      "json('{\"layers\": [{\"name\": "
+      "\"q\"}]}'))");
+  const std::string docs = file_text(source_folder() / "docs/REGISTRY.md");
+  std::size_t from = docs.find("    -- "), questions = 0;
+  const std::size_t end = docs.find("\n## ", from);
+  for (std::size_t to; from < end; from = to, ++questions) {
+    to = std::min(docs.find("    -- ", from + 1), end);
+    std::ofstream(scratch_ / "question.sql") << docs.substr(from, to - from);
+    const Outcome answer =
+        run_shell("sqlite3 -readonly " + path().string() + " <" + (scratch_ / "question.sql").string());
+    EXPECT_EQ(answer.exit_code, 0);
+    EXPECT_EQ(answer.err, "") << docs.substr(from, to - from);
+    EXPECT_GT(answer.out.size(), 2u) << docs.substr(from, to - from);
+  }
+  EXPECT_EQ(questions, 6u);
+}
+
 }  // namespace
 }  // namespace dgq::test

@@ -32,6 +32,20 @@ TEST_F(RegistryTest, OpenSaysWhatIsNotARegistry) {
   }
 }
 
+// What means something else to SQLite: a temporary database, one in memory, a URI.
+TEST_F(RegistryTest, OddPathsAreFiles) {
+  expect_clear(Registry::open("", Registry::Mode::read_write, true).error(), Errc::invalid, "empty");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(scratch_.path());
+  for (const std::string name : {":memory:", "x.db?mode=memory", "100% #1.db", "-x", "file:y.db"}) {
+    EXPECT_OK(Registry::open(name, Registry::Mode::read_write, true));
+    EXPECT_TRUE(std::filesystem::is_regular_file(name)) << name;
+  }
+  EXPECT_OK(Registry::open("/" + path().string(), Registry::Mode::read_write, true));
+  EXPECT_TRUE(std::filesystem::is_regular_file(path()));
+  std::filesystem::current_path(before);
+}
+
 TEST_F(RegistryTest, ForeignDatabasesAreNotTouchedByInit) {
   ASSERT_TRUE(
       sqlite::Db::open(path(), sqlite::Db::Access::create, 0).value()->script("CREATE TABLE theirs(x)"));
