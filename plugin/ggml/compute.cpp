@@ -95,8 +95,8 @@ void Computer::multiply_onto(const Product& product, const LinearInput& input, c
   const LinearJob job{&product.weight->linear, static_cast<float*>(product.node->data)};
   if (!sum) return run_linears(input, std::span(&job, 1), kernels_, threads_);
   const ggml_tensor* other = sum->src[sum->src[0] == product.node ? 1 : 0];
-  run_linear_onto(job, input, static_cast<const float*>(other->data), static_cast<float*>(sum->data), kernels_,
-                  threads_);
+  run_linear_onto(job, input, static_cast<const float*>(other->data), static_cast<float*>(sum->data),
+                  kernels_, threads_);
 }
 
 void Computer::feed_forward(const Step& step) {
