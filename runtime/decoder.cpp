@@ -9,6 +9,7 @@
 #include "runtime/linear.h"
 #include "runtime/parallel.h"
 #include "runtime/rope.h"
+#include "runtime/swiglu.h"
 
 namespace dgq {
 namespace {
@@ -37,7 +38,7 @@ struct Decoder::State {
   // What each thread has for itself.
   struct Thread {
     AttentionScratch attention;
-    AlignedBuffer<float> row, gate, up;
+    AlignedBuffer<float> row;
   };
 
   ModelConfig config;
@@ -50,7 +51,8 @@ struct Decoder::State {
   std::vector<Tile> tiles;
   // Scratch for m rows, row-major. Kept from call to call.
   AlignedBuffer<float> hidden, norm, q, k, v, mixed, gate, up, out, wanted;
-  QuantizedBuffer input, ffn_input;
+  QuantizedBuffer input;
+  SwigluInput activated_input;
 
   State(const ModelConfig& c, const Kernels& chosen, int thread_count, std::size_t act_block)
       : config(c),
@@ -61,8 +63,7 @@ struct Decoder::State {
         kv_width(c.kv_heads * c.head_dim),
         rope(c),
         own(static_cast<std::size_t>(threads)),
-        input(act_block),
-        ffn_input(act_block) {}
+        input(act_block) {}
 
   Thread& of(int thread) { return own[static_cast<std::size_t>(thread)]; }
 
@@ -111,11 +112,7 @@ struct Decoder::State {
   // x += linear(input)
   void project_back(const Linear& linear, const LinearInput& from, float* x) {
     const std::size_t width = config.hidden;
-    const LinearJob jobs[] = {{&linear, out.at_least(from.m * width)}};
-    run_linears(from, jobs, kernels, threads, [&](const LinearJob& job, std::size_t first, std::size_t last) {
-      for (std::size_t i = 0; i < from.m; ++i)
-        ops.add(x + i * width + first, job.y + i * width + first, last - first);
-    });
+    run_linear_onto({&linear, out.at_least(from.m * width)}, from, x, x, kernels, threads);
   }
 
   // Normalises (if weight is not null) and rotates the heads of one row of q or k.
@@ -170,12 +167,8 @@ struct Decoder::State {
       thread.row.at_least(config.hidden);
     }
   }
-  void make_room_for_ffn(std::size_t m) {
-    for (Thread& thread : own) {
-      thread.row.at_least(config.hidden);
-      thread.gate.at_least(m * piece_columns(m));
-      thread.up.at_least(m * piece_columns(m));
-    }
+  void make_room_for_ffn() {
+    for (Thread& thread : own) thread.row.at_least(config.hidden);
   }
 
   void attention_half(std::size_t layer, const LayerWeights& w, std::span<const Row> rows, float* x,
@@ -195,34 +188,7 @@ struct Decoder::State {
     project_back(w.o, prepare(mix, m, q_width, scale_at(w, TapPoint::o), {&w.o}), x);
   }
 
-  // Columns that activate_in_pieces() takes at a time: whole chunks, few enough for m rows to stay in the cache, many
-  // enough that decoding reads its weights in long runs.
-  static std::size_t piece_columns(std::size_t m) {
-    constexpr std::size_t kFloats = 32768;
-    return std::max(kActBlock, kFloats / std::max<std::size_t>(m, 1) / kActBlock * kActBlock);
-  }
-
-  // swiglu(gate, up), quantized while it is in the cache.
-  LinearInput activate_in_pieces(const LayerWeights& w, const LinearInput& normed) {
-    const std::size_t m = normed.m, piece_chunks = piece_columns(m) / kActBlock;
-    const QuantizedRowsOut to = ffn_input.reserve(m, config.ffn);
-    parallel_ranges(threads, to.stride / kActBlock, [&](std::size_t begin, std::size_t end, int thread) {
-      float *gates = of(thread).gate.data(), *ups = of(thread).up.data();
-      for (std::size_t chunk = begin; chunk < end; chunk += piece_chunks) {
-        const std::size_t chunks = std::min(piece_chunks, end - chunk), stride = chunks * kActBlock;
-        const std::size_t columns = std::min(stride, config.ffn - chunk * kActBlock);
-        const std::size_t first = chunk * kActBlock / kRowBlock,
-                          last = first + round_up(columns, kRowBlock) / kRowBlock;
-        run_blocks(w.gate, normed, kernels, first, last, gates, stride);
-        run_blocks(w.up, normed, kernels, first, last, ups, stride);
-        for (std::size_t i = 0; i < m; ++i) ops.swiglu(gates + i * stride, ups + i * stride, columns);
-        kernels.quantize_rows->run(gates, stride, columns, only_chunks(to, chunk, chunks), 0, m);
-      }
-    });
-    return {nullptr, m, config.ffn, view(to)};
-  }
-
-  // The same with all columns at once: the floats are wanted, or one scale spans them.
+  // swiglu(gate, up) with all columns at once: the floats are wanted, or one scale spans them.
   const float* activate(const LayerWeights& w, const LinearInput& normed) {
     const std::size_t m = normed.m, width = config.ffn;
     float *gates = gate.at_least(m * width), *ups = up.at_least(m * width);
@@ -242,8 +208,8 @@ struct Decoder::State {
         normalise(x, w.post_attention_norm, m, scale_at(w, TapPoint::gate), tap, {&w.gate, &w.up});
     if (tap && !(*tap)(TapPoint::gate, normed.x, m, config.hidden)) return;
     const float scale = scale_at(w, TapPoint::down);
-    if (!tap && is_quantized(w.down) && ffn_input.scales_chunks() && scale == 0) {
-      project_back(w.down, activate_in_pieces(w, normed), x);
+    if (!tap && is_quantized(w.down) && input.scales_chunks() && scale == 0) {
+      project_back(w.down, activated_input.run(w.gate, w.up, normed, kernels, threads), x);
       return;
     }
     const float* activated = activate(w, normed);
@@ -283,7 +249,7 @@ void Decoder::run_attention(std::size_t layer, const LayerWeights& weights, std:
 
 void Decoder::run_ffn(const LayerWeights& weights, std::size_t m, float* hidden, const Tap* tap) {
   if (m == 0) return;
-  state_->make_room_for_ffn(m);
+  state_->make_room_for_ffn();
   state_->ffn_half(weights, m, hidden, tap);
 }
 

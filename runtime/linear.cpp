@@ -91,4 +91,22 @@ void run_blocks(const Linear& linear, const LinearInput& input, const Kernels& k
       linear);
 }
 
+void run_linear_onto(const LinearJob& job, const LinearInput& x, const float* other, float* sum,
+                     const Kernels& kernels, int threads) {
+  const FloatOps& ops = *kernels.float_ops->run;
+  const std::size_t width = output_rows(*job.linear);
+  run_linears(x, std::span(&job, 1), kernels, threads,
+              [&](const LinearJob&, std::size_t first, std::size_t last) {
+                for (std::size_t i = 0; i < x.m; ++i) {
+                  const std::size_t at = i * width + first;
+                  const float* more = other;
+                  if (sum == other)
+                    more = job.y;
+                  else if (sum != job.y)
+                    std::copy_n(job.y + at, last - first, sum + at);
+                  ops.add(sum + at, more + at, last - first);
+                }
+              });
+}
+
 }  // namespace dgq

@@ -112,4 +112,8 @@ inline void run_linears(const LinearInput& x, std::span<const LinearJob> jobs, c
   run_linears(x, jobs, kernels, threads, [](const auto&...) {});
 }
 
+// sum = other + job.y, all [m][output rows], where sum may be either of them.
+void run_linear_onto(const LinearJob& job, const LinearInput& x, const float* other, float* sum,
+                     const Kernels& kernels, int threads);
+
 }  // namespace dgq

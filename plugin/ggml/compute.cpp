@@ -90,8 +90,27 @@ LinearInput Computer::prepare(const Weight& weight, const ggml_tensor* x) {
   return quantize_input(data, m, k, *kernels_.quantize_rows, buffer, threads_, weight.input_scale);
 }
 
-void Computer::multiply(std::span<const Product> products) {
+// Onto nothing if `sum` is null.
+void Computer::multiply_onto(const Product& product, const LinearInput& input, const ggml_tensor* sum) {
+  const LinearJob job{&product.weight->linear, static_cast<float*>(product.node->data)};
+  if (!sum) return run_linears(input, std::span(&job, 1), kernels_, threads_);
+  const ggml_tensor* other = sum->src[sum->src[0] == product.node ? 1 : 0];
+  run_linear_onto(job, input, static_cast<const float*>(other->data), static_cast<float*>(sum->data),
+                  kernels_, threads_);
+}
+
+void Computer::feed_forward(const Step& step) {
+  const std::span<const Product> products = plan_.products(step);
+  const Product &gate = products[0], &up = products[1], &down = products[2];
+  const LinearInput input = prepare(*gate.weight, gate.node->src[1]);
+  multiply_onto(down, activated_.run(gate.weight->linear, up.weight->linear, input, kernels_, threads_),
+                step.sum);
+}
+
+void Computer::multiply(const Step& step) {
+  const std::span<const Product> products = plan_.products(step);
   const LinearInput input = prepare(*products[0].weight, products[0].node->src[1]);
+  if (step.sum) return multiply_onto(products[0], input, step.sum);
   jobs_.clear();
   aside_.resize(std::max(aside_.size(), products.size()));
   for (std::size_t i = 0; i < products.size(); ++i) {
@@ -109,7 +128,6 @@ void Computer::multiply(std::span<const Product> products) {
           pair_halves(jobs_[i].y + row * n, n, rotary, head);
       }
     });
-  products_so_far.fetch_add(products.size(), std::memory_order_relaxed);
 }
 
 Computer::Computer(Kernels kernels) : kernels_(std::move(kernels)) { asked_here = question_; }
@@ -119,7 +137,12 @@ bool Computer::run_ours(const Step& step) {
   bool rows_are_there = true;
   switch (step.work) {
     case Work::products:
-      multiply(plan_.products(step));
+      multiply(step);
+      products_so_far.fetch_add(plan_.products(step).size(), std::memory_order_relaxed);
+      break;
+    case Work::feed_forward:
+      feed_forward(step);
+      products_so_far.fetch_add(plan_.products(step).size(), std::memory_order_relaxed);
       break;
     case Work::put_back:
       std::memcpy(step.node->data, aside_[static_cast<std::size_t>(step.first)].data(),

@@ -12,6 +12,7 @@
 #include "plugin/ggml/plan.h"
 #include "plugin/ggml/rope_nodes.h"
 #include "runtime/linear.h"
+#include "runtime/swiglu.h"
 
 namespace dgq::ggml {
 
@@ -43,7 +44,9 @@ class Computer {
 
  private:
   bool run_ours(const Step& step);
-  void multiply(std::span<const Product> products);
+  void multiply(const Step& step);
+  void feed_forward(const Step& step);
+  void multiply_onto(const Product& product, const LinearInput& input, const ggml_tensor* sum);
   LinearInput prepare(const Weight& weight, const ggml_tensor* x);
 
   Kernels kernels_;
@@ -57,6 +60,7 @@ class Computer {
   std::vector<AlignedBuffer<float>> aside_;  // by the number of the product in its step
   QuantizedBuffer blocks_{kActBlock}, rows_{0};
   AlignedBuffer<float> dense_;
+  SwigluInput activated_;
 };
 
 }  // namespace dgq::ggml

@@ -1,5 +1,6 @@
 // plugin/ggml/plan.h - the steps in which Computer runs a graph. Where neighbours can be one step, they are: the products of one input
-// (q, k and v; gate and up), a norm and its weights. Threads wait for each other once per step, and small models feel it.
+// (q, k and v; gate and up), a product and the sum that it goes into, a norm and its weights, and all of a feed-forward layer with SwiGLU.
+// Threads wait for each other once or twice per step, and small models feel it.
 #pragma once
 
 #include <span>
@@ -13,6 +14,7 @@ namespace dgq::ggml {
 enum class Work {
   nothing,
   products,
+  feed_forward,
   put_back,
   look_up,
   row_copy,
@@ -38,11 +40,13 @@ struct Product {
 
 struct Step {
   Work work;
-  ggml_tensor* node;  // what it computes; of products and others: the first node
+  ggml_tensor* node;  // what it computes; of products, feed_forward and others: the first node
   // norm: the node whose rows are normalised, which is `node` or is multiplied by weights there
   const ggml_tensor* norm;
-  // products: of the plan's; put_back: the number of one in its step; others: nodes of the graph
+  // products: of the plan's; feed_forward: the same, gate, up and down; put_back: the number of one in its step; others: nodes of the graph
   int first, last;
+  // Of one product, or of down: the ADD that is all that becomes of it, so that it is computed along; null: there is none
+  const ggml_tensor* sum;
 };
 
 class Plan {
@@ -58,6 +62,8 @@ class Plan {
 
  private:
   bool add_products(const ggml_cgraph* graph, int first);
+  bool add_feed_forward(const ggml_cgraph* graph, int first);
+  const ggml_tensor* add_sum(const ggml_cgraph* graph, int product);
 
   std::uint64_t uid_ = 0;  // of the graph; 0: it has none
   std::vector<Step> steps_;
