@@ -10,8 +10,8 @@ namespace {
 
 // A thread that wakes goes before one with a longer slice, whose share of the CPU stays what it was; where slices cannot be chosen
 // the nice value does some of that. Two threads that decode, their agent's and eight clients' on two cores: 99 of 100 tokens of a
-// stream beside a prompt came within 2.0 to 2.9 times the median of their spacing, without this within 2.2 to 5.
-// Nicer than 2 and a load on /health (wrk) takes the CPUs from eight streams (5800 tokens/s, 4300 with 5).
+// stream beside a prompt came within 1.9 to 2.9 times the median of their spacing, without this within 2.0 to 4.8.
+// Nicer than 2 and a load on /health (wrk) takes the CPUs from eight streams (5800 tokens/s, 4400 with 4).
 constexpr long long kLongestSliceNs = 100'000'000;
 constexpr int kNicer = 2, kNicest = 19;
 
