@@ -63,7 +63,9 @@ struct Decoder::State {
         kv_width(c.kv_heads * c.head_dim),
         rope(c),
         own(static_cast<std::size_t>(threads)),
-        input(act_block) {}
+        input(act_block) {
+    for (Thread& thread : own) thread.row.at_least(config.hidden);
+  }
 
   Thread& of(int thread) { return own[static_cast<std::size_t>(thread)]; }
 
@@ -102,7 +104,7 @@ struct Decoder::State {
     const bool quantize = any_quantized(readers);
     const QuantizedRowsOut to = quantize ? input.reserve(m, width, scale) : QuantizedRowsOut{};
     for_each_row(m, [&](std::size_t i, int thread) {
-      float* row = kept ? kept + i * width : of(thread).row.at_least(width);
+      float* row = kept ? kept + i * width : of(thread).row.data();
       ops.rms_norm(x + i * width, weight, width, eps, row);
       if (quantize) quantize_rows(*kernels.quantize_rows, row, width, to, i, 1, scale);
     });
@@ -162,13 +164,8 @@ struct Decoder::State {
     rope.grow(positions);
     const std::size_t group = config.heads / config.kv_heads, tile_rows = attention_rows(group, positions);
     split_into_tiles(rows, tile_rows, tiles);
-    for (Thread& thread : own) {
+    for (Thread& thread : own)
       thread.attention.grow(std::min(tile_rows, rows.size()) * group, positions, config.head_dim);
-      thread.row.at_least(config.hidden);
-    }
-  }
-  void make_room_for_ffn() {
-    for (Thread& thread : own) thread.row.at_least(config.hidden);
   }
 
   void attention_half(std::size_t layer, const LayerWeights& w, std::span<const Row> rows, float* x,
@@ -249,7 +246,6 @@ void Decoder::run_attention(std::size_t layer, const LayerWeights& weights, std:
 
 void Decoder::run_ffn(const LayerWeights& weights, std::size_t m, float* hidden, const Tap* tap) {
   if (m == 0) return;
-  state_->make_room_for_ffn();
   state_->ffn_half(weights, m, hidden, tap);
 }
 

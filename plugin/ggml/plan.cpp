@@ -127,7 +127,7 @@ bool Plan::make(ggml_cgraph* graph) {
     ggml_tensor* node = graph->nodes[i];
     if (!aside_.empty() && aside_.front().node == i) {
       const int number = aside_.front().number;
-      steps_.push_back({Work::put_back, node, nullptr, number, number + 1, nullptr});
+      steps_.push_back({Work::put_back, node, nullptr, number, number + 1});
       aside_.erase(aside_.begin());
       continue;
     }
@@ -139,16 +139,16 @@ bool Plan::make(ggml_cgraph* graph) {
       if (!add_feed_forward(graph, i) && !add_products(graph, i)) return false;
     } else if (work == Work::norm) {
       ggml_tensor* product = weighted(graph, i);
-      steps_.push_back({work, product ? product : node, node, i, i + 1, nullptr});
+      steps_.push_back({work, product ? product : node, node, i, i + 1});
       if (product) done_[static_cast<std::size_t>(i) + 1] = true;
     } else if (work == Work::others) {
       const int first = i++;
       while (i < graph->n_nodes &&
              (work_of(graph->nodes[i]) == Work::others || work_of(graph->nodes[i]) == Work::nothing))
         ++i;
-      steps_.push_back({work, node, nullptr, first, i--, nullptr});
+      steps_.push_back({work, node, nullptr, first, i--});
     } else {
-      steps_.push_back({work, node, nullptr, i, i + 1, nullptr});
+      steps_.push_back({work, node, nullptr, i, i + 1});
     }
   }
   uid_ = graph->uid;

@@ -46,7 +46,7 @@ struct Step {
   // products: of the plan's; feed_forward: the same, gate, up and down; put_back: the number of one in its step; others: nodes of the graph
   int first, last;
   // Of one product, or of down: the ADD that is all that becomes of it, so that it is computed along; null: there is none
-  const ggml_tensor* sum;
+  const ggml_tensor* sum = nullptr;
 };
 
 class Plan {
