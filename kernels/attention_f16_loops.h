@@ -26,7 +26,6 @@ struct AttentionLoops : Vectors<Types> {
   static constexpr std::size_t kRows = 4;  // of q that share each load of k or v
   static constexpr float kNothing = -__builtin_inff();
   using Weights = float[kAttentionBlock];  // of a row: its scores, then e^(score - max)
-  using Lanes = float[kLanes];
 
   // f(std::integral_constant<std::size_t, count>), 1 <= count <= kMost
   template <std::size_t kMost, class Call>
@@ -38,87 +37,93 @@ struct AttentionLoops : Vectors<Types> {
   }
 
   // One step of the tree for two vectors whose blocks of kBlock lanes are to be added up: the halves of each block are added, and the
-  // two results stand side by side in its place.
+  // two results stand side by side in its place. Of longer blocks one side of the sum is a blend, which costs less than a shuffle.
   template <std::size_t kBlock, std::size_t... kLane>
   DGQ_INLINE static F add_halves(F a, F b, std::index_sequence<kLane...>) {
-    constexpr auto from = [](std::size_t lane, std::size_t half) {
+    constexpr auto from = [](std::size_t lane, bool other) {
       constexpr std::size_t kHalf = kBlock / 2;
-      const std::size_t at = lane % kBlock;
-      return static_cast<int>(lane - at + at % kHalf + half * kHalf + (at < kHalf ? 0 : kWidth));
+      const std::size_t at = lane % kBlock, block = lane - at, half = (kBlock > 2 && at >= kHalf) != other;
+      return static_cast<int>(block + at % kHalf + half * kHalf + (at < kHalf ? 0 : kWidth));
     };
-    return __builtin_shufflevector(a, b, from(kLane, 0)...) +
-           __builtin_shufflevector(a, b, from(kLane, 1)...);
+    return __builtin_shufflevector(a, b, from(kLane, false)...) +
+           __builtin_shufflevector(a, b, from(kLane, true)...);
   }
 
-  // The trees of lanes[0], [kStep], [2 * kStep], ...: as many as a block of kWidth / kStep lanes has.
+  // The trees of kWidth positions, whose first step is done: pairs[i] has it of positions i and i + kWidth / 2.
   template <std::size_t kStep = 1>
-  DGQ_INLINE static F trees(const Lanes* lanes) {
-    if constexpr (kStep < kWidth) {
-      return add_halves<2 * kStep>(trees<2 * kStep>(lanes), trees<2 * kStep>(lanes + kStep),
+  DGQ_INLINE static F trees(const F* pairs) {
+    if constexpr (2 * kStep < kWidth) {
+      return add_halves<2 * kStep>(trees<2 * kStep>(pairs), trees<2 * kStep>(pairs + kStep),
                                    std::make_index_sequence<kWidth>());
     } else {
-      F part[kParts];
-      for (std::size_t i = 0; i < kParts; ++i) part[i] = load(*lanes + kWidth * i);
-      for (std::size_t width = kParts / 2; width > 0; width /= 2)
-        for (std::size_t i = 0; i < width; ++i) part[i] += part[i + width];
-      return part[0];
+      return *pairs;
     }
   }
 
-  // Scores of n <= 16 positions without the mask, in 16 places.
-  template <std::size_t kCount>
+  // Scores of kWidth positions without the mask; from position n on they may be anything. kDim: key_dim, or 0 for any.
+  template <std::size_t kCount, std::size_t kDim>
   DGQ_INLINE static void multiply_keys(const AttentionBlock& b, std::size_t row, std::size_t first,
                                        std::size_t n, Weights* s) {
-    alignas(64) Lanes lanes[kCount][kLanes];
-    const float* q = b.q + row * b.key_dim;
-    for (std::size_t p = 0; p < n; ++p) {
-      const std::uint16_t* key = b.k + (first + p) * b.k_stride;
-      F sum[kCount][kParts] = {};
-      for (std::size_t i = 0; i < b.key_dim; i += kLanes)
+    constexpr std::size_t kHalf = kWidth / 2;
+    const std::size_t dim = kDim == 0 ? b.key_dim : kDim;
+    const auto key = [&](std::size_t p) { return b.k + (p < n ? p : n - 1) * b.k_stride; };
+    F pairs[kCount][kHalf];
+    for (std::size_t p = 0; p < kHalf; ++p) {
+      const std::uint16_t* keys[] = {key(first + p), key(first + p + kHalf)};
+      F sum[kCount][2][kParts] = {};
+      for (std::size_t i = 0; i < dim; i += kLanes)
 #pragma GCC unroll 4
         for (std::size_t part = 0; part < kParts; ++part) {
-          const F k = Types::load_f16(key + i + part * kWidth);
+          const std::size_t at = i + part * kWidth;
+          const F k[] = {Types::load_f16(keys[0] + at), Types::load_f16(keys[1] + at)};
 #pragma GCC unroll 4
-          for (std::size_t r = 0; r < kCount; ++r)
-            sum[r][part] = Types::fma(load(q + r * b.key_dim + i + part * kWidth), k, sum[r][part]);
+          for (std::size_t r = 0; r < kCount; ++r) {
+            const F query = load(b.q + (row + r) * dim + at);
+            sum[r][0][part] = Types::fma(query, k[0], sum[r][0][part]);
+            sum[r][1][part] = Types::fma(query, k[1], sum[r][1][part]);
+          }
         }
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < kCount; ++r)
-#pragma GCC unroll 4
-        for (std::size_t part = 0; part < kParts; ++part) store(lanes[r][p] + part * kWidth, sum[r][part]);
+        pairs[r][p] = add_halves<kWidth>(Base::in_one(sum[r][0]), Base::in_one(sum[r][1]),
+                                         std::make_index_sequence<kWidth>());
     }
-    for (std::size_t p = n; p < kLanes; ++p)
-      for (std::size_t r = 0; r < kCount; ++r) __builtin_memset(lanes[r][p], 0, sizeof(Lanes));
-    for (std::size_t r = 0; r < kCount; ++r)
-      for (std::size_t p = 0; p < kLanes; p += kWidth) store(s[r] + first + p, trees(lanes[r] + p));
+    for (std::size_t r = 0; r < kCount; ++r) store(s[r] + first, trees(pairs[r]));
   }
 
-  // Adds the mask to the scores of a row, and turns what is past the last position, up to a multiple of 16, into -infinity.
-  DGQ_INLINE static void add_mask(const std::uint16_t* mask, std::size_t n, float* s) {
+  // Adds the mask to the n scores of a row, and makes -infinity of what is past them, up to a multiple of 16. The highest.
+  DGQ_INLINE static float add_mask(const std::uint16_t* mask, std::size_t n, float* s) {
+    F highest = all(kNothing);
+    const auto add = [&](std::size_t p, const std::uint16_t* from) {
+      const F sum = mask ? load(s + p) + Types::load_f16(from) : load(s + p);
+      highest = Base::larger(highest, sum);
+      store(s + p, sum);
+    };
     std::size_t p = 0;
-    if (mask)
-      for (; p + kWidth <= n; p += kWidth) store(s + p, load(s + p) + Types::load_f16(mask + p));
-    if (mask && p < n) {
+    for (; p + kWidth <= n; p += kWidth) add(p, mask + p);
+    if (p < n) {
+      for (std::size_t i = n; i < p + kWidth; ++i) s[i] = kNothing;
       std::uint16_t tail[kWidth] = {};
-      __builtin_memcpy(tail, mask + p, (n - p) * sizeof *mask);
-      store(s + p, load(s + p) + Types::load_f16(tail));
+      if (mask) __builtin_memcpy(tail, mask + p, (n - p) * sizeof *mask);
+      add(p, tail);
+      p += kWidth;
     }
-    for (p = n; p % kLanes != 0; ++p) s[p] = kNothing;
+    for (; p % kLanes != 0; p += kWidth) store(s + p, all(kNothing));
+    return Base::joined(highest, Base::larger);
   }
 
   // What a score's distance from the highest is taken from: 0 where all are -infinity, so that their weights are 0 and no NaN.
   DGQ_INLINE static float base_of(float highest) { return highest == kNothing ? 0 : highest; }
 
-  // Scores to weights; places: a multiple of 16.
-  DGQ_INLINE static void weigh(float* s, std::size_t places, float& max, float& sum) {
-    max = Base::maximum(s, places);
+  // Scores to weights; places: a multiple of 16. Their sum.
+  DGQ_INLINE static float weigh(float* s, std::size_t places, float max) {
     typename Base::Sum total;
     const float base = base_of(max);
     for (std::size_t p = 0; p < places; p += kLanes) {
       for (std::size_t i = p; i < p + kLanes; i += kWidth) store(s + i, exp_f32_of<F, I>(load(s + i) - base));
       total.add(s + p, [](F v) { return v; });
     }
-    sum = total.tree();
+    return total.tree();
   }
 
   template <std::size_t kCount, std::size_t kGroups>
@@ -149,14 +154,18 @@ struct AttentionLoops : Vectors<Types> {
     for (std::size_t row = 0; row < b.rows; row += kRows) {
       const std::size_t rows = b.rows - row < kRows ? b.rows - row : kRows;
       with_constant<kRows>(rows, [&](auto count) {
-        for (std::size_t p = 0; p < b.positions; p += kLanes) {
-          const std::size_t left = b.positions - p;
-          multiply_keys<count()>(b, row, p, left < kLanes ? left : kLanes, w);
+        for (std::size_t p = 0; p < b.positions; p += kWidth) {
+          if (b.key_dim ==
+              64)  // of most small models: the rows of q stay in registers where there are enough
+            multiply_keys<count(), 64>(b, row, p, b.positions, w);
+          else
+            multiply_keys<count(), 0>(b, row, p, b.positions, w);
         }
-        for (std::size_t r = 0; r < count; ++r) {
-          add_mask(b.mask ? b.mask + (row + r) / b.group * b.mask_stride : nullptr, b.positions, w[r]);
-          weigh(w[r], places, state.max[row + r], state.sum[row + r]);
-        }
+        float* max = state.max + row;
+        for (std::size_t r = 0; r < count; ++r)
+          max[r] =
+              add_mask(b.mask ? b.mask + (row + r) / b.group * b.mask_stride : nullptr, b.positions, w[r]);
+        for (std::size_t r = 0; r < count; ++r) state.sum[row + r] = weigh(w[r], places, max[r]);
         constexpr std::size_t kColumns = Types::kTiles * kLanes;
         for (std::size_t j = 0; j < b.value_dim; j += kColumns) {
           const std::size_t groups = (b.value_dim - j) / kLanes;

@@ -32,6 +32,21 @@ struct Vectors {
   DGQ_INLINE static void store(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
   DGQ_INLINE static F all(float x) { return F{} + x; }
 
+  // What `join` makes of all lanes: halves are joined until one lane is left.
+  template <class Join>
+  DGQ_INLINE static float joined(F v, const Join& join) {
+    return joined_from<kWidth / 2>(v, join, std::make_index_sequence<kWidth>());
+  }
+  template <std::size_t kHalf, class Join, std::size_t... kLane>
+  DGQ_INLINE static float joined_from(F v, const Join& join, std::index_sequence<kLane...> each) {
+    if constexpr (kHalf > 0) {
+      const F upper = __builtin_shufflevector(v, v, static_cast<int>((kLane + kHalf) % kWidth)...);
+      return joined_from<kHalf / 2>(join(v, upper), join, each);
+    } else {
+      return v[0];
+    }
+  }
+
   // body(at, load, store) for vectors that make up [0, n); the last one through a buffer that ends in zeros.
   template <class Body>
   DGQ_INLINE static void for_each(std::size_t n, const Body& body) {
@@ -49,6 +64,15 @@ struct Vectors {
         [&](float* x, F v) { __builtin_memcpy(x + i, &v, bytes); });
   }
 
+  // The first steps of the tree of 16 lanes.
+  DGQ_INLINE static F in_one(const F (&part)[kParts]) {
+    F sum[kParts];
+    for (std::size_t i = 0; i < kParts; ++i) sum[i] = part[i];
+    for (std::size_t width = kParts / 2; width > 0; width /= 2)
+      for (std::size_t i = 0; i < width; ++i) sum[i] += sum[i + width];
+    return sum[0];
+  }
+
   // The 16 lanes of a sum. Zeros after the last element change no lane: it is never -0, since it starts at +0.
   struct Sum {
     F part[kParts] = {};
@@ -59,11 +83,7 @@ struct Vectors {
       for (std::size_t i = 0; i < kParts; ++i) part[i] += map(load(x + kWidth * i));
     }
     DGQ_INLINE float tree() const {
-      float lane[kLanes];
-      for (std::size_t i = 0; i < kParts; ++i) store(lane + kWidth * i, part[i]);
-      for (std::size_t width = kLanes / 2; width > 0; width /= 2)
-        for (std::size_t l = 0; l < width; ++l) lane[l] += lane[l + width];
-      return lane[0];
+      return joined(in_one(part), [](F a, F b) { return a + b; });
     }
   };
 
@@ -81,15 +101,13 @@ struct Vectors {
     return total.tree();
   }
 
+  DGQ_INLINE static F larger(F a, F b) { return a < b ? b : a; }
+
   DGQ_INLINE static float maximum(const float* x, std::size_t n) {  // its order does not matter
     F best = all(x[0]);
     std::size_t i = 0;
-    for (; i + kWidth <= n; i += kWidth) {
-      const F v = load(x + i);
-      best = best < v ? v : best;
-    }
-    float highest = best[0];
-    for (std::size_t l = 1; l < kWidth; ++l) highest = highest < best[l] ? best[l] : highest;
+    for (; i + kWidth <= n; i += kWidth) best = larger(best, load(x + i));
+    float highest = joined(best, larger);
     for (; i < n; ++i) highest = highest < x[i] ? x[i] : highest;
     return highest;
   }
