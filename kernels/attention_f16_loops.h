@@ -95,17 +95,17 @@ struct AttentionLoops : Vectors<Types> {
   DGQ_INLINE static float add_mask(const std::uint16_t* mask, std::size_t n, float* s) {
     F highest = all(kNothing);
     const auto add = [&](std::size_t p, const std::uint16_t* from) {
-      const F sum = mask ? load(s + p) + Types::load_f16(from) : load(s + p);
+      const F sum = from ? load(s + p) + Types::load_f16(from) : load(s + p);
       highest = Base::larger(highest, sum);
       store(s + p, sum);
     };
     std::size_t p = 0;
-    for (; p + kWidth <= n; p += kWidth) add(p, mask + p);
+    for (; p + kWidth <= n; p += kWidth) add(p, mask ? mask + p : nullptr);
     if (p < n) {
       for (std::size_t i = n; i < p + kWidth; ++i) s[i] = kNothing;
       std::uint16_t tail[kWidth] = {};
       if (mask) __builtin_memcpy(tail, mask + p, (n - p) * sizeof *mask);
-      add(p, tail);
+      add(p, mask ? tail : nullptr);
       p += kWidth;
     }
     for (; p % kLanes != 0; p += kWidth) store(s + p, all(kNothing));

@@ -35,10 +35,11 @@ struct Start {
   int threads = kThreads;
 };
 
-inline Outcome run_host(const Start& start, const std::string& arguments) {
+inline Outcome run_host(const Start& start, const std::string& arguments,
+                        const std::string& program = DGQ_LLAMA_HOST) {
   const std::string backend = start.backend ? "GGML_BACKEND_PATH=" DGQ_GGML_BACKEND " " : "";
-  return run_shell("env -u DGQ_REGISTRY " + backend + start.environment + " " + start.emulator +
-                   DGQ_LLAMA_HOST " " DGQ_LLAMA_FOLDER " " + arguments);
+  return run_shell("env -u DGQ_REGISTRY " + backend + start.environment + " " + start.emulator + program +
+                   " " DGQ_LLAMA_FOLDER " " + arguments);
 }
 
 // Of every position of one sequence, by llama.cpp. Empty, and a failure, when it did not work.

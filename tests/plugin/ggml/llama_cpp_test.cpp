@@ -1,6 +1,8 @@
 // Our backend inside an unmodified llama.cpp: the same model gives the same logits, up to the float parts, which are llama.cpp's.
 #include <sys/stat.h>
 
+#include <regex>
+
 #include "quantizer/gguf_export.h"
 #include "tests/plugin/ggml/llama_case.h"
 #include "tests/support/families.h"
@@ -100,9 +102,13 @@ TEST_F(Demo, FlashAttentionGivesOurLogits) {
 
 // A context that finds flash attention at another backend than the layer does without, and is slow.
 TEST_F(Demo, FlashAttentionStays) {
-  const Outcome said = run_host(kWithDemo, path_of(GgufWeights::thin) + " bench 4 2 1 2");
+  const Outcome said = run_host(kWithDemo, path_of(GgufWeights::thin) + " 4 2 3 1 2 demo", DGQ_LLAMA_BENCH);
   EXPECT_EQ(said.exit_code, 0) << said.err;
   EXPECT_NE(said.err.find("Flash Attention enabled"), std::string::npos) << said.err;
+  EXPECT_TRUE(
+      std::regex_match(said.out, std::regex("pp4 [0-9.]+ tokens/s, ours [0-9.]+, ratio [0-9.]+\n"
+                                            "tg2 @ 3 [0-9.]+ tokens/s, ours [0-9.]+, ratio [0-9.]+\n")))
+      << said.out;
 }
 
 TEST_F(Demo, ThinFileHoldsNoWeights) {
