@@ -25,6 +25,8 @@ struct FloatOps {
   void (*rotate)(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept;
   // The same of neighbours: elements 2 * i and 2 * i + 1 are a pair.
   void (*rotate_pairs)(float* x, const float* cosine, const float* sine, std::size_t head_dim) noexcept;
+  // From the first order to the second: out[2 * i] = x[i], out[2 * i + 1] = x[i + head_dim / 2].
+  void (*pair_halves)(const float* x, std::size_t head_dim, float* out) noexcept;
 
   void (*add)(float* y, const float* x, std::size_t n) noexcept;                    // y[i] += x[i]
   void (*multiply)(float* y, const float* x, std::size_t n) noexcept;               // y[i] *= x[i]

@@ -168,6 +168,18 @@ struct Vectors {
     }
   }
 
+  static void pair_halves(const float* x, std::size_t head_dim, float* out) noexcept {
+    constexpr auto kEach = std::make_index_sequence<kWidth>();
+    const float *first = x, *second = x + head_dim / 2;
+    std::size_t i = 0;
+    for (; i + kWidth <= head_dim / 2; i += kWidth) {
+      const F a = load(first + i), b = load(second + i);
+      store(out + 2 * i, in_turns<0>(a, b, kEach));
+      store(out + 2 * i + kWidth, in_turns<kWidth / 2>(a, b, kEach));
+    }
+    for (; i < head_dim / 2; ++i) out[2 * i] = first[i], out[2 * i + 1] = second[i];
+  }
+
   static void add(float* y, const float* x, std::size_t n) noexcept {
     for_each(n, [&](const auto& get, const auto& put) { put(y, get(y) + get(x)); });
   }
@@ -178,7 +190,8 @@ struct Vectors {
     for_each(n, [&](const auto& get, const auto& put) { put(out, get(x) * factor); });
   }
 
-  static constexpr FloatOps kOps = {rms_norm, swiglu, softmax, rotate, rotate_pairs, add, multiply, scale};
+  static constexpr FloatOps kOps = {rms_norm,    swiglu, softmax,  rotate, rotate_pairs,
+                                    pair_halves, add,    multiply, scale};
 };
 
 }  // namespace

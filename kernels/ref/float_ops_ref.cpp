@@ -53,6 +53,10 @@ void rotate_pairs(float* x, const float* cosine, const float* sine, std::size_t 
   }
 }
 
+void pair_halves(const float* x, std::size_t head_dim, float* out) noexcept {
+  for (std::size_t i = 0; i < head_dim / 2; ++i) out[2 * i] = x[i], out[2 * i + 1] = x[i + head_dim / 2];
+}
+
 void add(float* y, const float* x, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
@@ -65,7 +69,7 @@ void scale(const float* x, float factor, std::size_t n, float* out) noexcept {
 
 }  // namespace
 
-constinit const FloatOps float_ops_ref = {rms_norm,     swiglu, softmax,  rotate,
-                                          rotate_pairs, add,    multiply, scale};
+constinit const FloatOps float_ops_ref = {rms_norm,    swiglu, softmax,  rotate, rotate_pairs,
+                                          pair_halves, add,    multiply, scale};
 
 }  // namespace dgq

@@ -234,23 +234,25 @@ void AttentionNodes::run_blocks(const Attention& a, std::size_t blocks, int team
   const std::size_t parts =
       a.kv_heads % static_cast<std::size_t>(team) == 0 ? static_cast<std::size_t>(team) : 1;
   const std::size_t part_heads = heads / parts, part_of_tile = part_heads * blocks,
-                    part_size = tiles_.size() * part_of_tile;
+                    part_size = tiles_.size() * part_of_tile, row_floats = kAttentionRows * a.key_dim;
   float* states = states_.at_least(tiles_.size() * per_tile * a.state_floats);
   const auto state_of = [&](const AttentionTask& task, std::size_t tile, std::size_t block,
                             std::size_t head) {
     return state_at(states + (tile * per_tile + block * heads + head) * a.state_floats, task.rows());
   };
   parallel_ranges(team, parts * part_size, [&](std::size_t begin, std::size_t end, int thread) {
-    float* queries = own_[static_cast<std::size_t>(thread)].q.data();
+    float* queries = own_[static_cast<std::size_t>(thread)].q.at_least(part_heads * row_floats);
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t first_head = i / part_size * part_heads, head = first_head + i % part_heads,
                         tile = i % part_size / part_of_tile, block = i % part_of_tile / part_heads;
       const AttentionTask task = a.task_at(head, tiles_[tile]);
       if (block >= blocks_of(task.tile)) continue;
+      if (i == begin || (block == 0 && head == first_head))
+        for (std::size_t h = 0; h < part_heads; ++h)
+          a.gather_queries(a.task_at(first_head + h, task.tile), queries + h * row_floats);
       if (i == begin || head == first_head)
         a.read_block(task.tile, block, a.kv_heads * first_head / heads, a.kv_heads / parts);
-      a.gather_queries(task, queries);
-      a.run_block(task, block, queries, state_of(task, tile, block, head));
+      a.run_block(task, block, queries + (head - first_head) * row_floats, state_of(task, tile, block, head));
     }
   });
   for (std::size_t tile = 0; tile < tiles_.size(); ++tile)

@@ -56,6 +56,9 @@ std::vector<std::vector<std::uint32_t>> outputs(const FloatOps& ops, std::size_t
   out.push_back(bits(pairs));
   ops.rotate_pairs(pairs.data(), weight.data(), up.data(), 2 * n);
   out.push_back(bits(pairs));
+  Floats turned(2 * n);
+  ops.pair_halves(pairs.data(), 2 * n, turned.data());
+  out.push_back(bits(turned));
   return out;
 }
 
@@ -135,6 +138,8 @@ TEST(FloatOps, RotateTurnsPairsHalfAHeadApart) {
   EXPECT_EQ(std::vector<float>(x, x + 4), (std::vector<float>{-3, 2, 1, 4}));
   float neighbours[] = {1, 3, 2, 4};
   ref().rotate_pairs(neighbours, cosine, sine, 4);
+  EXPECT_EQ(std::vector<float>(neighbours, neighbours + 4), (std::vector<float>{-3, 1, 2, 4}));
+  ref().pair_halves(x, 4, neighbours);
   EXPECT_EQ(std::vector<float>(neighbours, neighbours + 4), (std::vector<float>{-3, 1, 2, 4}));
 }
 
