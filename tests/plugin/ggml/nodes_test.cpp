@@ -114,7 +114,8 @@ TEST(Nodes, AttentionIsThatOfTheCpu) {
       {1, 4, 4, 64, 64, 256, 1, 1000},   // one token
       {1, 9, 3, 64, 64, 320, 1, 1000},   // in groups of query heads
       {1, 40, 1, 16, 32, 100, 1, 1000},  // more heads of a kv head than one call takes
-      {7, 6, 2, 48, 48, 90, 1, 1000},    // one tile of several tokens
+      // One tile of several tokens; llama.cpp is wrong about 48 dimensions with SVE of 2048 bits.
+      {7, 6, 2, 32, 32, 90, 1, 1000},
       {70, 6, 3, 64, 80, 300, 1, 1000},  // a prompt
       {70, 6, 3, 128, 128, 300, 1, 50},  // that sees a window only
       {33, 4, 2, 64, 64, 33, 1, 0},      // everything
