@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "plugin/dgq.h"
 #include "tests/plugin/ggml/llama_model.h"
