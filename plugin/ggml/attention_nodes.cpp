@@ -122,20 +122,17 @@ struct Attention {
     return {std::max(tile.begin, first), std::min(tile.end, first + kAttentionBlock)};
   }
 
-  // Brings keys and values of neighbouring heads into the processor's cache, unless all that the tile sees is so little that it may be
-  // there. Decoding 135M after 264 positions attention takes 0.7 ms of a token so, 1.1 without; the demo model's would take 10 % longer. (From
-  // 32 KiB on, and not from 64, 135M is 4 % faster between 128 and 192 positions and the demo model 2 % slower; 48 is where 135M is at 128.)
-  void read_block(const AttentionTile& tile, std::size_t block, std::size_t kv_head,
-                  std::size_t count) const {
+  // Brings keys and values of all heads into the processor's cache, unless all that the tile sees is so little that it may be there. Decoding
+  // 135M after 264 positions attention takes 0.7 ms of a token so, 1.1 without; the demo model's would take 10 % longer. (From 32 KiB on, and
+  // not from 64, 135M is 4 % faster between 128 and 192 positions and the demo model 2 % slower; 48 is where 135M is at 128.)
+  void read_block(const AttentionTile& tile, std::size_t block) const {
     const auto [begin, end] = positions_of(tile, block);
     constexpr std::size_t kLine = 64, kWorthReading = 48 << 10;
     for (const ggml_tensor* x : {k, v}) {
       if (x->nb[2] * kv_heads > x->nb[1] || (tile.end - tile.begin) * x->nb[1] < kWorthReading) continue;
-      for (std::size_t position = begin; position < end; ++position) {
-        const char *from = row_at<const char>(x, position, kv_head, tile.stream),
-                   *to = from + count * x->nb[2];
-        for (; from < to; from += kLine) static_cast<void>(*static_cast<const volatile char*>(from));
-      }
+      const char *from = row_at<const char>(x, begin, 0, tile.stream),
+                 *to = row_at<const char>(x, end, 0, tile.stream);
+      for (; from < to; from += kLine) static_cast<void>(*static_cast<const volatile char*>(from));
     }
   }
 
@@ -226,44 +223,37 @@ void AttentionNodes::run_tiles(const Attention& a, int team) {
   });
 }
 
-// Block by block, as when decoding: few tasks, and what takes the time is reading the cache. Each thread has heads of its own if they
-// can be shared out evenly, so that no one has more than another of a last block that is short. The rows of heads lie side by side, so each
-// block of all heads of a thread is read through once, as hardware likes it, before they are done one by one.
+// Block by block, as when decoding: few tasks, and what takes the time is reading the cache. The rows of all heads of a position lie
+// side by side, so each block is read through once, as hardware likes it, before its heads are done one by one.
 void AttentionNodes::run_blocks(const Attention& a, std::size_t blocks, int team) {
-  const std::size_t heads = a.head_tasks(), per_tile = heads * blocks;
-  const std::size_t parts =
-      a.kv_heads % static_cast<std::size_t>(team) == 0 ? static_cast<std::size_t>(team) : 1;
-  const std::size_t part_heads = heads / parts, part_of_tile = part_heads * blocks,
-                    part_size = tiles_.size() * part_of_tile, row_floats = kAttentionRows * a.key_dim;
+  const std::size_t heads = a.head_tasks(), per_tile = heads * blocks,
+                    head_queries = kAttentionRows * a.key_dim;
   float* states = states_.at_least(tiles_.size() * per_tile * a.state_floats);
-  const auto state_of = [&](const AttentionTask& task, std::size_t tile, std::size_t block,
-                            std::size_t head) {
-    return state_at(states + (tile * per_tile + block * heads + head) * a.state_floats, task.rows());
+  const auto state_of = [&](const AttentionTask& task, std::size_t index) {
+    return state_at(states + index * a.state_floats, task.rows());
   };
-  parallel_ranges(team, parts * part_size, [&](std::size_t begin, std::size_t end, int thread) {
-    float* queries = own_[static_cast<std::size_t>(thread)].q.at_least(part_heads * row_floats);
+  parallel_ranges(team, tiles_.size() * per_tile, [&](std::size_t begin, std::size_t end, int thread) {
+    float* queries = own_[static_cast<std::size_t>(thread)].q.at_least(heads * head_queries);
     for (std::size_t i = begin; i < end; ++i) {
-      const std::size_t first_head = i / part_size * part_heads, head = first_head + i % part_heads,
-                        tile = i % part_size / part_of_tile, block = i % part_of_tile / part_heads;
-      const AttentionTask task = a.task_at(head, tiles_[tile]);
+      const AttentionTask task = a.task_at(i % heads, tiles_[i / per_tile]);
+      const std::size_t block = i % per_tile / heads;
       if (block >= blocks_of(task.tile)) continue;
-      if (i == begin || (block == 0 && head == first_head))
-        for (std::size_t h = 0; h < part_heads; ++h)
-          a.gather_queries(a.task_at(first_head + h, task.tile), queries + h * row_floats);
-      if (i == begin || head == first_head)
-        a.read_block(task.tile, block, a.kv_heads * first_head / heads, a.kv_heads / parts);
-      a.run_block(task, block, queries + (head - first_head) * row_floats, state_of(task, tile, block, head));
+      if (i == begin || i % per_tile == 0)
+        for (std::size_t head = 0; head < heads; ++head)
+          a.gather_queries(a.task_at(head, task.tile), queries + head * head_queries);
+      if (i == begin || i % heads == 0) a.read_block(task.tile, block);
+      a.run_block(task, block, queries + i % heads * head_queries, state_of(task, i));
     }
   });
-  for (std::size_t tile = 0; tile < tiles_.size(); ++tile)
-    for (std::size_t head = 0; head < heads; ++head) {
-      const AttentionTask task = a.task_at(head, tiles_[tile]);
-      const AttentionState sums =
-          blocks == 0 ? state_at(own_[0].sums.data(), task.rows()) : state_of(task, tile, 0, head);
-      for (std::size_t block = 1; block < blocks_of(task.tile); ++block)
-        a.ops.join(sums, state_of(task, tile, block, head), task.rows(), a.value_dim);
-      a.write(task, sums);
-    }
+  for (std::size_t i = 0; i < tiles_.size() * heads; ++i) {
+    const AttentionTask task = a.task_at(i % heads, tiles_[i / heads]);
+    const std::size_t first = i / heads * per_tile + i % heads;
+    const AttentionState sums =
+        blocks == 0 ? state_at(own_[0].sums.data(), task.rows()) : state_of(task, first);
+    for (std::size_t block = 1; block < blocks_of(task.tile); ++block)
+      a.ops.join(sums, state_of(task, first + block * heads), task.rows(), a.value_dim);
+    a.write(task, sums);
+  }
 }
 
 bool is_cache_store(const ggml_tensor* node) {
