@@ -155,8 +155,8 @@ struct AttentionLoops : Vectors<Types> {
       const std::size_t rows = b.rows - row < kRows ? b.rows - row : kRows;
       with_constant<kRows>(rows, [&](auto count) {
         for (std::size_t p = 0; p < b.positions; p += kWidth) {
-          if (b.key_dim ==
-              64)  // of most small models: the rows of q stay in registers where there are enough
+          // 64, of most small models: the rows of q stay in registers where there are enough.
+          if (b.key_dim == 64)
             multiply_keys<count(), 64>(b, row, p, b.positions, w);
           else
             multiply_keys<count(), 0>(b, row, p, b.positions, w);

@@ -78,7 +78,8 @@ struct Attention {
               tasks_per_group = (group + task_heads - 1) / task_heads,
               tile_tokens = kAttentionRows / task_heads;
   std::size_t head_tasks() const { return kv_heads * tasks_per_group; }  // of each tile
-  std::size_t state_floats = kAttentionRows * (2 + value_dim);
+  std::size_t query_floats = kAttentionRows * key_dim,
+              state_floats = kAttentionRows * (2 + value_dim);  // of a task
 
   const std::uint16_t* mask_of(std::size_t token, std::size_t stream) const {
     return row_at<const std::uint16_t>(mask, token, 0, stream % size(mask, 3));
@@ -193,12 +194,13 @@ void AttentionNodes::run(const ggml_tensor* node, const Kernels& kernels, int th
   const int team =
       static_cast<int>(std::min(static_cast<std::size_t>(threads), a.kv_heads * work / kWorkPerThread + 1));
   own_.resize(std::max(own_.size(), static_cast<std::size_t>(team)));
+  const bool by_blocks = tiles_.size() == size(a.q, 3);
   for (Thread& thread : own_) {
-    thread.q.at_least(kAttentionRows * a.key_dim);
+    thread.q.at_least((by_blocks ? a.head_tasks() : 1) * a.query_floats);
     thread.sums.at_least(a.state_floats);
     thread.block.at_least(a.state_floats);
   }
-  if (tiles_.size() == size(a.q, 3)) {
+  if (by_blocks) {
     run_blocks(a, blocks, team);
   } else {
     run_tiles(a, team);
@@ -226,23 +228,22 @@ void AttentionNodes::run_tiles(const Attention& a, int team) {
 // Block by block, as when decoding: few tasks, and what takes the time is reading the cache. The rows of all heads of a position lie
 // side by side, so each block is read through once, as hardware likes it, before its heads are done one by one.
 void AttentionNodes::run_blocks(const Attention& a, std::size_t blocks, int team) {
-  const std::size_t heads = a.head_tasks(), per_tile = heads * blocks,
-                    head_queries = kAttentionRows * a.key_dim;
+  const std::size_t heads = a.head_tasks(), per_tile = heads * blocks;
   float* states = states_.at_least(tiles_.size() * per_tile * a.state_floats);
   const auto state_of = [&](const AttentionTask& task, std::size_t index) {
     return state_at(states + index * a.state_floats, task.rows());
   };
   parallel_ranges(team, tiles_.size() * per_tile, [&](std::size_t begin, std::size_t end, int thread) {
-    float* queries = own_[static_cast<std::size_t>(thread)].q.at_least(heads * head_queries);
+    float* queries = own_[static_cast<std::size_t>(thread)].q.data();
     for (std::size_t i = begin; i < end; ++i) {
       const AttentionTask task = a.task_at(i % heads, tiles_[i / per_tile]);
       const std::size_t block = i % per_tile / heads;
       if (block >= blocks_of(task.tile)) continue;
       if (i == begin || i % per_tile == 0)
         for (std::size_t head = 0; head < heads; ++head)
-          a.gather_queries(a.task_at(head, task.tile), queries + head * head_queries);
+          a.gather_queries(a.task_at(head, task.tile), queries + head * a.query_floats);
       if (i == begin || i % heads == 0) a.read_block(task.tile, block);
-      a.run_block(task, block, queries + i % heads * head_queries, state_of(task, i));
+      a.run_block(task, block, queries + i % heads * a.query_floats, state_of(task, i));
     }
   });
   for (std::size_t i = 0; i < tiles_.size() * heads; ++i) {

@@ -34,6 +34,19 @@ const char* row_of(const ggml_tensor* x, std::size_t row) {
          row / ne1 / ne2 * x->nb[3];
 }
 
+// Rows [begin, end) of n numbers: halves of each head (i, i + d / 2) become pairs (2i, 2i + 1), as llama.cpp's graph wants them of
+// architecture llama. head_dim 0: there are no heads.
+void pair_heads(const FloatOps& ops, float* y, std::size_t n, std::size_t head_dim, std::size_t begin,
+                std::size_t end) {
+  if (head_dim == 0) return;
+  thread_local std::vector<float> head;
+  head.resize(head_dim);
+  for (float* at = y + begin * n; at < y + end * n; at += head_dim) {
+    std::copy_n(at, head_dim, head.data());
+    ops.pair_halves(head.data(), head_dim, at);
+  }
+}
+
 // Whether it reads what nobody can read.
 bool reads_our_weight(const ggml_tensor* node) {
   return std::any_of(std::begin(node->src), std::end(node->src),
@@ -97,19 +110,6 @@ void Computer::feed_forward(const Step& step) {
                 step.sum);
 }
 
-// Rows [begin, end) of n numbers: halves of each head (i, i + d / 2) become pairs (2i, 2i + 1), as llama.cpp's graph wants them of
-// architecture llama.
-void Computer::pair_heads(float* y, std::size_t n, std::size_t head_dim, std::size_t begin,
-                          std::size_t end) const {
-  if (head_dim == 0) return;
-  thread_local std::vector<float> head;
-  head.resize(head_dim);
-  for (float* at = y + begin * n; at < y + end * n; at += head_dim) {
-    std::copy_n(at, head_dim, head.data());
-    kernels_.float_ops->run->pair_halves(head.data(), head_dim, at);
-  }
-}
-
 void Computer::multiply(const Step& step) {
   const std::span<const Product> products = plan_.products(step);
   const LinearInput input = prepare(*products[0].weight, products[0].node->src[1]);
@@ -125,7 +125,8 @@ void Computer::multiply(const Step& step) {
   if (std::any_of(products.begin(), products.end(), [](const Product& p) { return p.weight->rotary != 0; }))
     parallel_ranges(threads_, input.m, [&](std::size_t begin, std::size_t end, int) {
       for (std::size_t i = 0; i < products.size(); ++i)
-        pair_heads(jobs_[i].y, columns(products[i].node), products[i].weight->rotary, begin, end);
+        pair_heads(*kernels_.float_ops->run, jobs_[i].y, columns(products[i].node),
+                   products[i].weight->rotary, begin, end);
     });
 }
 

@@ -44,7 +44,6 @@ class Computer {
 
  private:
   bool run_ours(const Step& step);
-  void pair_heads(float* y, std::size_t n, std::size_t head_dim, std::size_t begin, std::size_t end) const;
   void multiply(const Step& step);
   void feed_forward(const Step& step);
   void multiply_onto(const Product& product, const LinearInput& input, const ggml_tensor* sum);

@@ -11,10 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "bench/statistics.h"
 #include "plugin/dgq.h"
 #include "tests/plugin/ggml/llama_model.h"
 
 namespace {
+
+using dgq::bench::median;
 
 // What is measured: false is an error that was printed.
 struct InLlama {
@@ -59,11 +62,6 @@ struct InOurs {
                            : dgq_session_prefill(session, tokens.data() + first, count));
   }
 };
-
-double median(std::vector<double> of) {
-  std::nth_element(of.begin(), of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2), of.end());
-  return of[of.size() / 2];
-}
 
 struct Sizes {
   std::size_t prompt, generated, depth;
